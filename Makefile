@@ -1,0 +1,82 @@
+# The index of what people do here. Set-up happens by itself, and again when the lock changes.
+#
+#   make study                                        the quickstart preset
+#   make study PRESET=tiny-imagenet-10 DATA=FOLDER    another preset on your data
+#
+# Variables, passed on as options: PRESET DATA STORAGE NAME WORKERS TRIALS
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+STUDY := $(VENV)/bin/study
+UV := $(VENV)/bin/uv
+
+PLACE = $(if $(STORAGE),--storage '$(STORAGE)') $(if $(NAME),--name '$(NAME)')
+OPTIONS = $(if $(PRESET),--preset '$(PRESET)') $(if $(DATA),--data '$(DATA)') $(PLACE)
+BUDGET = $(if $(WORKERS),--workers '$(WORKERS)') $(if $(TRIALS),--trials '$(TRIALS)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study final worker status dashboard tensorboard report \
+	test test-slow check format lock bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables: PRESET DATA STORAGE NAME WORKERS TRIALS"
+
+setup: $(READY)  ## Create .venv from requirements.lock
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	test -x $(UV) || $(VENV)/bin/python -m pip install --quiet uv
+	$(UV) pip sync --quiet --python $(VENV)/bin/python requirements.lock
+	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@
+
+study: $(READY)  ## Search: run the study until its budget is done
+	$(STUDY) run $(OPTIONS) $(BUDGET)
+
+final: $(READY)  ## Train the winner for long and test it once
+	$(STUDY) final $(OPTIONS)
+
+worker: $(READY)  ## Join a study with one more worker
+	$(STUDY) worker $(OPTIONS)
+
+status: $(READY)  ## Show how far the study is
+	$(STUDY) status $(PLACE)
+
+dashboard: $(READY)  ## Serve optuna-dashboard, read-only
+	$(STUDY) dashboard $(PLACE)
+
+tensorboard: $(READY)  ## Serve TensorBoard
+	$(STUDY) tensorboard $(PLACE)
+
+report: $(READY)  ## Write the report of the study
+	$(STUDY) report $(PLACE)
+
+test: $(READY)  ## Run the tests, in a few minutes
+	$(VENV)/bin/pytest -q
+
+test-slow: $(READY)  ## Run the long tests too
+	$(VENV)/bin/pytest -q -m "slow and not gpu"
+
+check: $(READY)  ## Check format, lint, types and layers
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY)  ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lock: $(READY)  ## Compile requirements.lock from setup.cfg
+	$(UV) pip compile setup.cfg --extra dev --universal --python-version 3.11 \
+		--generate-hashes --quiet --output-file requirements.lock
+
+bench: $(READY)  ## Measure training speed beside torchvision's ResNet-18
+	$(VENV)/bin/python -m benchmarks.training_speed
+
+clean:  ## Remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
