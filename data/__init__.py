@@ -1,0 +1,1 @@
+"""Where images come from: sources, splits, the decoded cache, augmentation and batches."""

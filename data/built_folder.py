@@ -1,0 +1,100 @@
+"""Folders that exist whole or not at all, whoever builds them and however they are cut off.
+
+The image cache and the synthetic data set are both built this way. Must not know what is built.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from data.errors import DataError
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Builds a folder unless it is there; processes that come meanwhile wait and find it.
+
+    Args:
+        folder: where the finished folder appears, in one step.
+        build: fills the (empty, temporary) folder it is given.
+
+    Raises:
+        DataError: the place is not writable or its disk is full.
+    """
+    if folder.is_dir():
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            if not folder.is_dir():
+                _build(folder, build)
+    except OSError as error:
+        raise _explained(error, folder.parent) from error
+
+
+def require_free_space(folder: Path, *, n_bytes: int) -> None:
+    """Refuses before the work starts when the disk cannot hold its result.
+
+    Args:
+        folder: an existing folder on that disk.
+        n_bytes: what will be written.
+
+    Raises:
+        DataError: fewer bytes are free.
+    """
+    n_free = shutil.disk_usage(folder).free
+    if n_free < n_bytes:
+        raise DataError(
+            f"cache: the disk of {folder.parent} must have {n_bytes / 1e9:.2f} GB free, it has "
+            f"{n_free / 1e9:.2f} GB; free some, choose another cache folder or fewer images"
+        )
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    prefix = f".{folder.name}.building-"
+    # Whoever holds the lock is alone: what others left under this name was cut off.
+    for stale in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(stale)
+    building = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        building.chmod(0o755)
+        build(building)
+        _flush(building)
+        building.rename(folder)
+        _flush_folder(folder.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            _flush_folder(path)
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explained(error: OSError, folder: Path) -> DataError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DataError(
+            f"cache: the disk of {folder} is full ({error.strerror}); free some space or choose "
+            "another cache folder"
+        )
+    return DataError(
+        f"cache: cannot write to {folder} ({error.strerror or error}); choose a folder you may "
+        "write to"
+    )

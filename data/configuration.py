@@ -1,0 +1,100 @@
+"""What may be chosen about the data: which images, how they are split, how they are augmented.
+
+Read by every command, refusals included, so it must import neither torch nor datasets.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+
+class DataConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which images are used, at which size, and how they are divided."""
+
+    source: str = Field(
+        default="synthetic",
+        min_length=1,
+        description="Hub id (owner/name), folder of parquet files or class folders, or synthetic.",
+    )
+    image_column: str | None = Field(
+        default=None, description="Column that holds the images; none: found by its type."
+    )
+    label_column: str | None = Field(
+        default=None, description="Column that holds the classes; none: found by its type."
+    )
+    image_size: int = Field(
+        default=64, ge=8, description="Height and width of the prepared images, in pixels."
+    )
+    n_classes: int | None = Field(
+        default=None, ge=2, description="Use the first so many classes; none: all of them."
+    )
+    train_limit: int | None = Field(
+        default=None, ge=1, description="At most so many training images, stratified."
+    )
+    validation_limit: int | None = Field(
+        default=None, ge=1, description="At most so many validation images, stratified."
+    )
+    test_limit: int | None = Field(
+        default=None, ge=1, description="At most so many test images, stratified."
+    )
+    validation_fraction: float = Field(
+        default=0.1,
+        gt=0,
+        lt=0.5,
+        description="Part of train held out where the source has no labelled validation split.",
+    )
+    test_fraction: float = Field(
+        default=0.1,
+        gt=0,
+        lt=0.5,
+        description="Part of train held out where the source has no labelled test split.",
+    )
+    split_seed: int = Field(
+        default=42, ge=0, description="Seed of the splits and of the stratified subsets."
+    )
+    broken_images: Literal["stop", "drop"] = Field(
+        default="stop", description="An image that cannot be decoded: stop, or drop and count it."
+    )
+    cache: Path = Field(
+        default=Path(".cache/images"), description="Folder that keeps the decoded images."
+    )
+
+
+class AugmentationConfig(BaseModel, frozen=True, extra="forbid"):
+    """How training images are varied, each image with its own draw, before normalisation."""
+
+    flip_probability: float = Field(
+        default=0.5, ge=0, le=1, description="Probability of a horizontal flip."
+    )
+    crop: Literal["none", "padded", "resized"] = Field(
+        default="none",
+        description="none, padded (random shift over a zero border) or resized (random part).",
+    )
+    padding: int = Field(default=4, ge=1, description="Largest shift of a padded crop, in pixels.")
+    scale: tuple[float, float] = Field(
+        default=(0.8, 1.0), description="Range of a resized crop's area, as part of the image."
+    )
+    ratio: tuple[float, float] = Field(
+        default=(0.9, 1.1), description="Range of a resized crop's width divided by its height."
+    )
+    brightness: float = Field(
+        default=0.0, ge=0, description="x: factor drawn from max(0, 1 - x) to 1 + x."
+    )
+    contrast: float = Field(
+        default=0.0, ge=0, description="x: factor drawn from max(0, 1 - x) to 1 + x."
+    )
+    saturation: float = Field(
+        default=0.0, ge=0, description="x: factor drawn from max(0, 1 - x) to 1 + x."
+    )
+    hue: float = Field(
+        default=0.0, ge=0, le=0.5, description="x: turn drawn from -x to x of the colour circle."
+    )
+
+    @model_validator(mode="after")
+    def _ranges_are_ordered(self) -> Self:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must satisfy 0 < low <= high <= 1, got {self.scale}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio must satisfy 0 < low <= high, got {self.ratio}")
+        return self

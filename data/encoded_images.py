@@ -1,0 +1,71 @@
+"""What every kind of source gives: labelled rows of pictures that are not decoded yet.
+
+Must not know where the rows come from or what becomes of them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import DataError
+from data.splits import TEST, TRAIN, VALIDATION
+
+SPLIT_BY_NAME = {
+    "train": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "test": TEST,
+}
+
+
+class EncodedImage(NamedTuple):
+    """One picture as it is stored: its name for messages, and its bytes, file, or nothing."""
+
+    name: str
+    content: bytes | Path | None
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """One split: the class of every row (-1: unlabelled) and a thread-safe reader of rows."""
+
+    labels_N: NDArray[np.int64]
+    read: Callable[[NDArray[np.int64]], list[EncodedImage]]
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """A whole source: the names of its classes and its splits (train, validation, test)."""
+
+    class_names: tuple[str, ...]
+    splits: dict[str, EncodedSplit]
+
+
+def match_splits(names: Iterable[str], *, source: str) -> dict[str, str]:
+    """Maps train, validation and test to the names under which a source has them.
+
+    Raises:
+        DataError: there is no train split, or two names mean the same split.
+    """
+    found: dict[str, str] = {}
+    names = list(names)
+    for name in names:
+        split = SPLIT_BY_NAME.get(name)
+        if split in found:
+            raise DataError(
+                f"source: '{source}' must have one {split} split, it has '{found[split]}' and "
+                f"'{name}'; remove one"
+            )
+        if split is not None:
+            found[split] = name
+    if TRAIN not in found:
+        raise DataError(
+            f"source: '{source}' must have a train split, it has {', '.join(names) or 'none'}; "
+            "name one of them train"
+        )
+    return found

@@ -1,0 +1,171 @@
+"""Images decoded once into uint8 files, keyed by content; the entry of this room.
+
+Training reads them memory-mapped, any number of processes at once. Must not import torch, nor
+datasets itself: opening a finished entry is cheap.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.built_folder import build_once, require_free_space
+from data.configuration import DataConfig
+from data.errors import DataError
+from data.sources import fingerprint_source, open_source
+from data.split_writer import Track, no_progress, write_split
+from data.splits import SPLITS, TEST, TRAIN, VALIDATION, choose_rows
+from data.statistics import DataDescription, SplitTally
+
+CACHE_FORMAT = 1
+"""Raised when the files or the decoding change, so that older entries are left alone."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images and their classes; copy-on-write mapped, so no write ever reaches the cache."""
+
+    images_NHWC: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A finished cache entry. Only `test()` opens the files of the test split."""
+
+    folder: Path
+    description: DataDescription
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the content: source, columns, splits, subset and image size."""
+        return self.description.fingerprint
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order."""
+        return self.description.class_names
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.description.class_names)
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Channel means of the training split, on the scale [0, 1]."""
+        return self.description.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Channel standard deviations of the training split, on the scale [0, 1]."""
+        return self.description.std
+
+    def train(self) -> Examples:
+        """Opens the training split."""
+        return self._open(TRAIN)
+
+    def validation(self) -> Examples:
+        """Opens the validation split."""
+        return self._open(VALIDATION)
+
+    def test(self) -> Examples:
+        """Opens the test split."""
+        return self._open(TEST)
+
+    def _open(self, split: str) -> Examples:
+        labels_N = np.load(_labels_file(self.folder, split))
+        size = self.description.image_size
+        shape = (len(labels_N), size, size, 3)
+        images_NHWC = np.memmap(_images_file(self.folder, split), np.uint8, mode="c", shape=shape)
+        return Examples(images_NHWC, labels_N)
+
+
+def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
+    """Opens the configured images, decoding them first where no earlier call did.
+
+    Several processes may call this at once: one builds, the others wait. A build that is cut off
+    leaves nothing that could be mistaken for a finished one.
+
+    Args:
+        config: which images, and how they are split.
+        track: shows the progress of the decoding.
+
+    Raises:
+        DataError: the data cannot be used as configured, or the cache cannot be written.
+        BrokenImageError: an image cannot be decoded and `broken_images` is "stop".
+    """
+    fingerprint = _fingerprint(config)
+    folder = config.cache / f"images-{fingerprint}"
+    build_once(folder, partial(_build, config=config, fingerprint=fingerprint, track=track))
+    return PreparedData(folder, DataDescription.load(_description_file(folder)))
+
+
+def _fingerprint(config: DataConfig) -> str:
+    key = config.model_dump(mode="json", exclude={"source", "cache"})
+    key |= {"format": CACHE_FORMAT, "content": fingerprint_source(config)}
+    return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) -> None:
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    encoded = open_source(config, scratch=scratch)
+    class_names = _used_classes(encoded.class_names, config)
+    labels = {split: images.labels_N for split, images in encoded.splits.items()}
+    rows = choose_rows(labels, class_names, config=config)
+    n_images = sum(len(split.rows_N) for split in rows.values())
+    require_free_space(folder, n_bytes=n_images * (3 * config.image_size**2 + 8))
+    tallies = {}
+    for split in SPLITS:
+        source = encoded.splits[rows[split].source_split]
+        path = _images_file(folder, split)
+        tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
+        np.save(_labels_file(folder, split), tallies[split].labels_N)
+    _require_every_class(tallies[TRAIN], class_names)
+    described = DataDescription.of(
+        tallies, config=config, fingerprint=fingerprint, class_names=class_names
+    )
+    described.save(_description_file(folder))
+    shutil.rmtree(scratch)
+
+
+def _used_classes(class_names: tuple[str, ...], config: DataConfig) -> tuple[str, ...]:
+    n_classes = config.n_classes or len(class_names)
+    if n_classes > len(class_names):
+        raise DataError(
+            f"n_classes must be at most {len(class_names)}, the classes of the source, got "
+            f"{n_classes}; lower it"
+        )
+    if n_classes < 2:
+        raise DataError(
+            f"source: '{config.source}' must have at least 2 classes, it has {n_classes} "
+            f"({', '.join(class_names)}); choose another source or label_column"
+        )
+    return class_names[:n_classes]
+
+
+def _require_every_class(train: SplitTally, class_names: tuple[str, ...]) -> None:
+    missing = np.flatnonzero(np.bincount(train.labels_N, minlength=len(class_names)) == 0)
+    if len(missing):
+        raise DataError(
+            f"broken_images: 'drop' must leave every class an image in train, "
+            f"'{class_names[missing[0]]}' has none left; repair its images"
+        )
+
+
+def _images_file(folder: Path, split: str) -> Path:
+    return folder / f"{split}.images"
+
+
+def _labels_file(folder: Path, split: str) -> Path:
+    return folder / f"{split}.labels.npy"
+
+
+def _description_file(folder: Path) -> Path:
+    return folder / "description.json"

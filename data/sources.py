@@ -1,0 +1,106 @@
+"""From the configured source to its undecoded images and to the fingerprint of its content.
+
+The one place that knows which kinds of source there are. Imports neither torch nor datasets.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+from data.built_folder import require_free_space
+from data.configuration import DataConfig
+from data.encoded_images import EncodedImages
+from data.errors import DataError
+from data.image_folder import open_image_folder
+from data.parquet_tables import hub_revision, open_tables
+from data.synthetic import SYNTHETIC_RECIPE, build_synthetic
+
+SYNTHETIC = "synthetic"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def fingerprint_source(config: DataConfig) -> str:
+    """Identifies the content of the source, without opening any image.
+
+    A folder by the names and bytes of its files, a hub id by its revision, the embedded data set
+    by the recipe that draws it.
+
+    Raises:
+        DataError: there is no such source.
+    """
+    if config.source == SYNTHETIC:
+        return SYNTHETIC_RECIPE
+    folder = _local_folder(config.source)
+    if folder is None:
+        return hub_revision(config.source)
+    return _fingerprint_folder(folder)
+
+
+def open_source(config: DataConfig, *, scratch: Path) -> EncodedImages:
+    """Opens the configured source.
+
+    Args:
+        config: names the source and its columns.
+        scratch: an existing folder for temporary copies, which must outlive the result.
+
+    Raises:
+        DataError: the source cannot be used as configured.
+    """
+    if config.source == SYNTHETIC:
+        return _open_parquet_folder(build_synthetic(config.cache), config, scratch=scratch)
+    folder = _local_folder(config.source)
+    if folder is None:
+        return open_tables(config.source, config, download_folder=None)
+    if _parquet_files(folder):
+        return _open_parquet_folder(folder, config, scratch=scratch)
+    return open_image_folder(folder)
+
+
+def _local_folder(source: str) -> Path | None:
+    """The source's folder, or none for a hub id."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise DataError(f"source must be a folder, '{source}' is a file; name the folder above it")
+    if not HUB_ID.fullmatch(source):
+        raise DataError(
+            f"source must be an existing folder, a hub id (owner/name) or {SYNTHETIC}: path "
+            f"'{source}' does not exist and is not a hub id; correct it"
+        )
+    return None
+
+
+def _open_parquet_folder(folder: Path, config: DataConfig, *, scratch: Path) -> EncodedImages:
+    n_bytes = sum(path.stat().st_size for path in _parquet_files(folder))
+    require_free_space(scratch, n_bytes=n_bytes)
+    return open_tables(str(folder), config, download_folder=scratch)
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    return [*folder.glob("*.parquet"), *folder.glob("data/*.parquet")]
+
+
+def _fingerprint_folder(folder: Path) -> str:
+    paths = sorted(_visible_files(folder))
+    with ThreadPoolExecutor() as threads:
+        digests = threads.map(_digest, paths)
+        total = blake2b(digest_size=16)
+        for path, digest in zip(paths, digests, strict=True):
+            name = path.relative_to(folder).as_posix().encode()
+            total.update(len(name).to_bytes(8) + name + digest)
+    return total.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).digest()
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))

@@ -1,0 +1,136 @@
+"""Counts and particularities of the images, and the channel statistics of the training split.
+
+Written once, when the images are decoded, and read by reports. Must not open images.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from data.configuration import DataConfig
+from data.decoding import Original
+from data.splits import TRAIN
+
+
+class DataDescription(BaseModel, frozen=True, extra="forbid"):
+    """What a prepared data set holds; the dictionaries go by split: train, validation, test."""
+
+    source: str
+    fingerprint: str
+    image_size: int
+    class_names: tuple[str, ...]
+    counts: dict[str, int]
+    """Images."""
+    class_counts: dict[str, tuple[int, ...]]
+    """Images of each class, in the order of the class names."""
+    image_modes: dict[str, dict[str, int]]
+    """Images by the mode they are stored in, such as RGB or L."""
+    original_sizes: dict[str, dict[str, int]]
+    """Images by their size before resizing, as WIDTHxHEIGHT."""
+    dropped_counts: dict[str, int]
+    """Images left out because they could not be decoded."""
+    mean: tuple[float, float, float]
+    """Of each channel over the prepared training images, scaled to [0, 1]."""
+    std: tuple[float, float, float]
+    """Of each channel over the prepared training images, scaled to [0, 1]."""
+
+    @classmethod
+    def of(
+        cls,
+        tallies: dict[str, "SplitTally"],
+        *,
+        config: DataConfig,
+        fingerprint: str,
+        class_names: tuple[str, ...],
+    ) -> Self:
+        """Sums up what was counted while the splits were decoded."""
+        return cls(
+            source=config.source,
+            fingerprint=fingerprint,
+            image_size=config.image_size,
+            class_names=class_names,
+            counts={split: len(tally.labels_N) for split, tally in tallies.items()},
+            class_counts={
+                split: tuple(np.bincount(tally.labels_N, minlength=len(class_names)).tolist())
+                for split, tally in tallies.items()
+            },
+            image_modes={split: dict(tally.modes) for split, tally in tallies.items()},
+            original_sizes={split: dict(tally.sizes) for split, tally in tallies.items()},
+            dropped_counts={split: tally.n_dropped for split, tally in tallies.items()},
+            mean=tallies[TRAIN].mean(),
+            std=tallies[TRAIN].std(),
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the description as JSON."""
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads a description that `save` wrote."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+@dataclass
+class SplitTally:
+    """What is counted while the images of one split are decoded; tallies can be added up."""
+
+    labels_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    modes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    n_dropped: int = 0
+    n_pixels: int = 0
+    sums_C: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+    square_sums_C: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            labels_N=np.concatenate([self.labels_N, other.labels_N]),
+            modes=self.modes + other.modes,
+            sizes=self.sizes + other.sizes,
+            n_dropped=self.n_dropped + other.n_dropped,
+            n_pixels=self.n_pixels + other.n_pixels,
+            sums_C=self.sums_C + other.sums_C,
+            square_sums_C=self.square_sums_C + other.square_sums_C,
+        )
+
+    def mean(self) -> tuple[float, float, float]:
+        """Mean of each channel, on the scale [0, 1]."""
+        red, green, blue = (self.sums_C / self.n_pixels / 255).tolist()
+        return red, green, blue
+
+    def std(self) -> tuple[float, float, float]:
+        """Standard deviation of each channel over all pixels, on the scale [0, 1]."""
+        variances_C = self.square_sums_C / self.n_pixels - (self.sums_C / self.n_pixels) ** 2
+        red, green, blue = (np.sqrt(np.maximum(variances_C, 0)) / 255).tolist()
+        return red, green, blue
+
+
+def tally_images(
+    images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], *, originals: list[Original]
+) -> SplitTally:
+    """Counts some decoded images and sums their pixels up.
+
+    Args:
+        images_NHWC: the images that were decoded.
+        labels_N: their classes.
+        originals: what they were before.
+    """
+    # Whole numbers: the sums are exact, in whatever order they are added. Over the images first,
+    # in narrow types (255**2 fits 16 bits): 40 times faster than in float64.
+    values_NX = images_NHWC.reshape(len(images_NHWC), -1)
+    sums_X = values_NX.sum(axis=0, dtype=np.uint32)
+    square_sums_X = np.square(values_NX, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+    return SplitTally(
+        labels_N=labels_N,
+        modes=Counter(original.mode for original in originals),
+        sizes=Counter(f"{original.width}x{original.height}" for original in originals),
+        n_pixels=values_NX.size // 3,
+        sums_C=sums_X.reshape(-1, 3).sum(axis=0, dtype=np.int64),
+        square_sums_C=square_sums_X.reshape(-1, 3).sum(axis=0, dtype=np.int64),
+    )
