@@ -1,0 +1,89 @@
+"""What may be configured about the network, its optimisation and the device.
+
+Imports neither torch nor anything that does, so that a configuration is read, checked and refused
+within milliseconds.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+BlockCount = Annotated[int, Field(ge=1, le=8)]
+Width = Annotated[int, Field(ge=1)]
+
+
+class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
+    """Shape of the residual network."""
+
+    blocks: tuple[BlockCount, BlockCount, BlockCount] = Field(
+        (2, 2, 2), description="Residual blocks in each of the three stages, 1 to 8."
+    )
+    widths: tuple[Width, Width, Width] = Field(
+        (64, 128, 256), description="Channels of the three stages; the stem has the first."
+    )
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="Probability that a block drops a whole channel."
+    )
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "selu"] = Field(
+        "relu", description="Non-linearity after every convolution and every block."
+    )
+    batch_norm: bool = Field(True, description="Normalise after every convolution.")
+    residual: bool = Field(True, description="Add each block's input to its output.")
+    zero_init_last_norm: bool = Field(
+        False, description="Start each block as its shortcut: last norm's weight at zero."
+    )
+
+    @model_validator(mode="after")
+    def _zero_init_needs_norm_and_shortcut(self) -> Self:
+        """Refuse a network whose blocks would start, and stay, at zero."""
+        if self.zero_init_last_norm and not (self.batch_norm and self.residual):
+            raise ValueError(
+                "zero_init_last_norm needs batch_norm=True and residual=True, received "
+                f"batch_norm={self.batch_norm} and residual={self.residual}: "
+                "set zero_init_last_norm=False"
+            )
+        return self
+
+
+class OptimizationConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the weights are fitted."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = Field(
+        "sgd", description="sgd has Nesterov momentum; adam couples weight decay, adamw does not."
+    )
+    learning_rate: float = Field(0.1, gt=0, description="Peak learning rate, after warm-up.")
+    weight_decay: float = Field(5e-4, ge=0, description="Weight decay of kernels and matrices.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; sgd only.")
+    decay_norm_and_bias: bool = Field(
+        False, description="Decay normalisation weights and biases too."
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="After warm-up: one cosine to zero, or the peak kept."
+    )
+    warmup_epochs: float = Field(
+        1.0, ge=0, description="Epochs of linear warm-up; must be shorter than the run."
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of each target spread over all classes, training only."
+    )
+    gradient_clip_norm: float | None = Field(
+        None, gt=0, description="Largest norm of the whole gradient; none: never clipped."
+    )
+    batch_size: int = Field(128, ge=1, description="Images per training step.")
+
+
+class DeviceConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where and in which precision the network runs."""
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto (first GPU, else CPU), cpu, cuda or cuda:N.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 autocast on CUDA, float32 elsewhere."
+    )
+    compile: bool = Field(
+        False, description="Compile the network: pays for runs longer than a few minutes."
+    )
+    channels_last: bool = Field(True, description="Keep channels innermost in memory.")

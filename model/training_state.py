@@ -1,0 +1,154 @@
+"""Everything that a run needs to go on as if it had never stopped.
+
+Plain containers and tensors only, so that a checkpoint loads with ``weights_only=True``.
+Must not know files, nor where checkpoints go.
+"""
+
+import copy
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from model.configuration import NetworkConfig, OptimizationConfig
+from model.device import Execution
+from model.evaluation import Metrics
+from model.network import build_network
+from model.optimization import build_optimizer, build_schedule
+from model.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch achieved.
+
+    Attributes:
+        epoch: The first is 1.
+        train: Measured on the augmented batches while the network learned, dropout active; the
+            loss is the optimised one, label smoothing included.
+        validation: Measured after the epoch; the loss is plain cross-entropy.
+        learning_rate: The one that the epoch's last step used.
+        gradient_norm: Mean over the epoch's steps, before clipping.
+        seconds: Wall time of training and validation together.
+        images_per_second: Training images over the wall time of training alone.
+    """
+
+    epoch: int
+    train: Metrics
+    validation: Metrics
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    images_per_second: float
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
+        """Rebuild a result from what ``dataclasses.asdict`` made of it."""
+        metrics = {split: Metrics(**plain[split]) for split in ("train", "validation")}
+        return cls(**(plain | metrics))
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The first epoch with the highest validation macro-F1."""
+
+    epoch: int
+    macro_f1: float
+
+
+@dataclass
+class TrainingState:
+    """A network on its way: weights, optimizer, schedule and the epochs behind it."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    optimization: OptimizationConfig
+    execution: Execution
+    n_classes: int
+    history: list[EpochResult] = field(default_factory=list)
+
+    @property
+    def epochs_done(self) -> int:
+        """Number of complete epochs, training and validation."""
+        return len(self.history)
+
+    @property
+    def best(self) -> BestEpoch | None:
+        """The best epoch so far; none before the first."""
+        if not self.history:
+            return None
+        result = max(self.history, key=lambda result: result.validation.macro_f1)
+        return BestEpoch(epoch=result.epoch, macro_f1=result.validation.macro_f1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain containers; tensors are the live ones, as torch's own are."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "epochs_done": self.epochs_done,
+            "best": asdict(self.best) if self.best else None,
+            "history": [asdict(result) for result in self.history],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over another run's state, sharing no tensor with it.
+
+        Raises:
+            ValueError: If the other run had another schedule.
+        """
+        own, received = self.schedule.state_dict(), state_dict["schedule"]
+        if own["lr_lambdas"] != received["lr_lambdas"]:
+            raise ValueError(
+                "a state resumes only under the schedule that it was saved with, received one of "
+                f"{received['lr_lambdas'][0]} for {own['lr_lambdas'][0]}: keep n_epochs, batch "
+                "size, training set, schedule and warmup_epochs, or start a new run"
+            )
+        self.network.load_state_dict(state_dict["network"])
+        # Optimizers and schedules keep references to what they load.
+        self.optimizer.load_state_dict(copy.deepcopy(state_dict["optimizer"]))
+        self.schedule.load_state_dict(copy.deepcopy(received))
+        self.history = [EpochResult.from_dict(plain) for plain in state_dict["history"]]
+
+
+def build_training_state(
+    network_config: NetworkConfig,
+    optimization_config: OptimizationConfig,
+    *,
+    n_classes: int,
+    n_epochs: int,
+    steps_per_epoch: int,
+    seed: int,
+    execution: Execution,
+) -> TrainingState:
+    """Build a fresh run; equal seeds give equal weights on every device.
+
+    Args:
+        network_config: Shape of the network.
+        optimization_config: Optimizer, schedule and loss.
+        n_classes: Length of the logits.
+        n_epochs: Epochs of the whole run, over which the learning rate anneals.
+        steps_per_epoch: Batches in each training epoch.
+        seed: Of the run; the weights depend on nothing else.
+        execution: Where and how the network runs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initial weights"))
+        network = build_network(network_config, n_classes=n_classes)
+    execution.place(network)
+    optimizer = build_optimizer(network, optimization_config)
+    schedule = build_schedule(
+        optimizer, optimization_config, n_epochs=n_epochs, steps_per_epoch=steps_per_epoch
+    )
+    return TrainingState(
+        network=network,
+        optimizer=optimizer,
+        schedule=schedule,
+        optimization=optimization_config,
+        execution=execution,
+        n_classes=n_classes,
+    )

@@ -1,0 +1,60 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
+
+
+@pytest.mark.parametrize("config_class", [NetworkConfig, OptimizationConfig, DeviceConfig])
+def test_configuration_every_field_has_a_description(config_class: type[BaseModel]) -> None:
+    undescribed = [name for name, f in config_class.model_fields.items() if not f.description]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("config_class", [NetworkConfig, OptimizationConfig, DeviceConfig])
+def test_configuration_as_json_reads_back_equal(config_class: type[BaseModel]) -> None:
+    config = config_class()
+    assert config_class.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("config_class", "field", "value"),
+    [
+        (NetworkConfig, "blocks", (2, 2)),
+        (NetworkConfig, "blocks", (0, 2, 2)),
+        (NetworkConfig, "blocks", (2, 2, 9)),
+        (NetworkConfig, "widths", (0, 1, 1)),
+        (NetworkConfig, "dropout", 1.0),
+        (NetworkConfig, "activation", "tanh"),
+        (NetworkConfig, "depth", 3),
+        (OptimizationConfig, "learning_rate", 0.0),
+        (OptimizationConfig, "weight_decay", -1e-4),
+        (OptimizationConfig, "momentum", 1.0),
+        (OptimizationConfig, "warmup_epochs", -1.0),
+        (OptimizationConfig, "label_smoothing", 1.0),
+        (OptimizationConfig, "gradient_clip_norm", 0.0),
+        (OptimizationConfig, "batch_size", 0),
+        (DeviceConfig, "device", "gpu"),
+        (DeviceConfig, "device", "cuda:"),
+        (DeviceConfig, "precision", "float16"),
+    ],
+)
+def test_configuration_value_outside_its_range_is_refused_by_name(
+    config_class: type[BaseModel], field: str, value: object
+) -> None:
+    with pytest.raises(ValidationError, match=field):
+        config_class.model_validate({field: value})
+
+
+@pytest.mark.parametrize("missing", ["batch_norm", "residual"])
+def test_zero_init_without_norm_or_shortcut_is_refused(missing: str) -> None:
+    with pytest.raises(ValidationError, match=f"zero_init_last_norm needs .* {missing}=False"):
+        NetworkConfig.model_validate({"zero_init_last_norm": True, missing: False})
+
+
+@pytest.mark.parametrize("module", ["model.configuration", "model.seeds", "model.baselines"])
+def test_light_modules_imported_alone_leave_torch_unimported(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
