@@ -1,0 +1,1 @@
+"""What is remembered: the database, checkpoints, run folders. Imports no other room."""

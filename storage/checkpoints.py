@@ -1,0 +1,97 @@
+"""Atomic save and verified load of checkpoints.
+
+A checkpoint is what `torch.save` writes: a zip archive whose records carry CRC-32 sums, which are
+all checked when it is read. One file for each epoch: a worker that wakes up late can only write an
+older epoch again, never roll its successor back.
+"""
+
+import hashlib
+import io
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from storage.errors import CheckpointError
+from storage.run_paths import TrialPaths, write_atomically
+
+GENERATIONS = 2
+
+logger = logging.getLogger(__name__)
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write plain containers and tensors to a file, all or nothing.
+
+    Raises:
+        CheckpointError: If the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise CheckpointError(
+            f"storage.runs must have room for checkpoints, {path} cannot be written "
+            f"({error.strerror}): free space or rights, then start the worker again"
+        ) from None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a file that `save_checkpoint` wrote, tensors on the CPU.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"record {damaged} fails its checksum")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint must exist, {path} does not: check the path") from None
+    except Exception as error:  # a damaged archive fails in many ways, all with the same remedy
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"checkpoint must be whole, {path} is damaged ({reason}): use an earlier one"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"checkpoint must be one of this program, {path} is not")
+    return content
+
+
+def save_generation(paths: TrialPaths, epoch: int, content: dict[str, Any]) -> None:
+    """Write the checkpoint after an epoch and remove all but the newest two."""
+    save_checkpoint(paths.checkpoint(epoch), content)
+    for old in _generations(paths)[GENERATIONS:]:
+        old.unlink(missing_ok=True)
+
+
+def load_newest(paths: TrialPaths) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint of a trial, None where there is none."""
+    for path in _generations(paths):
+        try:
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            logger.warning("%s", error)
+    return None
+
+
+def keep_newest(paths: TrialPaths) -> None:
+    """Remove the checkpoints that a finished trial no longer needs: all but the last."""
+    for path in _generations(paths)[1:]:
+        path.unlink(missing_ok=True)
+
+
+def _generations(paths: TrialPaths) -> list[Path]:
+    return sorted(paths.checkpoints.glob("epoch-*.pt"), reverse=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

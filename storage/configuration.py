@@ -1,0 +1,37 @@
+"""Settings of the database and the run folders: operational, never part of a study's protocol."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field, model_validator
+
+
+class StorageConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where a study is kept and how patient its workers are."""
+
+    url: str = Field(
+        "sqlite:///runs/study.db",
+        description="Database: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
+    )
+    runs: Path = Field(Path("runs"), description="Folder of all runs, shared by all workers")
+    heartbeat_seconds: float = Field(
+        30.0, gt=0, description="Seconds between two beats of a worker's lease"
+    )
+    outage_seconds: float = Field(
+        300.0, ge=0, description="How long an unreachable database is waited for, in seconds"
+    )
+    grace_seconds: float = Field(
+        600.0, gt=0, description="Age of a beat, in seconds, after which a trial is taken over"
+    )
+    max_retries: int = Field(
+        2, ge=0, description="Attempts without a new epoch that a lost trial is given again"
+    )
+
+    @model_validator(mode="after")
+    def _grace_outlasts_an_outage(self) -> "StorageConfig":
+        least = self.outage_seconds + 2 * self.heartbeat_seconds
+        if self.grace_seconds <= least:
+            raise ValueError(
+                f"grace_seconds must exceed outage_seconds + 2 x heartbeat_seconds = {least:g}, "
+                f"got {self.grace_seconds:g}: raise it, or lower the other two"
+            )
+        return self

@@ -1,0 +1,249 @@
+"""Database addresses, engine settings and transactions that wait out an outage.
+
+SQLite runs in WAL mode with `synchronous=FULL`; writers take the lock when they begin (`BEGIN
+IMMEDIATE`), readers never do. Without that two workers can claim the same trial (reference: Optuna
+FAQ "sqlite_concurrency"; 13 of 60 trials ran twice with SQLite's defaults).
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import sqlalchemy
+import tenacity
+from filelock import FileLock
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from storage.errors import StorageError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_SECONDS = 60
+NETWORK_FILE_SYSTEMS = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p")
+    + ("fuse.sshfs", "fuse.glusterfs")
+)
+TRANSIENT_SQLITE_CODES = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR}
+)
+INIT_LOCK_KEY = 5_748_261  # any fixed number: the advisory lock that guards `study init`
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+
+def parse_url(text: str) -> URL:
+    """Check a database address.
+
+    Args:
+        text: What the user gave as `storage.url`.
+
+    Returns:
+        The parsed URL; printing it hides the password.
+
+    Raises:
+        StorageError: If it is no URL, of another database, or SQLite on a network file system.
+    """
+    remedy = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+    try:
+        url = make_url(text)
+    except exc.ArgumentError:
+        raise StorageError(f"storage.url must be a database URL, got {text!r}: {remedy}") from None
+    if url.drivername == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise StorageError(f"storage.url must name a file, got {str(url)!r}: {remedy}")
+        _refuse_network_file_system(sqlite_path(url))
+    elif url.drivername != "postgresql+psycopg":
+        raise StorageError(
+            f"storage.url must be SQLite or PostgreSQL through psycopg, got {str(url)!r}: {remedy}"
+        )
+    return url
+
+
+def sqlite_path(url: URL) -> Path:
+    """Return the absolute path of a SQLite address."""
+    return Path(url.database or "").absolute()
+
+
+def _refuse_network_file_system(path: Path) -> None:
+    kind = file_system_of(path)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StorageError(
+            f"storage.url must lie on a local disk, {path} is on {kind}, where SQLite's locks "
+            "fail: use a local folder, or postgresql+psycopg://USER@HOST/NAME for several nodes"
+        )
+
+
+def file_system_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """Return the file system type that holds `path`, `unknown` where the system does not tell."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return "unknown"
+    kinds = {fields[1].replace("\\040", " "): fields[2] for fields in map(str.split, lines)}
+    for folder in (path, *path.parents):
+        if str(folder) in kinds:
+            return kinds[str(folder)]
+    return "unknown"
+
+
+def existing_url(url: URL) -> str:
+    """Return the address in a form that never creates a missing SQLite file.
+
+    Braces are percent-encoded, for Optuna applies `str.format` to its URL.
+    """
+    if url.drivername != "sqlite":
+        return url.render_as_string(hide_password=False).replace("{", "%7B").replace("}", "%7D")
+    return f"sqlite:///file:{quote(str(sqlite_path(url)))}?mode=rw&uri=true"
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """Return the keyword arguments of `sqlalchemy.create_engine` for an address."""
+    if url.drivername == "sqlite":
+        return {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
+    session_options = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
+    return {
+        "pool_size": 2,
+        "max_overflow": 3,
+        "pool_pre_ping": True,
+        "pool_recycle": 300,
+        "connect_args": {"connect_timeout": 10, "options": session_options},
+    }
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Attach SQLite's settings to an engine; PostgreSQL needs none here."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
+
+    # Connections opened before the listeners were there must not be used again.
+    engine.dispose()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Mark the transactions begun inside as readers, which take no write lock on SQLite."""
+    token = _reading.set(True)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether the same call may succeed a moment later."""
+    cause = error if isinstance(error, exc.SQLAlchemyError) else error.__cause__
+    if isinstance(cause, exc.TimeoutError | exc.PendingRollbackError):
+        return True
+    if not isinstance(cause, exc.OperationalError | exc.InterfaceError | exc.InternalError):
+        return False
+    if isinstance(cause.orig, sqlite3.Error):
+        code = getattr(cause.orig, "sqlite_errorcode", 0)
+        return (code & 0xFF) in TRANSIENT_SQLITE_CODES
+    return True
+
+
+def patience(outage_seconds: float) -> tenacity.Retrying:
+    """Return a caller that repeats a call while its errors are transient, for so many seconds."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_transient),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
+        stop=tenacity.stop_after_delay(outage_seconds),
+        before_sleep=_log_outage,
+        reraise=True,
+    )
+
+
+def _log_outage(attempt: tenacity.RetryCallState) -> None:
+    error = attempt.outcome.exception() if attempt.outcome else None
+    cause = getattr(error, "orig", None) or (error and error.__cause__) or error
+    first_line = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    logger.warning(
+        "the database does not answer (%s); asking again, attempt %d",
+        first_line,
+        attempt.attempt_number + 1,
+    )
+
+
+class Database:
+    """One engine and its short transactions.
+
+    Args:
+        engine: An engine that `prepare_engine` has seen.
+        outage_seconds: How long transient errors are waited out, in seconds.
+    """
+
+    def __init__(self, engine: Engine, *, outage_seconds: float) -> None:
+        self.engine = engine
+        self.patience = patience(outage_seconds)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Return `work(connection)` from one transaction that only reads."""
+        with reading():
+            return cast(T, self.patience(self._transact, work))
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Return `work(connection)` from one committed transaction.
+
+        After a transient error the whole of `work` runs again, so it must bear repetition.
+        """
+        return cast(T, self.patience(self._transact, work))
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    def now(self, connection: Connection) -> float:
+        """Return the database's clock in seconds since 1970, UTC."""
+        clock = (
+            "SELECT (julianday('now') - 2440587.5) * 86400.0"
+            if self.engine.dialect.name == "sqlite"
+            else "SELECT extract(epoch FROM clock_timestamp())::float8"
+        )
+        return float(connection.exec_driver_sql(clock).scalar_one())
+
+
+@contextmanager
+def initialising(url: URL) -> Iterator[None]:
+    """Let one process at a time create tables and fill a queue."""
+    if url.drivername == "sqlite":
+        path = sqlite_path(url)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path.with_name(f".{path.name}.init.lock"))
+            lock.acquire()
+        except OSError as error:
+            raise StorageError(
+                f"storage.url must lie in a folder that can be written, {path.parent} cannot "
+                f"({error.strerror}): choose another folder"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+        return
+    engine = sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({INIT_LOCK_KEY})")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({INIT_LOCK_KEY})")

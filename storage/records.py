@@ -1,0 +1,224 @@
+"""Reading and writing our tables as frozen values.
+
+The table `epochs` is the one source for every view; TensorBoard events and CSV files are copies.
+"""
+
+import hashlib
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from storage.database import Database
+from storage.errors import StorageError, StudyNotFoundError
+from storage.tables import epochs, protocols, test_evaluations
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a study fixed before its first trial.
+
+    Attributes:
+        study_name: Name of the study.
+        study_key: Random key of the study, also left as a marker in its run folder.
+        budget: Number of trials of the whole study.
+        configuration: The resolved configuration, as JSON values.
+        fingerprint: SHA-256 of the configuration's frozen part.
+        facts: What else was found at init: data fingerprint, class names, baselines, versions.
+    """
+
+    study_name: str
+    budget: int
+    configuration: dict[str, Any]
+    fingerprint: str
+    facts: dict[str, Any]
+    study_key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One trained and validated epoch; losses in nats, rates and scores within 0..1.
+
+    Attributes:
+        epoch: 1 for the first.
+        learning_rate: Of the epoch's last step.
+        gradient_norm: Mean over the epoch's steps, before clipping.
+        seconds: Duration of training and validation.
+        images_per_second: Training images per second of training.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    train_top5_accuracy: float
+    train_macro_f1: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_top5_accuracy: float
+    validation_macro_f1: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class TestEvaluation:
+    """The one test evaluation of a final run.
+
+    Attributes:
+        trial_id: Optuna's row number of the final run.
+        study_name: Name of the searched study.
+        searched_trial: Number of the trial that won the search.
+        reason: Why the test split was opened.
+        checkpoint_sha256: Hash of the weights that were tested.
+        metrics: loss, accuracy, top5_accuracy and macro_f1; None until the evaluation is through.
+    """
+
+    __test__ = False  # pytest, this is no test
+
+    trial_id: int
+    study_name: str
+    searched_trial: int
+    reason: str
+    checkpoint_sha256: str
+    metrics: dict[str, float] | None = None
+
+
+def fingerprint(values: Any) -> str:
+    """Return the SHA-256 of JSON values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def add_protocol(database: Database, protocol: Protocol) -> None:
+    """Store a protocol; the caller holds the init lock and has seen that there is none."""
+
+    def insert(connection: Connection) -> None:
+        row = asdict(protocol) | {"created_at": database.now(connection)}
+        connection.execute(protocols.insert().values(**row))
+
+    database.write(insert)
+
+
+def find_protocol(database: Database, study_name: str) -> Protocol | None:
+    """Return the protocol of a study, None where there is no such study."""
+    row = database.read(
+        lambda connection: connection.execute(
+            select(protocols).where(protocols.c.study_name == study_name)
+        ).first()
+    )
+    if row is None:
+        return None
+    values = dict(row._mapping)
+    del values["created_at"]
+    return Protocol(**values)
+
+
+def read_protocol(database: Database, study_name: str) -> Protocol:
+    """Return the protocol of a study.
+
+    Raises:
+        StudyNotFoundError: If there is no such study; the message names those that exist.
+    """
+    protocol = find_protocol(database, study_name)
+    if protocol is None:
+        known = ", ".join(study_names(database)) or "none"
+        raise StudyNotFoundError(
+            f"name must be a study of this database, got {study_name!r} (there: {known}): "
+            "create it with `study init`, or check --name and --storage"
+        )
+    return protocol
+
+
+def study_names(database: Database) -> list[str]:
+    """Return the names of all studies, oldest first."""
+    names = select(protocols.c.study_name).order_by(protocols.c.created_at)
+    return list(database.read(lambda connection: connection.execute(names).scalars().all()))
+
+
+def raise_budget(database: Database, study_name: str, budget: int) -> None:
+    """Set the number of trials of a study; the caller holds the init lock."""
+    change = protocols.update().where(protocols.c.study_name == study_name).values(budget=budget)
+    database.write(lambda connection: connection.execute(change))
+
+
+def record_epoch(database: Database, trial_id: int, record: EpochRecord) -> None:
+    """Store an epoch, in place of an earlier life's row of the same epoch."""
+
+    def replace(connection: Connection) -> None:
+        same = (epochs.c.trial_id == trial_id) & (epochs.c.epoch == record.epoch)
+        connection.execute(epochs.delete().where(same))
+        connection.execute(epochs.insert().values(trial_id=trial_id, **asdict(record)))
+
+    database.write(replace)
+
+
+def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:
+    """Return the epochs of the given trials in order, by trial id."""
+    wanted = select(epochs).where(epochs.c.trial_id.in_(trial_ids)).order_by(epochs.c.epoch)
+    rows = database.read(lambda connection: connection.execute(wanted).mappings().all())
+    curves: dict[int, list[EpochRecord]] = defaultdict(list)
+    for row in rows:
+        values = dict(row)
+        curves[values.pop("trial_id")].append(EpochRecord(**values))
+    return dict(curves)
+
+
+def claim_test(database: Database, claim: TestEvaluation) -> TestEvaluation:
+    """Claim the one test evaluation of a final run.
+
+    Returns:
+        The claim; or, where it was made before by the same weights, that one with its metrics.
+
+    Raises:
+        StorageError: If other weights were tested for this final run already.
+    """
+
+    def insert(connection: Connection) -> TestEvaluation:
+        mine = test_evaluations.c.trial_id == claim.trial_id
+        row = connection.execute(select(test_evaluations).where(mine)).mappings().first()
+        if row is None:
+            values = asdict(claim) | {"claimed_at": database.now(connection)}
+            connection.execute(test_evaluations.insert().values(**values))
+            return claim
+        return _test_evaluation(row)
+
+    found = database.write(insert)
+    if found.checkpoint_sha256 != claim.checkpoint_sha256:
+        raise StorageError(
+            f"the test split was opened for this final run with weights "
+            f"{found.checkpoint_sha256[:12]}, not {claim.checkpoint_sha256[:12]}: "
+            "start another final run with `study final --reopen REASON`"
+        )
+    return found
+
+
+def finish_test(database: Database, trial_id: int, metrics: dict[str, float]) -> None:
+    """Store the metrics of a claimed test evaluation."""
+    change = (
+        test_evaluations.update()
+        .where(test_evaluations.c.trial_id == trial_id)
+        .values(metrics=metrics)
+    )
+    database.write(lambda connection: connection.execute(change))
+
+
+def read_tests(database: Database, study_name: str) -> list[TestEvaluation]:
+    """Return every test evaluation of a study, oldest first."""
+    wanted = (
+        select(test_evaluations)
+        .where(test_evaluations.c.study_name == study_name)
+        .order_by(test_evaluations.c.claimed_at)
+    )
+    rows = database.read(lambda connection: connection.execute(wanted).mappings().all())
+    return [_test_evaluation(row) for row in rows]
+
+
+def _test_evaluation(row: Any) -> TestEvaluation:
+    values = dict(row)
+    del values["claimed_at"]
+    return TestEvaluation(**values)

@@ -1,0 +1,156 @@
+"""The one place that knows the names of files and folders below the runs folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StorageError
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """Files of one trial or final run."""
+
+    folder: Path
+
+    @property
+    def configuration(self) -> Path:
+        """The resolved configuration with the trial's hyperparameters."""
+        return self.folder / "configuration.json"
+
+    @property
+    def epochs(self) -> Path:
+        """A copy of the trial's rows in the table `epochs`."""
+        return self.folder / "epochs.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints from which the trial resumes."""
+        return self.folder / "checkpoints"
+
+    def checkpoint(self, epoch: int) -> Path:
+        """The checkpoint after an epoch."""
+        return self.checkpoints / f"epoch-{epoch:05d}.pt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch by validation macro-F1."""
+        return self.folder / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """Validation and test metrics of a final run."""
+        return self.folder / "metrics.json"
+
+    @property
+    def confusion_csv(self) -> Path:
+        """Confusion matrix on the test split, rows are true classes."""
+        return self.folder / "confusion_matrix.csv"
+
+    @property
+    def confusion_picture(self) -> Path:
+        """The same as a picture."""
+        return self.folder / "confusion_matrix.png"
+
+    @property
+    def per_class(self) -> Path:
+        """Precision, recall, F1 and support of each class on the test split."""
+        return self.folder / "per_class.csv"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Folders of one study.
+
+    Attributes:
+        runs: The folder of all studies, shared by all workers.
+        study_name: Name of the searched study.
+    """
+
+    runs: Path
+    study_name: str
+
+    @property
+    def folder(self) -> Path:
+        """Everything of this study."""
+        return self.runs / self.study_name
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each worker."""
+        return self.folder / "logs"
+
+    @property
+    def report(self) -> Path:
+        """The report of the study."""
+        return self.folder / "report.html"
+
+    def trial(self, slot: int) -> TrialPaths:
+        """The folder of a place in the queue."""
+        return TrialPaths(self.folder / "trials" / f"{slot:05d}")
+
+    def final(self, slot: int) -> TrialPaths:
+        """The folder of the first final run, or of one after a reopening."""
+        return TrialPaths(self.folder / ("final" if slot == 0 else f"final-{slot + 1}"))
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / ".study-key"
+
+    def claim(self, study_key: str) -> None:
+        """Leave the study's key in its folder, so that every worker can tell that it is the same.
+
+        Raises:
+            StorageError: If the folder cannot be written, or belongs to another study.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self._marker.exists():
+                write_atomically(self._marker, study_key.encode())
+        except OSError as error:
+            raise StorageError(
+                f"storage.runs must be a folder that can be written, {self.runs} cannot "
+                f"({error.strerror}): choose another with --runs"
+            ) from None
+        self.check(study_key)
+
+    def check(self, study_key: str) -> None:
+        """Refuse a folder that is not the one of the study.
+
+        Raises:
+            StorageError: If the folder is missing or holds the runs of another study.
+        """
+        found = self._marker.read_text() if self._marker.is_file() else None
+        if found != study_key:
+            what = "holds another study of this name" if found else "has no such study"
+            raise StorageError(
+                f"storage.runs must be the folder given at `study init`, {self.runs} {what}: "
+                "give that folder with --runs, or another --name"
+            )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old or the new one but no half.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,186 @@
+"""Optuna's storage with our engine settings and patience, and our tables beside it.
+
+Only `create_study_storage` creates tables; several workers that create an empty database at once
+fail (Optuna issues 1092 and 4621).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy import exc
+from sqlalchemy.engine import URL
+
+from storage.database import (
+    Database,
+    engine_options,
+    existing_url,
+    initialising,
+    is_transient,
+    parse_url,
+    prepare_engine,
+    reading,
+    sqlite_path,
+)
+from storage.errors import StorageError, StudyNotFoundError
+from storage.tables import SCHEMA_VERSION, metadata, service_version
+
+R = TypeVar("R")
+
+
+def _patient(method: Callable[..., R]) -> Callable[..., R]:
+    """Repeat a method of Optuna's storage while the database is away."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> R:
+        return cast(R, self.database.patience(method, self, *args, **kwargs))
+
+    return call
+
+
+def _patient_reader(method: Callable[..., R]) -> Callable[..., R]:
+    """The same for a method that only reads: it takes no write lock on SQLite."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> R:
+        with reading():
+            return cast(R, self.database.patience(method, self, *args, **kwargs))
+
+    return call
+
+
+class StudyStorage(RDBStorage):
+    """Optuna's `RDBStorage`, hardened for many workers.
+
+    Args:
+        url: A checked address.
+        outage_seconds: How long transient errors are waited out, in seconds.
+        create: Whether missing tables (and a missing SQLite file) are created.
+    """
+
+    def __init__(self, url: URL, *, outage_seconds: float, create: bool = False) -> None:
+        self.outage_seconds = outage_seconds
+        location = url.render_as_string(hide_password=False) if create else existing_url(url)
+        location = location.replace("{", "%7B").replace("}", "%7D")
+        super().__init__(location, engine_options(url), skip_table_creation=not create)
+        self._equip()
+
+    def _equip(self) -> None:
+        prepare_engine(self.engine)
+        self.database = Database(self.engine, outage_seconds=self.outage_seconds)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        del state["database"]
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._equip()
+
+    # Optuna's cache calls `_create_new_trial` and `_get_trials`, hence these two private names.
+    create_new_study = _patient(RDBStorage.create_new_study)
+    delete_study = _patient(RDBStorage.delete_study)
+    set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
+    set_study_system_attr = _patient(RDBStorage.set_study_system_attr)
+    _create_new_trial = _patient(RDBStorage._create_new_trial)
+    set_trial_param = _patient(RDBStorage.set_trial_param)
+    set_trial_state_values = _patient(RDBStorage.set_trial_state_values)
+    set_trial_intermediate_value = _patient(RDBStorage.set_trial_intermediate_value)
+    set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
+    set_trial_system_attr = _patient(RDBStorage.set_trial_system_attr)
+
+    get_all_studies = _patient_reader(RDBStorage.get_all_studies)
+    get_study_id_from_name = _patient_reader(RDBStorage.get_study_id_from_name)
+    get_study_name_from_id = _patient_reader(RDBStorage.get_study_name_from_id)
+    get_study_directions = _patient_reader(RDBStorage.get_study_directions)
+    get_study_user_attrs = _patient_reader(RDBStorage.get_study_user_attrs)
+    get_study_system_attrs = _patient_reader(RDBStorage.get_study_system_attrs)
+    get_trial_user_attrs = _patient_reader(RDBStorage.get_trial_user_attrs)
+    get_trial_system_attrs = _patient_reader(RDBStorage.get_trial_system_attrs)
+    get_trial_param = _patient_reader(RDBStorage.get_trial_param)
+    get_trial_id_from_study_id_trial_number = _patient_reader(
+        RDBStorage.get_trial_id_from_study_id_trial_number
+    )
+    get_trial = _patient_reader(RDBStorage.get_trial)
+    get_best_trial = _patient_reader(RDBStorage.get_best_trial)
+    _get_trials = _patient_reader(RDBStorage._get_trials)
+
+
+def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
+    """Open a database, creating it and its tables where they are missing.
+
+    Args:
+        text: The database address, `storage.url`.
+        outage_seconds: How long later calls wait for an unreachable database, in seconds.
+
+    Raises:
+        StorageError: If the address is refused, unreachable, or of another version of ours.
+    """
+    url = parse_url(text)
+    with initialising(url), _refusals(url):
+        opened = StudyStorage(url, outage_seconds=outage_seconds, create=True)
+        metadata.create_all(opened.engine)
+        with opened.engine.begin() as connection:
+            if connection.execute(sqlalchemy.select(service_version)).first() is None:
+                connection.execute(service_version.insert().values(version=SCHEMA_VERSION))
+        _check_version(opened.database, url)
+    return opened
+
+
+def open_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
+    """Open an existing database; nothing is created.
+
+    Raises:
+        StudyNotFoundError: If there is no database, or it has none of our tables.
+        StorageError: If the address is refused, unreachable, or of another version of ours.
+    """
+    url = parse_url(text)
+    missing = StudyNotFoundError(
+        f"storage.url must name a database with a study, {url!r} has none: "
+        "create it with `study init`, or check --storage"
+    )
+    if url.drivername == "sqlite" and not sqlite_path(url).is_file():
+        raise missing
+    with _refusals(url):
+        bare = sqlalchemy.create_engine(existing_url(url), poolclass=sqlalchemy.NullPool)
+        if not sqlalchemy.inspect(bare).has_table(service_version.name):
+            raise missing
+        opened = StudyStorage(url, outage_seconds=outage_seconds)
+        _check_version(opened.database, url)
+    return opened
+
+
+class _refusals:  # noqa: N801 - used like the functions of contextlib
+    """Turn what a driver says about an unusable database into one line."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        if isinstance(cause, exc.DBAPIError):
+            reason = str(cause.orig).splitlines()[0]
+            hint = "try again" if is_transient(cause) else "check --storage"
+            raise StorageError(
+                f"storage.url must be a usable database, {self.url!r} is not ({reason}): {hint}"
+            ) from error
+
+
+def _check_version(database: Database, url: URL) -> None:
+    found = database.read(
+        lambda connection: connection.execute(
+            sqlalchemy.select(service_version.c.version)
+        ).scalar()
+    )
+    if found != SCHEMA_VERSION:
+        raise StorageError(
+            f"storage.url must hold tables of version {SCHEMA_VERSION}, {url!r} holds {found}: "
+            "use the version of this program that wrote it, or a new database"
+        )

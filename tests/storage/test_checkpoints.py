@@ -1,0 +1,101 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.checkpoints import keep_newest, load_checkpoint, load_newest, save_generation
+from storage.errors import CheckpointError
+from storage.run_paths import RunPaths, TrialPaths
+
+
+def content(epoch: int) -> dict[str, object]:
+    return {"epoch": epoch, "weights": torch.arange(1000.0) * epoch}
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> TrialPaths:
+    return RunPaths(tmp_path, "pets").trial(3)
+
+
+def test_save_generation_keeps_two_and_load_newest_returns_the_last(paths: TrialPaths) -> None:
+    for epoch in (1, 2, 3):
+        save_generation(paths, epoch, content(epoch))
+    assert sorted(path.name for path in paths.checkpoints.iterdir()) == [
+        "epoch-00002.pt",
+        "epoch-00003.pt",
+    ]
+    newest = load_newest(paths)
+    assert newest is not None and newest["epoch"] == 3
+    assert torch.equal(newest["weights"], torch.arange(1000.0) * 3)
+
+
+def test_load_newest_of_a_new_trial_is_none(paths: TrialPaths) -> None:
+    assert load_newest(paths) is None
+
+
+def test_load_newest_falls_back_to_the_generation_before(
+    paths: TrialPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_generation(paths, 1, content(1))
+    save_generation(paths, 2, content(2))
+    damaged = bytearray(paths.checkpoint(2).read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    paths.checkpoint(2).write_bytes(damaged)
+    newest = load_newest(paths)
+    assert newest is not None and newest["epoch"] == 1
+    assert "epoch-00002.pt is damaged" in caplog.text
+
+
+def test_late_write_of_an_older_epoch_rolls_nothing_back(paths: TrialPaths) -> None:
+    save_generation(paths, 5, content(5))
+    save_generation(paths, 4, content(4))
+    newest = load_newest(paths)
+    assert newest is not None and newest["epoch"] == 5
+
+
+@given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+@settings(max_examples=40, deadline=None)
+def test_flipped_byte_never_changes_what_is_loaded(
+    tmp_path_factory: pytest.TempPathFactory, position: float, flip: int
+) -> None:
+    paths = TrialPaths(tmp_path_factory.mktemp("trial"))
+    save_generation(paths, 1, content(1))
+    damaged = bytearray(paths.checkpoint(1).read_bytes())
+    damaged[int(position * len(damaged))] ^= flip
+    paths.checkpoint(1).write_bytes(damaged)
+    try:
+        loaded = load_checkpoint(paths.checkpoint(1))
+    except CheckpointError:
+        return
+    assert loaded["epoch"] == 1
+    assert torch.equal(loaded["weights"], torch.arange(1000.0))
+
+
+def test_load_checkpoint_of_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="must exist"):
+        load_checkpoint(tmp_path / "none.pt")
+    (tmp_path / "notes.pt").write_text("notes")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path / "notes.pt")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_save_generation_on_a_full_disk_says_so_and_leaves_nothing(
+    paths: TrialPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_generation(paths, 1, content(1))
+    beside = paths.checkpoints / f".epoch-00002.pt.{os.getpid()}.part"
+    beside.symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match="No space left"):
+        save_generation(paths, 2, content(2))
+    assert [path.name for path in paths.checkpoints.iterdir()] == ["epoch-00001.pt"]
+
+
+def test_keep_newest_leaves_the_last(paths: TrialPaths) -> None:
+    save_generation(paths, 1, content(1))
+    save_generation(paths, 2, content(2))
+    keep_newest(paths)
+    assert [path.name for path in paths.checkpoints.iterdir()] == ["epoch-00002.pt"]

@@ -1,0 +1,83 @@
+from dataclasses import asdict
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.errors import StorageError, StudyNotFoundError
+from storage.records import (
+    EpochRecord,
+    Protocol,
+    TestEvaluation,
+    add_protocol,
+    claim_test,
+    find_protocol,
+    fingerprint,
+    finish_test,
+    raise_budget,
+    read_epochs,
+    read_protocol,
+    read_tests,
+    record_epoch,
+    study_names,
+)
+from storage.study_storage import StudyStorage
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+scores = st.floats(0, 1, allow_nan=False)
+
+
+def protocol(name: str = "pets", **changes: object) -> Protocol:
+    values = {"budget": 3, "configuration": {"seed": 1}, "fingerprint": "f", "facts": {}}
+    return Protocol(study_name=name, **(values | changes))  # type: ignore[arg-type]
+
+
+def test_protocol_is_read_as_it_was_stored(handle: StudyStorage) -> None:
+    stored = protocol(facts={"class_names": ["ä", "<b>"]})
+    add_protocol(handle.database, stored)
+    assert read_protocol(handle.database, "pets") == stored
+    raise_budget(handle.database, "pets", 9)
+    assert read_protocol(handle.database, "pets").budget == 9
+    assert study_names(handle.database) == ["pets"]
+
+
+def test_read_protocol_of_an_unknown_study_names_the_known(handle: StudyStorage) -> None:
+    add_protocol(handle.database, protocol())
+    assert find_protocol(handle.database, "cars") is None
+    with pytest.raises(StudyNotFoundError, match=r"'cars' \(there: pets\)"):
+        read_protocol(handle.database, "cars")
+
+
+@given(json_values, json_values)
+def test_fingerprint_is_equal_for_equal_values_only(one: object, other: object) -> None:
+    same = repr(one) == repr(other)
+    assert fingerprint({"a": one, "b": 1}) == fingerprint({"b": 1, "a": one})
+    assert not same or fingerprint(one) == fingerprint(other)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), scores), max_size=12))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_record_epoch_keeps_the_latest_row_of_each_epoch(
+    handle: StudyStorage, writes: list[tuple[int, float]]
+) -> None:
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM epochs")
+    for epoch, score in writes:
+        record_epoch(handle.database, 7, EpochRecord(epoch, *(score,) * 12))
+    expected = [asdict(EpochRecord(e, *(s,) * 12)) for e, s in sorted(dict(writes).items())]
+    assert [asdict(row) for row in read_epochs(handle.database, [7, 8]).get(7, [])] == expected
+
+
+def test_claim_test_is_granted_once_for_each_final_run(handle: StudyStorage) -> None:
+    claim = TestEvaluation(5, "pets", 2, "the first", "aaa")
+    assert claim_test(handle.database, claim) == claim
+    assert claim_test(handle.database, claim).metrics is None  # died before the evaluation
+    finish_test(handle.database, 5, {"macro_f1": 0.5})
+    assert claim_test(handle.database, claim).metrics == {"macro_f1": 0.5}
+    with pytest.raises(StorageError, match="--reopen REASON"):
+        claim_test(handle.database, TestEvaluation(5, "pets", 2, "again", "bbb"))
+    assert [row.reason for row in read_tests(handle.database, "pets")] == ["the first"]

@@ -1,0 +1,71 @@
+import pickle
+import sqlite3
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage
+from optuna.testing.pytest_storages import StorageTestCase
+
+from storage.errors import StorageError, StudyNotFoundError
+from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+
+
+def test_open_missing_database_is_refused_and_creates_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StudyNotFoundError, match="study init"):
+        open_study_storage(f"sqlite:///{tmp_path}/none.db", outage_seconds=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_open_foreign_database_is_refused_and_unchanged(tmp_path: Path) -> None:
+    foreign = sqlite3.connect(tmp_path / "other.db")
+    foreign.execute("CREATE TABLE things (name TEXT)")
+    foreign.close()
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(StudyNotFoundError):
+        open_study_storage(f"sqlite:///{tmp_path}/other.db", outage_seconds=1)
+    assert (tmp_path / "other.db").read_bytes() == before
+
+
+def test_open_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database\n" * 200)
+    with pytest.raises(StorageError, match="not a database"):
+        open_study_storage(f"sqlite:///{tmp_path}/notes.txt", outage_seconds=1)
+
+
+def test_open_tables_of_another_version_is_refused(handle: StudyStorage, tmp_path: Path) -> None:
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE service_version SET version = 99")
+    with pytest.raises(StorageError, match="holds 99"):
+        open_study_storage(f"sqlite:///{tmp_path}/study.db", outage_seconds=1)
+
+
+def test_create_twice_keeps_what_is_there(handle: StudyStorage, tmp_path: Path) -> None:
+    optuna.create_study(storage=handle, study_name="kept")
+    again = create_study_storage(f"sqlite:///{tmp_path}/study.db", outage_seconds=1)
+    assert [study.study_name for study in again.get_all_studies()] == ["kept"]
+    again.engine.dispose()
+
+
+def test_pickled_storage_keeps_its_engine_settings(handle: StudyStorage) -> None:
+    copy = pickle.loads(pickle.dumps(handle))
+    with copy.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    assert copy.database.engine is copy.engine
+    copy.engine.dispose()
+
+
+class TestConformance(StorageTestCase):
+    """Optuna's own suite for storages."""
+
+    @pytest.fixture
+    def storage(self, handle: StudyStorage) -> BaseStorage:
+        return handle
+
+
+class TestConformanceCached(StorageTestCase):
+    """The same behind the cache that studies use."""
+
+    @pytest.fixture
+    def storage(self, handle: StudyStorage) -> BaseStorage:
+        return optuna.storages.get_storage(handle)
