@@ -1,0 +1,47 @@
+"""The description of a data set as tables for a terminal."""
+
+from collections.abc import Mapping
+
+from rich import box
+from rich.table import Table
+
+from data.statistics import DataDescription
+
+
+def data_tables(described: DataDescription) -> tuple[Table, Table]:
+    """Return the splits with their counts and particularities, and the channel statistics."""
+    splits = Table(
+        title=f"{described.source}: {len(described.class_names)} classes", box=box.SIMPLE
+    )
+    for heading in ("split", "images", "per class", "dropped", "modes", "sizes"):
+        numeric = heading in ("images", "per class", "dropped")
+        splits.add_column(heading, justify="right" if numeric else "left")
+    for split, count in described.counts.items():
+        splits.add_row(
+            split,
+            f"{count:,}",
+            _range(described.class_counts[split]),
+            str(described.dropped_counts[split]),
+            _counts(described.image_modes[split]),
+            _counts(described.original_sizes[split]),
+        )
+    title = f"channels of the training split at {described.image_size} px, scaled to [0, 1]"
+    channels = Table(title=title, box=box.SIMPLE)
+    for heading in ("", "red", "green", "blue"):
+        channels.add_column(heading, justify="right")
+    channels.add_row("mean", *(f"{value:.4f}" for value in described.mean))
+    channels.add_row("std", *(f"{value:.4f}" for value in described.std))
+    channels.caption = f"fingerprint {described.fingerprint}"
+    return splits, channels
+
+
+def _range(class_counts: tuple[int, ...]) -> str:
+    least, most = min(class_counts), max(class_counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _counts(counted: Mapping[str, int], *, most: int = 3) -> str:
+    ranked = sorted(counted.items(), key=lambda item: -item[1])
+    shown = [f"{name} {count:,}" for name, count in ranked[:most]]
+    rest = len(ranked) - most
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")

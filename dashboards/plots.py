@@ -1,0 +1,200 @@
+"""Figures: confusion matrix, search history, learning curves; as PNG files or inline SVG.
+
+Built on `Figure` objects without pyplot, so that nothing is global. Texts and axes have one ink,
+which `svg` turns into the page's own text colour: the same figure suits a light and a dark page.
+Colours are told apart by the colour-blind (Okabe and Ito) and by line style or marker.
+Must not import torch.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dashboards.trials import TrialRow
+
+INK = "#1f2328"
+BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
+MOST_NAMED_CLASSES = 32
+MOST_COUNTED_CLASSES = 16
+NAME_LENGTH = 18
+# From transparent to blue: an empty cell shows the page, whatever its colour.
+CONFUSION_COLOURS = LinearSegmentedColormap.from_list(
+    "confusion", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
+)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Validation macro-F1 of one trial over its epochs, the first being epoch 1."""
+
+    label: str
+    scores: tuple[float, ...]
+    pruned: bool = False
+    best: bool = False
+
+
+def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw a confusion matrix, each row as shares of its true class.
+
+    Args:
+        confusion: Counts, square, rows are true classes.
+        class_names: One for each row. Beyond 32 the axes show class numbers instead.
+    """
+    n_classes = len(class_names)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    side = 4.6 if n_classes <= MOST_COUNTED_CLASSES else 6.4
+    figure, axes = _empty_figure(side + 0.5, side)
+    image = axes.imshow(shares, cmap=CONFUSION_COLOURS, vmin=0, vmax=1, interpolation="nearest")
+    colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    colour_bar.set_label("share of the true class", color=INK, fontsize=8)
+    colour_bar.ax.tick_params(colors=INK, labelsize=7)
+    colour_bar.outline.set_visible(False)
+    axes.grid(False)
+    axes.set_xlabel("predicted class" + _numbering(n_classes), color=INK)
+    axes.set_ylabel("true class" + _numbering(n_classes), color=INK)
+    if n_classes <= MOST_NAMED_CLASSES:
+        _name_classes(axes, class_names)
+    if n_classes <= MOST_COUNTED_CLASSES:
+        _write_counts(axes, confusion, shares)
+    return figure
+
+
+def _numbering(n_classes: int) -> str:
+    return "" if n_classes <= MOST_NAMED_CLASSES else ", by number"
+
+
+def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
+    size = 7 if len(class_names) <= MOST_COUNTED_CLASSES else 6
+    short = [_shorten(name) for name in class_names]
+    # Class names are data: a dollar sign in them starts no formula.
+    axes.set_xticks(range(len(short)), short, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(range(len(short)), short, fontsize=size, parse_math=False)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+
+
+def _write_counts(axes: Axes, confusion: np.ndarray, shares: np.ndarray) -> None:
+    for row, column in np.argwhere(confusion > 0):
+        colour = "white" if shares[row, column] > 0.7 else INK
+        count = str(confusion[row, column])
+        axes.text(column, row, count, color=colour, ha="center", va="center", fontsize=7)
+
+
+def history_figure(rows: Sequence[TrialRow]) -> Figure:
+    """Draw the value of each trial over its number, with the best complete one so far."""
+    figure, axes = _empty_figure(4.4, 2.9)
+    for label, states, marker, colour in (
+        ("complete", ("complete",), "o", BLUE),
+        ("pruned", ("pruned",), "x", ORANGE),
+        ("not complete", ("waiting", "running", "failed"), ".", GREY),
+    ):
+        numbers, values = _scored(rows, states)
+        if numbers:
+            axes.scatter(numbers, values, s=26, marker=marker, c=colour, label=label, zorder=3)
+    numbers, values = _scored(rows, ("complete",))
+    if numbers:
+        best = np.maximum.accumulate(values)
+        axes.step(numbers, best, where="post", color=INK, linewidth=1.2, label="best so far")
+    axes.set_xlabel("trial", color=INK)
+    axes.set_ylabel("best validation macro-F1", color=INK)
+    _legend(axes)
+    return figure
+
+
+def _scored(rows: Sequence[TrialRow], states: Sequence[str]) -> tuple[list[int], list[float]]:
+    points = [(row.number, row.value) for row in rows if row.state in states]
+    known = [(number, value) for number, value in points if value is not None]
+    return [number for number, _ in known], [value for _, value in known]
+
+
+def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
+    """Draw validation macro-F1 over epochs; the best trial stands out, pruned ones are dashed."""
+    figure, axes = _empty_figure(4.4, 2.9)
+    for curve in curves:
+        colour = ORANGE if curve.best else GREY if curve.pruned else BLUE
+        (line,) = axes.plot(
+            range(1, len(curve.scores) + 1),
+            curve.scores,
+            color=colour,
+            linestyle="--" if curve.pruned else "-",
+            linewidth=2.2 if curve.best else 1.0,
+            alpha=1.0 if curve.best else 0.75,
+            marker="." if len(curve.scores) == 1 else None,
+            zorder=4 if curve.best else 2,
+        )
+        line.set_label(curve.label if curve.best else "pruned" if curve.pruned else "other trials")
+    axes.set_xlabel("epoch", color=INK)
+    axes.set_ylabel("validation macro-F1", color=INK)
+    _legend(axes)
+    return figure
+
+
+def split_curves_figure(train: Sequence[float], validation: Sequence[float]) -> Figure:
+    """Draw macro-F1 of one run over epochs, on training (augmented) and validation images."""
+    figure, axes = _empty_figure(4.4, 2.9)
+    for label, scores, colour, style in (
+        ("training", train, GREY, "--"),
+        ("validation", validation, ORANGE, "-"),
+    ):
+        epochs = range(1, len(scores) + 1)
+        axes.plot(epochs, scores, color=colour, linestyle=style, linewidth=1.8, label=label)
+    axes.set_xlabel("epoch", color=INK)
+    axes.set_ylabel("macro-F1", color=INK)
+    _legend(axes)
+    return figure
+
+
+def _empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_facecolor("none")
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for side, spine in axes.spines.items():
+        spine.set_color(INK)
+        spine.set_alpha(0.4)
+        spine.set_visible(side in ("left", "bottom"))
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    """Name what was drawn, each kind once."""
+    handles, labels = axes.get_legend_handles_labels()
+    kinds = dict(zip(labels, handles, strict=True))
+    if kinds:
+        # Above the axes, where it hides no point.
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0}
+        look: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK}
+        columns: dict[str, Any] = {"ncols": 4, "columnspacing": 1.2, "handlelength": 1.4}
+        axes.legend(kinds.values(), kinds.keys(), **place, **look, **columns)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as a picture on white."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=150, facecolor="white")
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as an SVG element for a page, in the page's text colour."""
+    content = io.StringIO()
+    # Text stays text, and equal figures give equal bytes.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    element = content.getvalue()
+    return element[element.index("<svg") :].replace(f": {INK}", ": currentColor")

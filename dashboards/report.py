@@ -1,0 +1,184 @@
+"""The report of a study: one HTML file that needs no network, no server and no other file.
+
+Says what was searched, what came out, what it cost and how far the result may be trusted. Every
+figure comes from the database, but the confusion matrix, which is read from the final run's
+folder.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dashboards.errors import DashboardError
+from dashboards.final_runs import drawn, read_final_runs
+from dashboards.plots import (
+    LearningCurve,
+    history_figure,
+    learning_curves_figure,
+)
+from dashboards.status import StudyStatus, read_status
+from dashboards.trials import TrialRow, by_value, read_trials, shown_duration, shown_params
+from storage.records import (
+    Protocol,
+    read_epochs,
+    read_protocol,
+)
+from storage.run_paths import RunPaths, write_atomically
+from storage.study_storage import StudyStorage
+
+MOST_TRIALS = 20
+
+
+def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Path) -> None:
+    """Write the report of a study, at whatever point it stands.
+
+    Args:
+        storage: Its database.
+        study_name: Its name.
+        runs: The folder of all runs.
+        path: The HTML file; an older one is replaced.
+
+    Raises:
+        StorageError: If there is no such study, or the folder of runs is of another one.
+        DashboardError: If the file cannot be written.
+    """
+    protocol = read_protocol(storage.database, study_name)
+    paths = RunPaths(runs, study_name)
+    paths.check(protocol.study_key)
+    rows = read_trials(storage, study_name)
+    status = read_status(storage, study_name)
+    context = {
+        "protocol": protocol,
+        "status": status,
+        "rows": by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
+        "n_rows": len(rows),
+        "by_number": {row.number: row for row in rows},
+        "reasons": Counter(
+            (row.state, row.reason["kind"], row.reason["message"]) for row in rows if row.reason
+        ).most_common(10),
+        "settings": _settings(protocol),
+        "configuration": _configuration_text(protocol),
+        "commands": _commands(study_name),
+        "cost": _cost(protocol, rows),
+        "finals": read_final_runs(storage, study_name, paths),
+        "revisions": _noted(rows, "git_revision"),
+        "devices": _noted(rows, "device"),
+        "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        **_figures(storage, rows, status),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _render(context).encode())
+    except OSError as error:
+        raise DashboardError(
+            f"report must be a file that can be written, {path} cannot ({error.strerror}): "
+            "choose another path"
+        ) from None
+
+
+def _render(context: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = shown_duration
+    environment.filters["score"] = _shown_score
+    environment.filters["percent"] = lambda value: f"{100 * value:.2f} %"
+    environment.filters["params"] = lambda row: shown_params(row).items()
+    return environment.get_template("report.html").render(context)
+
+
+def _shown_score(value: float | None) -> str:
+    """Return a score with four digits, or what is left of one that would round to nothing."""
+    if value is None:
+        return "–"
+    return f"{value:.1e}" if 0 < value < 0.0005 else f"{value:.4f}"
+
+
+def _settings(protocol: Protocol) -> dict[str, list[tuple[str, str]]]:
+    """Return the settings as name and value, by section; the database's may hold a password."""
+    sections: dict[str, list[tuple[str, str]]] = {"general": []}
+    for name, content in protocol.configuration.items():
+        if name == "storage":
+            continue
+        if isinstance(content, dict):
+            sections[name] = _flatten(content)
+        else:
+            sections["general"].append((name, str(content)))
+    return sections
+
+
+def _flatten(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            pairs += _flatten(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", "none" if value is None else str(value)))
+    return pairs
+
+
+def _configuration_text(protocol: Protocol) -> str:
+    """Return the configuration as a file for `--config`; JSON is YAML."""
+    shared = {name: part for name, part in protocol.configuration.items() if name != "storage"}
+    return json.dumps(shared, indent=1, ensure_ascii=False)
+
+
+def _commands(study_name: str) -> str:
+    return "\n".join(
+        (
+            "study init --config study.yaml",
+            f"study worker --name {study_name}",
+            f"study final --name {study_name}",
+            f"study report --name {study_name}",
+        )
+    )
+
+
+def _cost(protocol: Protocol, rows: Sequence[TrialRow]) -> dict[str, Any]:
+    """Compare the epochs trained with those of a search that prunes nothing."""
+    n_epochs = int(protocol.configuration["search"]["n_epochs"])
+    pruned = [row for row in rows if row.state == "pruned"]
+    return {
+        "epochs": sum(row.epochs_done for row in rows),
+        "full_epochs": protocol.budget * n_epochs,
+        "saved_epochs": sum(n_epochs - row.epochs_done for row in pruned),
+    }
+
+
+def _noted(rows: Sequence[TrialRow], name: str) -> str:
+    values = sorted({str(row.attributes[name]) for row in rows if row.attributes.get(name)})
+    return ", ".join(values) or "not noted"
+
+
+def _figures(
+    storage: StudyStorage, rows: Sequence[TrialRow], status: StudyStatus
+) -> dict[str, Markup | None]:
+    """Return the figures of the search, None where there is nothing to draw."""
+    records = read_epochs(storage.database, [row.trial_id for row in rows])
+    best_number = status.best.number if status.best else None
+    curves = [
+        LearningCurve(
+            label=f"trial {row.number}, the best",
+            scores=tuple(record.validation_macro_f1 for record in records[row.trial_id]),
+            pruned=row.state == "pruned",
+            best=row.number == best_number,
+        )
+        for row in rows
+        if row.trial_id in records
+    ]
+    if not curves:
+        return {"history": None, "curves": None}
+    return {
+        "history": drawn(history_figure(rows)),
+        "curves": drawn(learning_curves_figure(curves)),
+    }

@@ -1,0 +1,86 @@
+"""TensorBoard's event files: one run folder for each trial, and the server that shows them.
+
+Imports torch, so nothing light may import this module.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import call
+
+from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from dashboards.errors import DashboardError
+from storage.records import EpochRecord
+
+HyperparameterValue = bool | int | float | str
+
+
+class TensorBoardLog:
+    """Writes one trial's run; steps are epochs, the first is 1.
+
+    Args:
+        folder: The run's folder, made if missing. Event files of an earlier life stay.
+        next_epoch: First epoch that will be written. What an earlier life wrote at it or later
+            is purged, so that a resumed trial shows no point twice.
+    """
+
+    def __init__(self, folder: Path, *, next_epoch: int) -> None:
+        self._next_epoch = next_epoch
+        self._writer = SummaryWriter(str(folder), purge_step=next_epoch)
+
+    def write(self, record: EpochRecord) -> None:
+        """Write the scalars of an epoch and flush them to disk."""
+        for split in ("train", "validation"):
+            for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1"):
+                self._scalar(f"{metric}/{split}", getattr(record, f"{split}_{metric}"), record)
+        for name in ("learning_rate", "gradient_norm", "images_per_second"):
+            self._scalar(name, getattr(record, name), record)
+        self._next_epoch = record.epoch + 1
+        self._writer.flush()
+
+    def _scalar(self, tag: str, value: float, record: EpochRecord) -> None:
+        self._writer.add_scalar(tag, value, record.epoch)
+
+    def write_hyperparameters(
+        self, hyperparameters: Mapping[str, HyperparameterValue], metrics: Mapping[str, float]
+    ) -> None:
+        """Write the row of the HPARAMS tab, into this same run.
+
+        `SummaryWriter.add_hparams` would open a second run folder. The metrics get the step after
+        the last epoch: a resume after it purges them.
+        """
+        tagged = {f"hparam/{name}": value for name, value in metrics.items()}
+        for summary in hparams(dict(hyperparameters), tagged):  # type: ignore[no-untyped-call]
+            self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        for tag, value in tagged.items():
+            self._writer.add_scalar(tag, value, self._next_epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+def serve_tensorboard(folder: Path, *, host: str, port: int) -> int:
+    """Run TensorBoard in the foreground until it is stopped.
+
+    Args:
+        folder: Runs are the folders below it that hold event files.
+        host: Address to listen on.
+        port: Port to listen on.
+
+    Returns:
+        TensorBoard's exit code.
+
+    Raises:
+        DashboardError: If the folder is missing.
+    """
+    if not folder.is_dir():
+        raise DashboardError(
+            f"folder of TensorBoard runs must exist, {folder} does not: "
+            "start a worker first, or check --runs and --name"
+        )
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    return call([*command, "--host", host, "--port", str(port)])

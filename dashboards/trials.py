@@ -1,0 +1,173 @@
+"""The trials of a study as frozen rows: the one reading that every view is built upon.
+
+Reads Optuna's trials and our table `epochs`. Must not import torch: the command line shows trials
+without loading it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich import box
+from rich.console import JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from storage.errors import StudyNotFoundError
+from storage.records import EpochRecord, read_epochs, study_names
+from storage.study_storage import StudyStorage
+
+STATE_NAMES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+STATE_STYLES = {
+    "waiting": "dim",
+    "running": "cyan",
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+}
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as people see it.
+
+    Attributes:
+        trial_id: Optuna's row number, by which our own tables know the trial.
+        number: Its number within the study.
+        slot: Its place in the queue, which names its folder; None before it was queued by us.
+        state: waiting, running, complete, pruned or failed.
+        value: The objective of a complete trial; else the best validation macro-F1 so far.
+        best_epoch: Epoch of the best validation macro-F1, the first of equals.
+        epochs_done: Epochs recorded so far.
+        last_macro_f1: Validation macro-F1 of the newest epoch.
+        params: Hyperparameters that the sampler drew, by name.
+        reason: Why it was pruned or failed, `kind` and `message`.
+        host: Machine that ran it last.
+        seconds: Time its recorded epochs took, training and validation.
+        attributes: Everything else that the worker noted: seed, device, n_parameters, ...
+    """
+
+    trial_id: int
+    number: int
+    slot: int | None
+    state: str
+    value: float | None
+    best_epoch: int | None
+    epochs_done: int
+    last_macro_f1: float | None
+    params: dict[str, Any]
+    reason: dict[str, str] | None
+    host: str | None
+    seconds: float
+    attributes: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self)
+
+
+def read_trials(storage: StudyStorage, study_name: str) -> list[TrialRow]:
+    """Return every trial of a study by number.
+
+    Raises:
+        StudyNotFoundError: If the database has no study of that name.
+    """
+    try:
+        optuna_study = optuna.load_study(study_name=study_name, storage=storage)
+    except KeyError:
+        known = ", ".join(study_names(storage.database)) or "none"
+        raise StudyNotFoundError(
+            f"name must be a study of this database, got {study_name!r} (there: {known}): "
+            "create it with `study init`, or check --name and --storage"
+        ) from None
+    trials = optuna_study.get_trials(deepcopy=False)
+    records = read_epochs(storage.database, [trial._trial_id for trial in trials])
+    return [_row(trial, records.get(trial._trial_id, [])) for trial in trials]
+
+
+def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
+    best = max(records, key=lambda record: record.validation_macro_f1, default=None)
+    noted = dict(trial.user_attrs)
+    complete = trial.state is TrialState.COMPLETE
+    return TrialRow(
+        trial_id=trial._trial_id,
+        number=trial.number,
+        slot=noted.pop("slot", None),
+        state=STATE_NAMES[trial.state],
+        value=trial.value if complete else best.validation_macro_f1 if best else None,
+        best_epoch=best.epoch if best else None,
+        epochs_done=records[-1].epoch if records else 0,
+        last_macro_f1=records[-1].validation_macro_f1 if records else None,
+        params=dict(trial.params),
+        reason=noted.pop("reason", None),
+        host=noted.pop("host", None),
+        seconds=sum(record.seconds for record in records),
+        attributes=noted,
+    )
+
+
+def best_complete(rows: Sequence[TrialRow]) -> TrialRow | None:
+    """Return the complete trial of the highest value, the earliest of equals."""
+    complete = [row for row in rows if row.state == "complete" and row.value is not None]
+    return max(complete, key=lambda row: row.value or 0.0, default=None)
+
+
+def by_value(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the rows from the best value to the worst, those without one last."""
+    return sorted(rows, key=lambda row: (row.value is None, -(row.value or 0.0), row.number))
+
+
+def shown_params(row: TrialRow) -> dict[str, str]:
+    """Return the hyperparameters as short texts, the blocks of all stages as one."""
+    shown: dict[str, str] = {}
+    for name, value in row.params.items():
+        if name.startswith("blocks_"):
+            shown["blocks"] = "-".join(filter(None, (shown.get("blocks"), str(value))))
+        else:
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            shown[name.replace("_", " ")] = text
+    return shown
+
+
+def shown_duration(seconds: float) -> str:
+    """Return a duration in the unit that suits it: `48 s`, `12 min`, `3.1 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def trials_table(rows: Sequence[TrialRow]) -> Table:
+    """Return all trials, the best value first, as a table for a terminal of 80 columns.
+
+    The state of a trial that ended early says how, in the colour of its state.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in shown_params(row)))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("trial", "state", "macro-F1", "best\nepoch", *names, "time"):
+        justify: JustifyMethod = "left" if heading == "state" else "right"
+        # One word a line: the terminal has 80 columns.
+        table.add_column(Text(heading.replace(" ", "\n")), justify=justify, no_wrap=True)
+    for row in by_value(rows):
+        table.add_row(*_cells(row, names))
+    return table
+
+
+def _cells(row: TrialRow, names: Sequence[str]) -> list[Text]:
+    """Return the cells of a row; as `Text`, for rich takes brackets in a str for markup."""
+    shown = shown_params(row)
+    return [
+        Text(str(row.number)),
+        Text(row.reason["kind"] if row.reason else row.state, STATE_STYLES[row.state]),
+        Text("" if row.value is None else f"{row.value:.4f}"),
+        Text(f"{row.best_epoch}/{row.epochs_done}" if row.epochs_done else ""),
+        *(Text(shown.get(name, "")) for name in names),
+        Text(shown_duration(row.seconds) if row.seconds else ""),
+    ]

@@ -1,0 +1,119 @@
+"""Figures, looked at through what was drawn and the files they give."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dashboards.confusion_csv import load_confusion_csv, save_confusion_csv
+from dashboards.errors import DashboardError
+from dashboards.plots import (
+    LearningCurve,
+    confusion_matrix_figure,
+    history_figure,
+    learning_curves_figure,
+    save_png,
+    svg,
+)
+from dashboards.trials import read_trials
+from storage.study_storage import StudyStorage
+
+NAMES = ["cat", "</text><script>alert(1)</script>", "$dog_1$", 'a,b\n"c"', "ä" * 40]
+
+
+@pytest.fixture
+def confusion() -> np.ndarray:
+    return np.diag([9, 8, 7, 6, 0]) + np.eye(5, k=1, dtype=np.int64)
+
+
+def test_confusion_figure_of_few_classes_names_and_counts_them(confusion: np.ndarray) -> None:
+    figure = confusion_matrix_figure(confusion, NAMES)
+    axes = figure.axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[0] == "cat" and labels[2] == "$dog_1$"
+    assert len(labels[4]) == 18 and labels[4].endswith("…")
+    assert len(axes.texts) == np.count_nonzero(confusion)
+
+
+def test_confusion_figure_of_200_classes_numbers_them() -> None:
+    figure = confusion_matrix_figure(np.eye(200, dtype=np.int64), [f"n{n:08}" for n in range(200)])
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "predicted class, by number"
+    assert len(axes.get_xticks()) < 20 and not axes.texts
+
+
+def test_confusion_figure_shows_shares_of_each_true_class(confusion: np.ndarray) -> None:
+    (image,) = confusion_matrix_figure(confusion, NAMES).axes[0].get_images()
+    shares = np.asarray(image.get_array())
+    assert shares[0, 0] == pytest.approx(0.9) and shares[4].sum() == 0
+
+
+def test_svg_of_hostile_class_names_is_sound_and_has_no_script(confusion: np.ndarray) -> None:
+    root = ElementTree.fromstring(svg(confusion_matrix_figure(confusion, NAMES)))
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert "text" in tags and "script" not in tags
+    assert "$dog_1$" in "".join(root.itertext())
+
+
+def test_svg_follows_the_page_colour_and_is_the_same_twice() -> None:
+    curves = [LearningCurve("trial 0, the best", (0.1, 0.2), best=True)]
+    first, second = (svg(learning_curves_figure(curves)) for _ in range(2))
+    assert first == second
+    assert "currentColor" in first and "#1f2328" not in first
+
+
+def test_learning_curves_dash_only_pruned_trials_and_name_each_kind_once() -> None:
+    curves = [
+        LearningCurve("trial 0, the best", (0.1, 0.4), best=True),
+        LearningCurve("trial 1", (0.1, 0.2), pruned=True),
+        LearningCurve("trial 2", (0.1,), pruned=True),
+        LearningCurve("trial 3", (0.1, 0.3)),
+    ]
+    axes = learning_curves_figure(curves).axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "--", "-"]
+    legend = axes.get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["trial 0, the best", "pruned", "other trials"]
+
+
+def test_history_of_a_study_marks_states_and_best_so_far(searched_study: StudyStorage) -> None:
+    axes = history_figure(read_trials(searched_study, "pets")).axes[0]
+    shown = {str(points.get_label()): len(points.get_offsets()) for points in axes.collections}
+    assert shown == {"complete": 2, "pruned": 1, "not complete": 1}
+    assert list(axes.lines[0].get_ydata()) == [0.4, 0.61]
+
+
+def test_history_without_values_is_empty_but_labelled() -> None:
+    axes = history_figure([]).axes[0]
+    assert axes.get_xlabel() == "trial" and axes.get_legend() is None
+
+
+def test_save_png_writes_a_picture_on_white(tmp_path: Path, confusion: np.ndarray) -> None:
+    path = tmp_path / "new" / "confusion.png"
+    save_png(confusion_matrix_figure(confusion, NAMES), path)
+    with Image.open(path) as picture:
+        assert min(picture.size) > 500
+        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_confusion_csv_of_odd_names_reads_back_equal(
+    tmp_path: Path, confusion: np.ndarray
+) -> None:
+    path = tmp_path / "final" / "confusion_matrix.csv"
+    save_confusion_csv(path, confusion, NAMES)
+    found, names = load_confusion_csv(path)
+    assert names == NAMES
+    np.testing.assert_array_equal(found, confusion)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "true class,a,b\na,1,2\n", "true class,a\na,one\n", "true class,a\nb,1\n", "\n\n"]
+)
+def test_load_confusion_csv_of_another_table_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "confusion_matrix.csv"
+    path.write_text(text)
+    with pytest.raises(DashboardError, match="must be a square table"):
+        load_confusion_csv(path)

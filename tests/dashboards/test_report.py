@@ -1,0 +1,137 @@
+"""The report, parsed as a browser would."""
+
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashboards.confusion_csv import save_confusion_csv
+from dashboards.errors import DashboardError
+from dashboards.report import write_report
+from storage.errors import StorageError, StudyNotFoundError
+from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
+from storage.run_paths import RunPaths
+from storage.study_storage import StudyStorage
+
+VOID_TAGS = {"meta", "br", "img", "link", "input", "hr"}
+CLASS_NAMES = ["cat", "<script>alert(1)</script>", "$dog_1$"]
+
+
+class Page(HTMLParser):
+    """Tags, texts and addresses of a page; fails where tags do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        addresses = [value or "" for name, value in attrs if name.endswith(("src", "href"))]
+        self.addresses += [address for address in addresses if not address.startswith("#")]
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID_TAGS:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def runs(tmp_path: Path, empty_study: StudyStorage) -> Path:
+    key = read_protocol(empty_study.database, "pets").study_key
+    RunPaths(tmp_path / "runs", "pets").claim(key)
+    return tmp_path / "runs"
+
+
+def report(opened: StudyStorage, runs: Path) -> Page:
+    path = runs / "pets" / "report.html"
+    write_report(opened, "pets", runs=runs, path=path)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_report_of_new_study_is_sensible(empty_study: StudyStorage, runs: Path) -> None:
+    page = report(empty_study, runs)
+    assert "No epoch is trained yet." in page.text
+    assert "0 / 6" in page.text and page.tags["svg"] == 0
+    assert "Final run, test" in page.text and "test images not used yet" in page.text
+
+
+def test_report_of_search_shows_figures_trials_and_cost(
+    searched_study: StudyStorage, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    assert page.tags["svg"] == 2
+    assert "0.6100" in page.text and "validation, trial 1" in page.text
+    assert "11 epochs trained, of 24" in page.text and "pruning has saved 2" in page.text
+    assert "exception: <b>no memory</b>" in page.text and page.tags["b"] == 4
+
+
+def test_report_of_final_run_before_its_test_says_so(
+    searched_study: StudyStorage, final_trial_id: int, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    assert "not evaluated yet" in page.text and "best epoch 3" in page.text
+
+
+def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
+    searched_study: StudyStorage, final_trial_id: int, runs: Path
+) -> None:
+    claim_test(
+        searched_study.database,
+        TestEvaluation(final_trial_id, "pets", 1, "the search is over <i>", "abc" * 21 + "d"),
+    )
+    metrics = {"loss": 1.2, "accuracy": 0.6543, "top5_accuracy": 1.0, "macro_f1": 0.6321}
+    finish_test(searched_study.database, final_trial_id, metrics)
+    confusion = np.array([[4, 1, 0], [0, 3, 2], [1, 0, 5]])
+    save_confusion_csv(RunPaths(runs, "pets").final(0).confusion_csv, confusion, CLASS_NAMES)
+    page = report(searched_study, runs)
+    assert "0.6321" in page.text and "65.43 %" in page.text
+    assert "the search is over <i>" in page.text
+    assert page.tags["script"] == 0 and "<script>alert(1)</script>" in page.text
+    assert page.tags["svg"] == 4 and "Easiest classes" in page.text
+
+
+def test_report_needs_nothing_from_elsewhere(searched_study: StudyStorage, runs: Path) -> None:
+    page = report(searched_study, runs)
+    assert [address for address in page.addresses if not address.startswith("data:")] == []
+    assert page.tags["link"] == 0
+
+
+def test_report_never_shows_the_database_settings(empty_study: StudyStorage, runs: Path) -> None:
+    assert "hunter2" in read_protocol(empty_study.database, "pets").configuration["storage"]["url"]
+    assert "hunter2" not in report(empty_study, runs).text
+
+
+def test_report_of_unknown_study_is_refused(empty_study: StudyStorage, runs: Path) -> None:
+    with pytest.raises(StudyNotFoundError, match="got 'cats'"):
+        write_report(empty_study, "cats", runs=runs, path=runs / "report.html")
+
+
+def test_report_with_runs_of_another_study_is_refused(
+    empty_study: StudyStorage, tmp_path: Path
+) -> None:
+    RunPaths(tmp_path / "others", "pets").claim("another key")
+    with pytest.raises(StorageError, match="holds another study of this name"):
+        write_report(empty_study, "pets", runs=tmp_path / "others", path=tmp_path / "r.html")
+
+
+def test_report_to_a_path_that_is_no_file_is_refused(
+    empty_study: StudyStorage, runs: Path
+) -> None:
+    with pytest.raises(DashboardError, match="choose another path"):
+        write_report(empty_study, "pets", runs=runs, path=runs)

@@ -1,0 +1,70 @@
+"""Event files, read back with TensorBoard's own reader."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dashboards.errors import DashboardError
+from dashboards.tensorboard import TensorBoardLog, serve_tensorboard
+from storage.records import EpochRecord
+
+Record = Callable[..., EpochRecord]
+
+
+def read_back(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+
+
+def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
+    tmp_path: Path, record: Record
+) -> None:
+    first = TensorBoardLog(tmp_path, next_epoch=1)
+    for epoch in (1, 2, 3):
+        first.write(record(epoch, macro_f1=0.1))
+    first.close()
+    resumed = TensorBoardLog(tmp_path, next_epoch=3)
+    for epoch in (3, 4):
+        resumed.write(record(epoch, macro_f1=0.9))
+    resumed.close()
+    points = read_back(tmp_path).Scalars("macro_f1/validation")
+    assert [point.step for point in points] == [1, 2, 3, 4]
+    assert [point.value for point in points] == pytest.approx([0.1, 0.1, 0.9, 0.9])
+
+
+def test_tensorboard_log_of_an_epoch_has_all_tags_and_is_on_disk_before_close(
+    tmp_path: Path, record: Record
+) -> None:
+    log = TensorBoardLog(tmp_path, next_epoch=1)
+    log.write(record(1))
+    tags = set(read_back(tmp_path).Tags()["scalars"])
+    log.close()
+    metrics = ("loss", "accuracy", "top5_accuracy", "macro_f1")
+    expected = {f"{metric}/{split}" for metric in metrics for split in ("train", "validation")}
+    assert tags == expected | {"learning_rate", "gradient_norm", "images_per_second"}
+
+
+def test_tensorboard_hyperparameters_twice_stay_in_one_run_and_one_point(
+    tmp_path: Path, record: Record
+) -> None:
+    for next_epoch in (1, 2):
+        log = TensorBoardLog(tmp_path, next_epoch=next_epoch)
+        if next_epoch == 1:
+            log.write(record(1))
+        log.write_hyperparameters({"learning_rate": 0.05, "dropout": 0.1}, {"macro_f1": 0.5})
+        log.close()
+    assert all(path.is_file() for path in tmp_path.iterdir())
+    events = read_back(tmp_path)
+    assert len(events.Scalars("hparam/macro_f1")) == 1
+    names = {content for content in events.PluginTagToContent("hparams")}
+    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= names
+
+
+def test_serve_tensorboard_of_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DashboardError, match="nowhere does not: start a worker first"):
+        serve_tensorboard(tmp_path / "nowhere", host="127.0.0.1", port=6006)
+
+
+def test_serve_tensorboard_of_folder_returns_exit_code_of_refused_port(tmp_path: Path) -> None:
+    assert serve_tensorboard(tmp_path, host="127.0.0.1", port=99999) != 0
