@@ -1,0 +1,1 @@
+"""What is searched, how trials, studies and final runs are carried out, and the command line."""

@@ -1,0 +1,273 @@
+"""The whole configuration: the packages' parts composed, and how it is read and refused.
+
+Precedence: preset, then file, then `--set`, then the options of the command line. Imports neither
+torch nor optuna, so that a refusal comes at once.
+"""
+
+import difflib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from data.configuration import AugmentationConfig, DataConfig
+from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
+from storage.configuration import StorageConfig
+from study.errors import ConfigurationError
+from study.search_space import RangesConfig, SpaceName
+
+DEFAULT_PRESET = "quickstart"
+
+
+class SearchConfig(BaseModel, frozen=True, extra="forbid"):
+    """What is searched, by which sampler, and how trials are pruned."""
+
+    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout or fixed")
+    ranges: RangesConfig = RangesConfig()
+    n_trials: int = Field(60, ge=1, description="Budget: trials of the whole study")
+    n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
+    sampler: Literal["tpe", "random", "gp"] = Field(
+        "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
+    )
+    n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
+    pruner: Literal["percentile", "median", "halving", "none"] = Field(
+        "percentile", description="percentile, median, halving or none"
+    )
+    pruner_percentile: float = Field(
+        75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
+    )
+    pruner_startup_trials: int = Field(
+        5, ge=1, description="Complete trials before the first is pruned (percentile, median)"
+    )
+    pruner_warmup_epochs: int = Field(
+        10, ge=0, description="Epochs of a trial before it may be pruned"
+    )
+
+    @model_validator(mode="after")
+    def _gp_goes_without_pruning(self) -> "SearchConfig":
+        if self.sampler == "gp" and self.pruner != "none":
+            raise ValueError(
+                f"sampler gp ignores pruned trials, got pruner {self.pruner}: "
+                "set search.pruner=none, or search.sampler=tpe"
+            )
+        return self
+
+
+class FinalConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the winner is trained for long."""
+
+    n_epochs: int = Field(100, ge=1, description="Epochs of the final run")
+    image_size: int = Field(64, ge=8, description="Image size of the final run, in pixels")
+
+
+class WorkersConfig(BaseModel, frozen=True, extra="forbid"):
+    """How many workers `study run` starts here."""
+
+    n_workers: int = Field(1, ge=1, description="Local worker processes")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of each worker; default cores // n_workers at init"
+    )
+
+
+class StudyConfig(BaseModel, frozen=True, extra="forbid"):
+    """Everything that defines a study and how it is run here."""
+
+    name: str = Field(
+        "study",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        description="Name of the study: letters, digits, dots, dashes, underscores",
+    )
+    description: str = Field("", description="What the configuration is for; shown, never used")
+    seed: int = Field(42, ge=0, description="Seed of sampling, weights, order and augmentation")
+    data: DataConfig = DataConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    network: NetworkConfig = NetworkConfig()
+    optimization: OptimizationConfig = OptimizationConfig()
+    execution: DeviceConfig = DeviceConfig()
+    search: SearchConfig = SearchConfig()
+    final: FinalConfig = FinalConfig()
+    workers: WorkersConfig = WorkersConfig()
+    storage: StorageConfig = StorageConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "StudyConfig":
+        if self.name.endswith("-final"):
+            raise ValueError(
+                f"name must not end in -final (final runs do), got {self.name!r}: rename it"
+            )
+        shortest = min(self.search.n_epochs, self.final.n_epochs)
+        if self.optimization.warmup_epochs >= shortest:
+            raise ValueError(
+                f"optimization.warmup_epochs must lie below search.n_epochs and final.n_epochs, "
+                f"got {self.optimization.warmup_epochs:g} for {shortest}: lower it"
+            )
+        return self
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    folder = resources.files("study.presets")
+    return sorted(
+        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for; each later one overrides the earlier ones.
+
+    Attributes:
+        preset: Name of a preset.
+        file: YAML file of the same shape.
+        assignments: Texts of the form `section.key=value`, the value in YAML.
+        options: Values by dotted key, from options of their own; None counts as not given.
+    """
+
+    preset: str | None = None
+    file: Path | None = None
+    assignments: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def resolve(self, base: Mapping[str, Any] | None = None) -> StudyConfig:
+        """Compose the configuration.
+
+        Args:
+            base: What the request changes where it names neither preset nor file; default the
+                preset `quickstart`.
+
+        Raises:
+            ConfigurationError: If anything is unknown, of the wrong type or out of range.
+        """
+        # The defaults first, so that one end of a range may be set alone.
+        values = StudyConfig().model_dump(mode="json")
+        if self.preset is not None:
+            _merge(values, _read_preset(self.preset))
+        elif self.file is None:
+            _merge(values, _read_preset(DEFAULT_PRESET) if base is None else base)
+        if self.file is not None:
+            _merge(values, _read_file(self.file))
+        for assignment in self.assignments:
+            key, value = _parse_assignment(assignment)
+            _assign(values, key, value)
+        for key, value in self.options.items():
+            if value is not None:
+                _assign(values, key, value)
+        return validated(values)
+
+
+def validated(values: Mapping[str, Any]) -> StudyConfig:
+    """Return the configuration of plain values.
+
+    Raises:
+        ConfigurationError: If a value is refused; the message names the first and counts the rest.
+    """
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_explained(error)) from None
+
+
+def as_yaml(config: BaseModel) -> str:
+    """Return a configuration as the YAML text that would give it again."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    names = preset_names()
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
+        raise ConfigurationError(
+            f"--preset must be one of {', '.join(names)}, got {name!r}: did you mean {nearest[0]}?"
+        )
+    text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text()
+    values: dict[str, Any] = yaml.safe_load(text)
+    return {"name": name} | values
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    where = f"--config {file}"
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise ConfigurationError(f"{where} cannot be read ({reason}): check the path") from None
+    values = _parse_yaml(text, where)
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{where} must hold sections with keys, got {values!r}")
+    return values
+
+
+def _parse_assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigurationError(
+            f"--set must have the form section.key=value, got {text!r}: "
+            "for example --set search.n_epochs=10"
+        )
+    return key.strip(), _parse_yaml(value, f"--set {key}")
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{where} must be YAML ({reason}): check the syntax") from None
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = deepcopy(value)
+
+
+def _assign(values: dict[str, Any], dotted_key: str, value: Any) -> None:
+    *sections, key = dotted_key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            inner = values[section] = {}
+        values = inner
+    values[key] = value
+
+
+def _explained(error: ValidationError) -> str:
+    first, *others = error.errors()
+    key = ".".join(str(part) for part in first["loc"])
+    rest = f" (and {len(others)} more)" if others else ""
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(key, all_keys(), n=1, cutoff=0)
+        return f"{key} is no setting: did you mean {nearest[0]}?{rest}"
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{key}: {reason}{rest}" if key else f"{reason}{rest}"
+    reason = reason[0].lower() + reason[1:]
+    return f"{key}: {reason}, got {first['input']!r}: see `study config`{rest}"
+
+
+def all_keys() -> list[str]:
+    """Return the dotted key of every setting."""
+    return [key for key, _ in _leaves(StudyConfig)]
+
+
+def describe_keys() -> list[tuple[str, Any, str]]:
+    """Return key, default and description of every setting."""
+    return [(key, leaf.default, leaf.description or "") for key, leaf in _leaves(StudyConfig)]
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for name, setting in model.model_fields.items():
+        kind = setting.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and setting.description is None:
+            leaves += _leaves(kind, f"{prefix}{name}.")
+        else:
+            leaves.append((f"{prefix}{name}", setting))
+    return leaves

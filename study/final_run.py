@@ -1,0 +1,220 @@
+"""The long run of the winner, and the one look at the test split.
+
+A final run is a study of its own with a queue of one given point, so it is claimed, resumed and
+recorded like any trial. Its test evaluation is claimed in the database before the split is opened.
+"""
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict, astuple, dataclass, fields
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from dashboards.confusion_csv import save_confusion_csv
+from dashboards.plots import confusion_matrix_figure, save_png
+from data.batches import EvaluationBatches
+from data.image_cache import Examples, PreparedData
+from data.split_writer import Track, no_progress
+from model.configuration import DeviceConfig
+from model.device import resolve_execution
+from model.evaluation import ClassReport, Evaluation, evaluate, per_class_report
+from model.network import build_network
+from storage.checkpoints import file_sha256, load_checkpoint
+from storage.records import TestEvaluation, claim_test, finish_test, read_tests
+from storage.run_paths import TrialPaths, write_atomically
+from study.config import StudyConfig, validated
+from study.errors import ProtocolError, StudyError
+from study.objective import EVALUATION_BATCH_SIZE
+from study.promotion import Winner
+from study.session import Point, StudySession, extend, final_name, initialise
+from study.stopping import StopFlag
+from study.worker import Announce, Worker
+
+FIRST_REASON = "the first final run of the study"
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """What a final run has shown.
+
+    Attributes:
+        paths: Its files.
+        searched_trial: Number of the trial that won the search.
+        metrics: `validation` and `test`, each with loss, accuracy, top5_accuracy, macro_f1.
+        was_done: Whether the test had been taken before this call.
+    """
+
+    paths: TrialPaths
+    searched_trial: int
+    metrics: dict[str, Any]
+    was_done: bool
+
+
+def final_config(config: StudyConfig) -> StudyConfig:
+    """Return the configuration of a study's final runs: longer, at full size, nothing pruned."""
+    final = config.final
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"image_size": final.image_size}),
+            "search": config.search.model_copy(
+                update={"n_epochs": final.n_epochs, "n_trials": 1, "pruner": "none"}
+            ),
+            "workers": config.workers.model_copy(update={"n_workers": 1, "threads": None}),
+        }
+    )
+
+
+def open_final(
+    session: StudySession, winner: Winner, *, reopen: str | None, track: Track = no_progress
+) -> StudySession:
+    """Queue the final run of a winner, or find the one that is queued.
+
+    Args:
+        session: The searched study.
+        winner: Its winner.
+        reopen: Why another winner may see the test split after an earlier one has.
+        track: Shows the progress of the decoding.
+
+    Raises:
+        ProtocolError: If another trial has the final run and no reason is given.
+    """
+    name = final_name(session.protocol.study_name)
+    reason = reopen or FIRST_REASON
+    point = Point(winner.params, {"searched_trial": winner.number, "test_reason": reason})
+    config = final_config(session.config)
+    existing = _queued(session)
+    opened = initialise(config, name=name, points=[point] * max(1, len(existing)), track=track)
+    last = existing[-1] if existing else winner.number
+    if last != winner.number and reopen is None:
+        raise ProtocolError(
+            f"the final run of study {session.protocol.study_name!r} is that of trial {last}, the "
+            f"winner is now trial {winner.number}: add `--reopen REASON` for another final run"
+        )
+    if reopen is None or last == winner.number:
+        return opened
+    return extend(opened, [point])
+
+
+def _queued(session: StudySession) -> list[int]:
+    """Return the searched trials that have a final run, in the order of their slots."""
+    handle = session.storage_handle
+    names = {study.study_name: study._study_id for study in handle.get_all_studies()}
+    study_id = names.get(final_name(session.protocol.study_name))
+    if study_id is None:
+        return []
+    runs = sorted(handle.get_all_trials(study_id), key=lambda run: int(run.user_attrs["slot"]))
+    return [int(run.user_attrs["searched_trial"]) for run in runs]
+
+
+def run_final(
+    final: StudySession, prepared: PreparedData, *, stop: StopFlag, announce: Announce
+) -> FinalResult | None:
+    """Train the queued final runs and test the last one.
+
+    Returns:
+        The result; None where the run was stopped before its end.
+
+    Raises:
+        StudyError: If the run failed.
+    """
+    Worker(final, prepared, stop=stop, announce=announce).work()
+    runs = final.optuna_study().get_trials(deepcopy=False)
+    run = max(runs, key=lambda trial: int(trial.user_attrs["slot"]))
+    if not run.state.is_finished():
+        return None
+    if run.state != TrialState.COMPLETE:
+        reason = run.user_attrs.get("reason", {}).get("message", "unknown")
+        raise StudyError(
+            f"the final run ended {run.state.name.lower()} ({reason}): "
+            "see its log, then start another with `study final --reopen REASON`"
+        )
+    return _tested(final, prepared, run)
+
+
+def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> FinalResult:
+    """Evaluate the best weights on validation, then, if not done before, on the test split."""
+    paths = final.trial_paths(int(run.user_attrs["slot"]))
+    searched_trial = int(run.user_attrs["searched_trial"])
+    database = final.storage_handle.database
+    claim = claim_test(
+        database,
+        TestEvaluation(
+            trial_id=run._trial_id,
+            study_name=final.searched_name,
+            searched_trial=searched_trial,
+            reason=run.user_attrs["test_reason"],
+            checkpoint_sha256=file_sha256(paths.best),
+        ),
+    )
+    if claim.metrics is not None and paths.metrics.is_file():
+        metrics = json.loads(paths.metrics.read_text())
+        return FinalResult(paths, searched_trial, metrics, was_done=True)
+    checkpoint = load_checkpoint(paths.best)
+    execution = final.config.execution
+    validation = evaluate_checkpoint(checkpoint, prepared.validation(), execution=execution)
+    test_examples = prepared.test()
+    test = evaluate_checkpoint(checkpoint, test_examples, execution=execution)
+    metrics = {
+        "searched_trial": searched_trial,
+        "best_epoch": checkpoint["epoch"],
+        "validation": asdict(validation.metrics),
+        "test": asdict(test.metrics),
+        "test_accuracy_standard_error": standard_error(
+            test.metrics.accuracy, len(test_examples.labels_N)
+        ),
+        "n_test_images": len(test_examples.labels_N),
+        "n_test_evaluations": len(read_tests(database, final.searched_name)),
+    }
+    _write_artifacts(paths, test, list(prepared.class_names), metrics)
+    finish_test(database, run._trial_id, asdict(test.metrics))
+    return FinalResult(paths, searched_trial, metrics, was_done=False)
+
+
+def evaluate_checkpoint(
+    checkpoint: dict[str, Any], examples: Examples, *, execution: DeviceConfig
+) -> Evaluation:
+    """Evaluate saved weights on examples of the size and statistics they were trained with.
+
+    Args:
+        checkpoint: What a trial saved as its best weights.
+        examples: Images and labels.
+        execution: Where and in which precision the network runs.
+    """
+    config = validated(json.loads(checkpoint["configuration"]))
+    resolved = resolve_execution(execution)
+    n_classes = len(checkpoint["class_names"])
+    network = build_network(config.network, n_classes=n_classes)
+    weights = checkpoint["network"] if "network" in checkpoint else checkpoint["state"]["network"]
+    network.load_state_dict(weights)
+    resolved.place(network)
+    batches = EvaluationBatches(
+        examples,
+        batch_size=EVALUATION_BATCH_SIZE,
+        mean=checkpoint["mean"],
+        std=checkpoint["std"],
+        device=resolved.device,
+    )
+    return evaluate(network, batches(), n_classes=n_classes, execution=resolved)
+
+
+def standard_error(accuracy: float, n_images: int) -> float:
+    """Return the binomial standard error of an accuracy measured on so many images."""
+    return math.sqrt(accuracy * (1 - accuracy) / n_images)
+
+
+def _write_artifacts(
+    paths: TrialPaths, test: Evaluation, class_names: list[str], metrics: dict[str, Any]
+) -> None:
+    confusion_CC = test.confusion_CC.cpu()
+    confusion = confusion_CC.numpy()
+    save_confusion_csv(paths.confusion_csv, confusion, class_names)
+    save_png(confusion_matrix_figure(confusion, class_names), paths.confusion_picture)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(field.name for field in fields(ClassReport))
+    rows.writerows(astuple(entry) for entry in per_class_report(confusion_CC, class_names))
+    write_atomically(paths.per_class, text.getvalue().encode())
+    write_atomically(paths.metrics, json.dumps(metrics, indent=2).encode())

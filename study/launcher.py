@@ -1,0 +1,112 @@
+"""Many workers on this machine: one process each, one log file each, one stop for all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.live import Live
+
+from dashboards.status import StudyStatus, read_status, status_line, status_table
+from study.progress import is_terminal, say
+from study.session import StudySession
+from study.stopping import LAUNCHER_PID, StopFlag
+
+REFRESH_SECONDS = 2.0
+
+
+def worker_command(session: StudySession) -> list[str]:
+    """Return the command line of a worker that joins a study."""
+    config = session.config
+    return [
+        *(sys.executable, "-m", "study", "worker"),
+        *("--name", session.protocol.study_name),
+        *("--storage", config.storage.url),
+        *("--runs", str(config.storage.runs)),
+        *("--data", config.data.source),
+        *("--device", config.execution.device),
+        *("--set", f"data.cache={config.data.cache}"),
+        *("--set", f"storage.heartbeat_seconds={config.storage.heartbeat_seconds}"),
+        *("--set", f"storage.outage_seconds={config.storage.outage_seconds}"),
+        *("--set", f"storage.grace_seconds={config.storage.grace_seconds}"),
+    ]
+
+
+def run_workers(session: StudySession, *, stop: StopFlag) -> int:
+    """Start the configured workers, show progress, and wait for them.
+
+    Workers ignore Ctrl-C, which a terminal sends to all of them, and are told to stop once, by
+    SIGTERM; when this process is gone, they stop by themselves.
+
+    Args:
+        session: The study.
+        stop: Set when this process is asked to stop.
+
+    Returns:
+        Number of workers that failed.
+    """
+    session.paths.logs.mkdir(parents=True, exist_ok=True)
+    workers = [
+        _start(worker_command(session), session.paths.logs / f"worker-{index}.log", session)
+        for index in range(session.config.workers.n_workers)
+    ]
+    try:
+        _watch(session, workers, stop)
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.terminate()
+    return sum(worker.wait() != 0 for worker in workers)
+
+
+def _start(command: Sequence[str], log: Path, session: StudySession) -> subprocess.Popen[bytes]:
+    threads = str(session.config.workers.threads)
+    environment = os.environ | {LAUNCHER_PID: str(os.getpid()), "OMP_NUM_THREADS": threads}
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=_ignore_interrupts,
+        )
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _watch(session: StudySession, workers: list[subprocess.Popen[bytes]], stop: StopFlag) -> None:
+    """Show the study's state until the workers have left or a stop is asked for."""
+    if is_terminal():
+        with Live(status_table(_status(session)), auto_refresh=False) as live:
+            while _working(workers) and not stop.is_set:
+                live.update(status_table(_status(session)), refresh=True)
+                _sleep(stop)
+            live.update(status_table(_status(session)), refresh=True)
+        return
+    said = ""
+    while _working(workers) and not stop.is_set:
+        line = status_line(_status(session))
+        if line != said:
+            said = line
+            say(line)
+        _sleep(stop)
+
+
+def _status(session: StudySession) -> StudyStatus:
+    return read_status(session.storage_handle, session.protocol.study_name)
+
+
+def _working(workers: list[subprocess.Popen[bytes]]) -> bool:
+    return any(worker.poll() is None for worker in workers)
+
+
+def _sleep(stop: StopFlag) -> None:
+    until = time.monotonic() + REFRESH_SECONDS
+    while time.monotonic() < until and not stop.is_set:
+        time.sleep(0.1)

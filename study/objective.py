@@ -1,0 +1,200 @@
+"""One trial: build, resume, loop over epochs, hand each result to the sinks, return the value."""
+
+import json
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import optuna
+
+from dashboards.tensorboard import TensorBoardLog
+from data.batches import EvaluationBatches, TrainBatches
+from data.image_cache import PreparedData
+from model.device import resolve_execution
+from model.network import count_parameters
+from model.seeds import derive_seed
+from model.training import EpochResult, train_epochs
+from model.training_state import TrainingState, build_training_state
+from storage.checkpoints import keep_newest, load_newest
+from storage.leases import Heartbeat
+from storage.run_paths import TrialPaths, write_atomically
+from study.config import StudyConfig
+from study.epoch_sinks import (
+    EpochSink,
+    RecordEpoch,
+    ReportAndPrune,
+    SaveCheckpoint,
+    ShowEpoch,
+)
+from study.provenance import git_revision, versions
+from study.search_space import Hyperparameters, suggest
+from study.session import StudySession
+from study.stopping import StopFlag
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_BATCH_SIZE = 512
+
+
+class TrialRun:
+    """One trial on its way through a worker.
+
+    Args:
+        session: The study.
+        trial: Optuna's trial.
+        prepared: The study's data.
+        stop: Asked at every batch.
+    """
+
+    def __init__(
+        self, session: StudySession, trial: optuna.Trial, prepared: PreparedData, *, stop: StopFlag
+    ) -> None:
+        self._session = session
+        self._trial = trial
+        self._prepared = prepared
+        self._stop = stop
+        search = session.config.search
+        self.hyperparameters = suggest(
+            trial,
+            search.space,
+            search.ranges,
+            network=session.config.network,
+            optimization=session.config.optimization,
+        )
+        self.config = trial_config(session.config, self.hyperparameters)
+        slot = int(trial.user_attrs["slot"])
+        kind = "final" if session.is_final else "trial"
+        self.seed = derive_seed(self.config.seed, kind, slot)
+        self.paths: TrialPaths = session.trial_paths(slot)
+
+    def __call__(
+        self, trial_id: int, heartbeat: Heartbeat, announce: Callable[[EpochResult], None]
+    ) -> float:
+        """Train to the end.
+
+        Returns:
+            The best validation macro-F1 of all epochs.
+
+        Raises:
+            TrialPruned: If the pruner gives the trial up.
+            StopRequested: If the worker was asked to stop.
+            LeaseLostError: If another worker has taken the trial over.
+            DivergedError: If the loss is not finite.
+        """
+        batches = self._train_batches()
+        state = self._start_or_resume(batches.n_batches)
+        self._describe(state)
+        storage_handle = self._session.storage_handle
+        reported = set(storage_handle.get_trial(trial_id).intermediate_values)
+        report = ReportAndPrune(self._trial, heartbeat, reported=reported)
+        report.catch_up(state)
+        with (
+            closing(
+                TensorBoardLog(self.paths.tensorboard, next_epoch=state.epochs_done + 1)
+            ) as log,
+            closing(self._epochs(state, batches)) as epochs,
+        ):
+            sinks: tuple[EpochSink, ...] = (
+                RecordEpoch(storage_handle.database, trial_id, self.paths),
+                ShowEpoch(log, announce),
+                SaveCheckpoint(self.paths, self._header()),
+                report,
+            )
+            try:
+                for result in epochs:
+                    for sink in sinks:
+                        sink(result, state)
+            finally:
+                self._conclude(state, log)
+        if state.best is None:
+            raise RuntimeError("a trial without an epoch cannot have a value")
+        return state.best.macro_f1
+
+    def _train_batches(self) -> TrainBatches:
+        return TrainBatches(
+            self._prepared.train(),
+            batch_size=self.config.optimization.batch_size,
+            seed=self.seed,
+            augmentation=self.config.augmentation,
+            mean=self._prepared.mean,
+            std=self._prepared.std,
+            device=resolve_execution(self.config.execution).device,
+        )
+
+    def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
+        state = build_training_state(
+            self.config.network,
+            self.config.optimization,
+            n_classes=self._prepared.n_classes,
+            n_epochs=self.config.search.n_epochs,
+            steps_per_epoch=steps_per_epoch,
+            seed=self.seed,
+            execution=resolve_execution(self.config.execution),
+        )
+        checkpoint = load_newest(self.paths)
+        if checkpoint is not None:
+            state.load_state_dict(checkpoint["state"])
+            logger.info("resumed after epoch %d", state.epochs_done)
+        return state
+
+    def _epochs(self, state: TrainingState, batches: TrainBatches) -> Any:
+        validation = EvaluationBatches(
+            self._prepared.validation(),
+            batch_size=EVALUATION_BATCH_SIZE,
+            mean=self._prepared.mean,
+            std=self._prepared.std,
+            device=state.execution.device,
+        )
+        return train_epochs(
+            state,
+            lambda epoch: self._stop.interrupting(batches(epoch)),
+            lambda: self._stop.interrupting(validation()),
+            n_epochs=self.config.search.n_epochs,
+            seed=self.seed,
+        )
+
+    def _describe(self, state: TrainingState) -> None:
+        """Leave the resolved configuration in the run folder, and attributes with the trial."""
+        self.paths.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.config.model_dump(mode="json"), indent=2)
+        write_atomically(self.paths.configuration, text.encode())
+        attributes = {
+            "seed": self.seed,
+            "host": socket.gethostname(),
+            "device": str(state.execution.device),
+            "n_parameters": count_parameters(state.network),
+            "versions": versions(),
+            "git_revision": git_revision(),
+        }
+        for key, value in attributes.items():
+            if self._trial.user_attrs.get(key) != value:
+                self._trial.set_user_attr(key, value)
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "configuration": self.config.model_dump_json(),
+            "class_names": list(self._prepared.class_names),
+            "mean": list(self._prepared.mean),
+            "std": list(self._prepared.std),
+        }
+
+    def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
+        """Show in TensorBoard's HParams what the trial has reached so far."""
+        if state.best is None or self._stop.is_set:
+            return
+        self._trial.set_user_attr("best_epoch", state.best.epoch)
+        hyperparameters = self.hyperparameters.as_dict()
+        hyperparameters["blocks"] = "-".join(map(str, self.hyperparameters.blocks))
+        best = state.history[state.best.epoch - 1].validation
+        log.write_hyperparameters(
+            hyperparameters, {"best/macro_f1": best.macro_f1, "best/accuracy": best.accuracy}
+        )
+        keep_newest(self.paths)
+
+
+def trial_config(config: StudyConfig, hyperparameters: Hyperparameters) -> StudyConfig:
+    """Return a study's configuration with a trial's hyperparameters in place."""
+    network, optimization = hyperparameters.applied_to(config.network, config.optimization)
+    return config.model_copy(update={"network": network, "optimization": optimization})

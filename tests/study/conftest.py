@@ -1,0 +1,77 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """An ImageFolder of three classes that a tiny network can tell apart."""
+    folder = tmp_path / "pictures"
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(("dots", "rows", "columns")):
+        (folder / name).mkdir(parents=True)
+        for index in range(24):
+            pixels = generator.integers(0, 120, (12, 12, 3), dtype=np.uint8)
+            if label == 1:
+                pixels[::2] += 120
+            elif label == 2:
+                pixels[:, ::2] += 120
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
+    """A whole configuration that trains a trial in a second."""
+    return {
+        "name": "tiny",
+        "data": {"source": str(pictures), "image_size": 8, "cache": str(tmp_path / "cache")},
+        "network": {"widths": [4, 4, 8]},
+        "optimization": {"batch_size": 16, "warmup_epochs": 0.5},
+        "search": {
+            "n_trials": 3,
+            "n_epochs": 3,
+            "n_startup_trials": 2,
+            "pruner": "none",
+            "ranges": {"blocks": {"low": 1, "high": 2}},
+        },
+        "final": {"n_epochs": 4, "image_size": 12},
+        "workers": {"threads": 1},
+        "storage": {
+            "url": f"sqlite:///{tmp_path}/study.db",
+            "runs": str(tmp_path / "runs"),
+            "heartbeat_seconds": 0.5,
+            "outage_seconds": 5,
+            "grace_seconds": 10,
+        },
+    }
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run the command line in an empty folder of its own."""
+
+    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("STUDY_")}
+        return subprocess.run(
+            [sys.executable, "-m", "study", *arguments],
+            cwd=tmp_path,
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            **options,  # type: ignore[call-overload]
+        )
+
+    return run

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.config import Request, all_keys, as_yaml, describe_keys, preset_names, validated
+from study.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("search.n_epoch=3", r"search\.n_epoch is no setting: did you mean search\.n_epochs\?"),
+        ("serch.n_epochs=3", r"serch is no setting: did you mean"),
+        ("search.n_epochs=many", r"search\.n_epochs: .*valid integer.*got 'many'"),
+        ("search.n_epochs=0", r"search\.n_epochs: .*greater than or equal to 1, got 0"),
+        ("network.dropout=1.5", r"network\.dropout: .*less than 1, got 1\.5"),
+        ("network.blocks=[1,2]", r"network\.blocks"),
+        ("optimization.optimizer=lion", r"optimization\.optimizer: .*'sgd', 'adam' or 'adamw'"),
+        ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
+        ("search.ranges.dropout.low=0.9", r"search\.ranges\.dropout: low must lie below high"),
+        ("storage.grace_seconds=5", r"storage: grace_seconds must exceed"),
+        ("optimization.warmup_epochs=99", r"warmup_epochs must lie below"),
+        ("name=a/b", r"name: .*pattern"),
+        ("name=x-final", r"name must not end in -final"),
+        ("search.n_epochs", r"--set must have the form section\.key=value"),
+        ("search.n_epochs=[1", r"--set search\.n_epochs must be YAML"),
+        ("search=3", r"search: .*got 3"),
+    ],
+)
+def test_setting_that_cannot_be_is_refused_with_key_rule_and_value(
+    assignment: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refusal:
+        Request(assignments=(assignment,)).resolve()
+    assert "\n" not in str(refusal.value)
+
+
+def test_unknown_preset_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean quickstart"):
+        Request(preset="quickstrat").resolve()
+
+
+def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Request(file=tmp_path / "none.yaml").resolve()
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigurationError, match="must hold sections"):
+        Request(file=tmp_path / "list.yaml").resolve()
+
+
+def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("search: {n_trials: 7, n_epochs: 9}\nseed: 1\n")
+    request = Request("quickstart", file, ("search.n_epochs=11",), {"seed": 5, "name": None})
+    resolved = request.resolve()
+    assert (resolved.search.n_trials, resolved.search.n_epochs, resolved.seed) == (7, 11, 5)
+    assert resolved.network.widths == Request("quickstart").resolve().network.widths
+    assert resolved.name == "quickstart"
+
+
+def test_base_is_changed_only_where_no_preset_is_named() -> None:
+    base = {"name": "mine", "seed": 3}
+    assert Request(assignments=("seed=4",)).resolve(base).model_dump()["seed"] == 4
+    assert Request(assignments=("seed=4",)).resolve(base).name == "mine"
+    assert Request("quickstart").resolve(base).name == "quickstart"
+    assert base == {"name": "mine", "seed": 3}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_is_valid_says_what_it_is_for_and_survives_yaml(name: str) -> None:
+    resolved = Request(name).resolve()
+    assert len(resolved.description) > 40
+    assert validated(yaml.safe_load(as_yaml(resolved))) == resolved
+    assert validated(resolved.model_dump(mode="json")) == resolved
+
+
+def test_every_setting_has_a_description() -> None:
+    assert all(len(description) > 10 for _, _, description in describe_keys())
+    assert len(set(all_keys())) == len(all_keys())
+
+
+@given(st.sampled_from(all_keys()), st.sampled_from([[], {}, "?", -1, True]))
+def test_any_value_is_taken_or_refused_in_one_line(key: str, value: object) -> None:
+    try:
+        Request(options={key: value}).resolve()
+    except ConfigurationError as error:
+        assert "\n" not in str(error)

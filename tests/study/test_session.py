@@ -1,0 +1,155 @@
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from data.errors import DataError
+from storage.errors import StorageError, StudyNotFoundError
+from study.config import Request, StudyConfig, validated
+from study.errors import ProtocolError, StudyError
+from study.session import SAMPLED, Point, extend, initialise, open_session
+
+Settings = dict[str, object]
+
+
+def changed(settings: Settings, **sections: object) -> StudyConfig:
+    values = deepcopy(settings)
+    for key, value in sections.items():
+        section, _, name = key.partition("__")
+        if name:
+            values.setdefault(section, {})[name] = value  # type: ignore[attr-defined]
+        else:
+            values[section] = value
+    return validated(values)
+
+
+def request(settings: Settings, **options: object) -> Request:
+    place = settings["storage"]
+    assert isinstance(place, dict)
+    return Request(options={"storage.url": place["url"], "storage.runs": place["runs"], **options})
+
+
+def test_initialise_queues_the_whole_budget_once(tiny_settings: Settings) -> None:
+    for _ in range(2):
+        session = initialise(changed(tiny_settings))
+        trials = session.optuna_study().trials
+        assert [trial.user_attrs["slot"] for trial in trials] == [0, 1, 2]
+        assert all(trial.state == TrialState.WAITING for trial in trials)
+    assert session.config.workers.threads == 1
+
+
+def test_initialise_tops_up_a_queue_that_was_cut_off(tiny_settings: Settings) -> None:
+    session = initialise(changed(tiny_settings))
+    session.storage_handle.delete_study(session.optuna_study()._study_id)
+    again = initialise(changed(tiny_settings))
+    assert len(again.optuna_study().trials) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"seed": 7}, "seed is 42 there, 7 here"),
+        ({"data__image_size": 16}, "data.image_size is 8 there, 16 here"),
+        ({"search__pruner": "median"}, "search.pruner is 'none' there, 'median' here"),
+        ({"optimization__batch_size": 8}, "optimization.batch_size is 16 there, 8 here"),
+        ({"workers__threads": 2}, "workers.threads is 1 there, 2 here"),
+        ({"network__widths": [4, 8, 8]}, "network.widths"),
+    ],
+)
+def test_initialise_with_another_protocol_is_refused_field_by_field(
+    tiny_settings: Settings, change: dict[str, object], field: str
+) -> None:
+    initialise(changed(tiny_settings))
+    with pytest.raises(ProtocolError) as refusal:
+        initialise(changed(tiny_settings, **change))
+    assert field in str(refusal.value)
+
+
+def test_initialise_with_operational_changes_is_accepted(tiny_settings: Settings) -> None:
+    initialise(changed(tiny_settings))
+    session = initialise(
+        changed(tiny_settings, workers__n_workers=2, storage__heartbeat_seconds=1.0)
+    )
+    assert session.config.storage.heartbeat_seconds == 1.0
+
+
+def test_initialise_with_other_data_is_refused(tiny_settings: Settings, pictures: Path) -> None:
+    initialise(changed(tiny_settings))
+    (pictures / "dots" / "0.png").unlink()
+    with pytest.raises(ProtocolError, match="--data must be the data of study 'tiny'"):
+        initialise(changed(tiny_settings))
+
+
+def test_initialise_with_another_budget_names_the_command(tiny_settings: Settings) -> None:
+    initialise(changed(tiny_settings))
+    with pytest.raises(ProtocolError, match="study extend --name tiny --trials 2"):
+        initialise(changed(tiny_settings, search__n_trials=5))
+    with pytest.raises(ProtocolError, match="only grows"):
+        initialise(changed(tiny_settings, search__n_trials=1))
+
+
+def test_extend_adds_places_and_the_new_budget_holds(tiny_settings: Settings) -> None:
+    session = extend(initialise(changed(tiny_settings)), [SAMPLED] * 2)
+    assert session.protocol.budget == 5
+    assert len(session.optuna_study().trials) == 5
+    assert initialise(changed(tiny_settings, search__n_trials=5)).protocol.budget == 5
+
+
+def test_given_points_reach_the_queue(tiny_settings: Settings) -> None:
+    points = [Point({"dropout": 0.5}, {"origin": "by hand"}), SAMPLED]
+    session = initialise(changed(tiny_settings), points=points)
+    first, second = session.optuna_study().trials
+    assert first.system_attrs["fixed_params"] == {"dropout": 0.5}
+    assert first.user_attrs == {"slot": 0, "origin": "by hand"}
+    assert second.user_attrs == {"slot": 1}
+
+
+def test_refused_data_leave_neither_database_nor_runs(
+    tiny_settings: Settings, tmp_path: Path, pictures: Path
+) -> None:
+    (pictures / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        initialise(changed(tiny_settings))
+    assert not (tmp_path / "study.db").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_folder_in_use_is_refused_before_the_database(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "old.txt").write_text("old")
+    with pytest.raises(StudyError, match="is in use"):
+        initialise(changed(tiny_settings))
+    assert not (tmp_path / "study.db").exists()
+
+
+def test_open_session_finds_the_only_study_and_takes_its_settings(
+    tiny_settings: Settings,
+) -> None:
+    initialise(changed(tiny_settings))
+    session = open_session(request(tiny_settings))
+    assert session.protocol.study_name == "tiny"
+    assert session.config.network.widths == (4, 4, 8)
+    assert session.config.storage.heartbeat_seconds == 0.5
+
+
+def test_open_session_among_several_needs_a_name(tiny_settings: Settings) -> None:
+    initialise(changed(tiny_settings))
+    initialise(changed(tiny_settings, name="other"))
+    with pytest.raises(StudyError, match="tiny, other"):
+        open_session(request(tiny_settings))
+    assert open_session(request(tiny_settings, name="other")).protocol.study_name == "other"
+    with pytest.raises(StudyNotFoundError, match="'none'"):
+        open_session(request(tiny_settings, name="none"))
+
+
+def test_open_session_with_another_protocol_or_folder_is_refused(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    initialise(changed(tiny_settings))
+    with pytest.raises(ProtocolError, match="seed is 42 there, 1 here"):
+        open_session(request(tiny_settings, seed=1))
+    with pytest.raises(StorageError, match="has no such study"):
+        open_session(request(tiny_settings, **{"storage.runs": str(tmp_path / "elsewhere")}))
