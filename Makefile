@@ -56,7 +56,7 @@ report: $(READY)  ## Write the report of the study
 	$(STUDY) report $(PLACE)
 
 test: $(READY)  ## Run the tests, in a few minutes
-	$(VENV)/bin/pytest -q
+	$(VENV)/bin/pytest -q -n auto
 
 test-slow: $(READY)  ## Run the long tests too
 	$(VENV)/bin/pytest -q -m "slow and not gpu"

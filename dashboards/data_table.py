@@ -8,8 +8,8 @@ from rich.table import Table
 from data.statistics import DataDescription
 
 
-def data_tables(described: DataDescription) -> tuple[Table, Table]:
-    """Return the splits with their counts and particularities, and the channel statistics."""
+def data_tables(described: DataDescription) -> tuple[Table, Table, str]:
+    """Return splits with counts and particularities, channel statistics, and the fingerprint."""
     splits = Table(
         title=f"{described.source}: {len(described.class_names)} classes", box=box.SIMPLE
     )
@@ -25,14 +25,13 @@ def data_tables(described: DataDescription) -> tuple[Table, Table]:
             _counts(described.image_modes[split]),
             _counts(described.original_sizes[split]),
         )
-    title = f"channels of the training split at {described.image_size} px, scaled to [0, 1]"
-    channels = Table(title=title, box=box.SIMPLE)
-    for heading in ("", "red", "green", "blue"):
+    channels = Table(box=box.SIMPLE)
+    channels.add_column(f"training images at {described.image_size} px, scaled to [0, 1]")
+    for heading in ("red", "green", "blue"):
         channels.add_column(heading, justify="right")
     channels.add_row("mean", *(f"{value:.4f}" for value in described.mean))
     channels.add_row("std", *(f"{value:.4f}" for value in described.std))
-    channels.caption = f"fingerprint {described.fingerprint}"
-    return splits, channels
+    return splits, channels, f"fingerprint {described.fingerprint}"
 
 
 def _range(class_counts: tuple[int, ...]) -> str:

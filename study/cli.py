@@ -370,6 +370,9 @@ def _say_places(session: "StudySession") -> None:
         f"study {session.protocol.study_name}: {session.protocol.budget} trials, "
         f"database {parse_url(session.config.storage.url)!r}, runs {session.paths.folder}"
     )
+    n_dropped = sum(session.protocol.facts["n_dropped"].values())
+    if n_dropped:
+        say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
 
 
 def _elsewhere(session: "StudySession") -> str:
@@ -383,11 +386,12 @@ def _elsewhere(session: "StudySession") -> str:
 
 def _announcer(session: "StudySession") -> "Callable[[FrozenTrial, EpochResult], None]":
     n_epochs = session.config.search.n_epochs
+    kind = "final run" if session.is_final else "trial"
 
     def announce(trial: "FrozenTrial", result: "EpochResult") -> None:
         remaining = result.seconds * (n_epochs - result.epoch)
         say(
-            f"trial {trial.number} epoch {result.epoch}/{n_epochs}: "
+            f"{kind} {trial.number} epoch {result.epoch}/{n_epochs}: "
             f"validation macro-F1 {result.validation.macro_f1:.4f}, "
             f"loss {result.validation.loss:.4f}, {result.images_per_second:.0f} images/s, "
             f"{remaining:.0f} s left"

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dashboards.confusion_csv import save_confusion_csv
 from dashboards.plots import confusion_matrix_figure, save_png
+from dashboards.trials import TrialRow
 from data.batches import EvaluationBatches
 from data.image_cache import Examples, PreparedData
 from data.split_writer import Track, no_progress
@@ -28,7 +29,6 @@ from storage.run_paths import TrialPaths, write_atomically
 from study.config import StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.objective import EVALUATION_BATCH_SIZE
-from study.promotion import Winner
 from study.session import Point, StudySession, extend, final_name, initialise
 from study.stopping import StopFlag
 from study.worker import Announce, Worker
@@ -68,7 +68,7 @@ def final_config(config: StudyConfig) -> StudyConfig:
 
 
 def open_final(
-    session: StudySession, winner: Winner, *, reopen: str | None, track: Track = no_progress
+    session: StudySession, winner: TrialRow, *, reopen: str | None, track: Track = no_progress
 ) -> StudySession:
     """Queue the final run of a winner, or find the one that is queued.
 

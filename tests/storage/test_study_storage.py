@@ -63,6 +63,7 @@ class TestConformance(StorageTestCase):
         return handle
 
 
+@pytest.mark.slow
 class TestConformanceCached(StorageTestCase):
     """The same behind the cache that studies use."""
 

@@ -1,0 +1,228 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from tests.study.conftest import ROOT, Command
+
+Settings = dict[str, object]
+REPORT_TORCH = (
+    "import atexit, sys; from study.cli import main; "
+    "atexit.register(lambda: print('torch' in sys.modules, 'datasets' in sys.modules)); main()"
+)
+
+
+@pytest.fixture
+def config_file(tiny_settings: Settings, tmp_path: Path) -> str:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_settings))
+    return str(path)
+
+
+def run_reporting_torch(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", REPORT_TORCH, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def one_example(pictures: Path) -> None:
+    for path in sorted((pictures / "dots").iterdir())[1:]:
+        path.unlink()
+
+
+def truncated(pictures: Path) -> None:
+    path = pictures / "rows" / "3.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def unwritable(pictures: Path) -> None:
+    (pictures.parent / "wall").write_text("no folder")
+
+
+def nothing(_pictures: Path) -> None:
+    pass
+
+
+REFUSALS = [
+    (["run", "--preset", "quickstrat"], nothing, "did you mean quickstart?"),
+    (["init", "--set", "search.n_epoch=3"], nothing, "did you mean search.n_epochs?"),
+    (["init", "--set", "search.n_epochs=many"], nothing, "valid integer"),
+    (["init", "--set", "network.dropout=2"], nothing, "less than 1, got 2"),
+    (["init", "--config", "none.yaml"], nothing, "--config none.yaml cannot be read"),
+    (["init", "--trials", "0"], nothing, "search.n_trials"),
+    (["init", "--trials", "many"], nothing, "'many' is not a valid integer"),
+    (["init", "--bogus"], nothing, "No such option"),
+    (["unknown"], nothing, "No such command"),
+    (["init", "CONFIG", "--data", "no/such/folder"], nothing, "no/such/folder"),
+    (["init", "CONFIG", "--set", "data.n_classes=9"], nothing, "at most 3"),
+    (["init", "CONFIG"], one_example, "dots"),
+    (["init", "CONFIG"], lambda p: (p / "empty").mkdir(), "empty"),
+    (["init", "CONFIG"], truncated, "3.png"),
+    (["init", "CONFIG", "--runs", "wall"], unwritable, "--runs must be a folder"),
+    (["init", "CONFIG", "--runs", "wall/runs"], unwritable, "wall"),
+    (["init", "CONFIG", "--set", "data.cache=wall"], unwritable, "cache"),
+    (["init", "CONFIG", "--storage", "sqlite:///wall/study.db"], unwritable, "wall"),
+    (["init", "CONFIG", "--storage", "mysql://host/db"], nothing, "postgresql+psycopg"),
+    (["status", "--storage", "sqlite:///none.db"], nothing, "study init"),
+    (["final", "--storage", "sqlite:///none.db"], nothing, "study init"),
+    (["evaluate", "none.pt"], nothing, "none.pt does not"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spoil", "hint"), REFUSALS, ids=[f"{a[0]}-{h}" for a, _, h in REFUSALS]
+)
+def test_misuse_is_one_line_exit_2_and_changes_nothing(
+    tmp_path: Path,
+    pictures: Path,
+    config_file: str,
+    arguments: list[str],
+    spoil: object,
+    hint: str,
+) -> None:
+    assert callable(spoil)
+    spoil(pictures)
+    if "CONFIG" in arguments:
+        index = arguments.index("CONFIG")
+        arguments = [*arguments[:index], "--config", config_file, *arguments[index + 1 :]]
+    before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
+    ended = run_reporting_torch(tmp_path, *arguments)
+    assert ended.returncode == 2, ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert hint in ended.stderr
+    assert ended.stdout.splitlines()[-1].startswith("False") or arguments[0] == "evaluate"
+    assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
+
+
+def test_existing_study_with_another_configuration_is_refused(
+    command: Command, config_file: str, tmp_path: Path
+) -> None:
+    assert command("init", "--config", config_file).returncode == 0
+    database = (tmp_path / "study.db").read_bytes()
+    ended = command("run", "--config", config_file, "--set", "seed=7")
+    assert ended.returncode == 2
+    assert "seed is 42 there, 7 here" in ended.stderr
+    ended = command("run", "--config", config_file, "--trials", "5")
+    assert ended.returncode == 2
+    assert "study extend --name tiny --trials 2" in ended.stderr
+    assert (tmp_path / "study.db").read_bytes() == database
+
+
+def test_light_commands_leave_torch_and_datasets_unimported(
+    command: Command, config_file: str, tmp_path: Path
+) -> None:
+    assert command("init", "--config", config_file).returncode == 0
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
+    for light in (["config"], ["status", *place], ["trials", *place], ["--help"]):
+        ended = run_reporting_torch(tmp_path, *light)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines()[-1] == "False False"
+
+
+def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
+    def seconds() -> float:
+        start = time.monotonic()
+        command = [sys.executable, "-m", "study", "--help"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        return time.monotonic() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_config_prints_what_config_reads(command: Command, tmp_path: Path) -> None:
+    printed = command("config", "--preset", "tiny-imagenet", "--set", "seed=5").stdout
+    (tmp_path / "copy.yaml").write_text(printed)
+    assert command("config", "--config", "copy.yaml").stdout == printed
+
+
+def test_whole_path_by_commands_with_two_workers(
+    command: Command, config_file: str, tmp_path: Path
+) -> None:
+    ended = command("run", "--config", config_file, "--workers", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert "3/3 done" in ended.stdout
+    assert "\x1b" not in ended.stdout
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
+    status = json.loads(command("status", *place, "--json").stdout)
+    counts = {"waiting": 0, "running": 0, "complete": 3, "pruned": 0, "failed": 0, "budget": 3}
+    assert {key: status[key] for key in counts} == counts
+    rows = json.loads(command("trials", *place, "--json").stdout)
+    best = json.loads(command("best", *place, "--json").stdout)
+    assert best["value"] == max(row["value"] for row in rows)
+
+    ended = command("run", "--config", config_file, "--workers", "2")
+    assert ended.returncode == 0
+    assert "the budget of 3 trials is done" in ended.stdout
+
+    ended = command("final", *place)
+    assert ended.returncode == 0, ended.stderr
+    assert "test: macro-F1" in ended.stdout
+    metrics = json.loads((tmp_path / "runs/tiny/final/metrics.json").read_text())
+    evaluated = command("evaluate", str(tmp_path / "runs/tiny/final/best.pt"), "--json")
+    assert json.loads(evaluated.stdout) == pytest.approx(metrics["validation"])
+    assert command("report", *place).returncode == 0
+    assert (tmp_path / "runs/tiny/report.html").stat().st_size > 1000
+
+
+def test_interrupted_run_stops_cleanly_and_the_same_command_continues(
+    command: Command, config_file: str, tmp_path: Path
+) -> None:
+    arguments = ["run", "--config", config_file, "--set", "search.n_epochs=200", "--trials", "2"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "study", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "runs/tiny/logs/worker-0.log"
+    until = time.monotonic() + 60
+    while not (log.exists() and "epoch 2/" in log.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    start = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert time.monotonic() - start < 10
+    assert running.returncode == 130
+    assert "2 trials to go: the same command continues" in errors
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
+    status = json.loads(command("status", *place, "--json").stdout)
+    assert (status["waiting"], status["running"]) == (2, 0)
+
+
+def test_image_folder_of_every_kind_trains_and_a_broken_file_is_named_or_dropped(
+    command: Command, config_file: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "every kind"
+    for label in ("left", "right"):
+        (folder / label).mkdir(parents=True)
+        for index, mode in enumerate(["RGB", "L", "P", "RGBA", "CMYK", "LA"] * 4):
+            picture = Image.new("RGB", (20 + index, 30 - index), (index * 9, 50, 200))
+            suffix = "jpg" if mode in ("RGB", "CMYK", "L") else "png"
+            picture.convert(mode).save(folder / label / f"{index}.{suffix}")
+    arguments = ["--config", config_file, "--data", str(folder), "--trials", "1"]
+    assert command("init", *arguments).returncode == 0
+
+    broken = folder / "left" / "0.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    again = [*arguments, "--name", "again"]
+    ended = command("init", *again)
+    assert ended.returncode == 2
+    assert "0.jpg" in ended.stderr
+    ended = command("run", *again, "--set", "data.broken_images=drop")
+    assert ended.returncode == 0, ended.stderr
+    assert "1 broken image was dropped" in ended.stdout
+    assert "1/1 done (1 complete)" in ended.stdout

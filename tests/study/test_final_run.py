@@ -1,0 +1,129 @@
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from dashboards.trials import TrialRow, read_trials
+from data.image_cache import prepare
+from storage.checkpoints import load_checkpoint
+from storage.records import read_tests
+from study.config import Request, validated
+from study.errors import ProtocolError, StudyError
+from study.final_run import FinalResult, evaluate_checkpoint, open_final, run_final
+from study.promotion import choose_winner
+from study.session import SAMPLED, StudySession, extend, initialise, open_session
+from study.stopping import StopFlag
+from study.worker import Worker
+
+Settings = dict[str, object]
+
+
+@pytest.fixture
+def searched(tiny_settings: Settings) -> StudySession:
+    session = initialise(validated(deepcopy(tiny_settings)))
+    search(session)
+    return session
+
+
+def search(session: StudySession) -> None:
+    Worker(session, prepare(session.config.data), stop=StopFlag(), announce=lambda *_: None).work()
+
+
+def finish(session: StudySession, winner: TrialRow, *, reopen: str | None = None) -> FinalResult:
+    final = open_final(session, winner, reopen=reopen)
+    result = run_final(final, final.prepare_data(), stop=StopFlag(), announce=lambda *_: None)
+    assert result is not None
+    return result
+
+
+def test_winner_is_the_earliest_of_the_best_complete_trials(searched: StudySession) -> None:
+    trials = searched.optuna_study().trials
+    winner = choose_winner(searched)
+    assert winner.value == max(trial.value for trial in trials if trial.value is not None)
+    assert winner.number == min(t.number for t in trials if t.value == winner.value)
+
+
+def test_winner_of_an_unfinished_study_is_refused(tiny_settings: Settings) -> None:
+    session = initialise(validated(deepcopy(tiny_settings)))
+    with pytest.raises(StudyError, match="3 of 3 trials are not"):
+        choose_winner(session)
+
+
+def test_final_run_is_longer_larger_and_tested_once(
+    searched: StudySession, tmp_path: Path
+) -> None:
+    winner = choose_winner(searched)
+    result = finish(searched, winner)
+    assert result.paths.folder == tmp_path / "runs" / "tiny" / "final"
+    metrics = json.loads(result.paths.metrics.read_text())
+    names = {"loss", "accuracy", "top5_accuracy", "macro_f1"}
+    assert metrics["validation"].keys() == metrics["test"].keys() == names
+    assert metrics["n_test_evaluations"] == 1
+    assert len(result.paths.epochs.read_text().splitlines()) == 1 + 4
+    configuration = json.loads(result.paths.configuration.read_text())
+    assert configuration["data"]["image_size"] == 12
+    assert configuration["optimization"]["learning_rate"] == winner.params["learning_rate"]
+    confusion = result.paths.confusion_csv.read_text().splitlines()
+    n_images = sum(int(count) for line in confusion[1:] for count in line.split(",")[1:])
+    assert n_images == metrics["n_test_images"] == 7
+    assert len(result.paths.per_class.read_text().splitlines()) == 1 + 3
+    assert result.paths.confusion_picture.read_bytes().startswith(b"\x89PNG")
+    (row,) = read_tests(searched.storage_handle.database, "tiny")
+    assert row.metrics == metrics["test"]
+
+    again = finish(searched, winner)
+    assert again.was_done and again.metrics == metrics
+    assert len(read_tests(searched.storage_handle.database, "tiny")) == 1
+
+
+def test_search_never_opens_the_test_split(tiny_settings: Settings) -> None:
+    session = initialise(validated(deepcopy(tiny_settings)))
+    folder = prepare(session.config.data).folder
+    sealed = list(folder.glob("*test*"))
+    assert len(sealed) == 2
+    for file in sealed:
+        file.unlink()
+    search(session)
+    assert choose_winner(session).value > 0
+
+
+def test_another_winner_needs_a_reason_and_is_kept_beside_the_first(
+    searched: StudySession, tmp_path: Path
+) -> None:
+    first = choose_winner(searched)
+    finish(searched, first)
+    search(extend(searched, [SAMPLED]))
+    rows = read_trials(searched.storage_handle, "tiny")
+    other = next(row for row in rows if row.number != first.number)
+    with pytest.raises(ProtocolError, match="--reopen REASON"):
+        finish(searched, other)
+    result = finish(searched, other, reopen="a better trial came")
+    assert result.paths.folder == tmp_path / "runs" / "tiny" / "final-2"
+    rows = read_tests(searched.storage_handle.database, "tiny")
+    assert [row.searched_trial for row in rows] == [first.number, other.number]
+    assert rows[1].reason == "a better trial came"
+    assert result.metrics["n_test_evaluations"] == 2
+
+
+def test_final_run_of_a_fixed_study_needs_no_search(tiny_settings: Settings) -> None:
+    values = deepcopy(tiny_settings)
+    values["search"] = {"space": "fixed", "n_trials": 1, "n_epochs": 1, "pruner": "none"}
+    session = initialise(validated(values))
+    search(session)
+    assert finish(session, choose_winner(session)).metrics["test"]["accuracy"] >= 0
+
+
+def test_evaluate_checkpoint_agrees_with_the_recorded_epoch(searched: StudySession) -> None:
+    winner = choose_winner(searched)
+    saved = load_checkpoint(searched.trial_paths(winner.number).best)
+    validation = searched.prepare_data().validation()
+    found = evaluate_checkpoint(saved, validation, execution=searched.config.execution)
+    assert found.metrics.macro_f1 == pytest.approx(winner.value)
+
+
+def test_final_study_stays_out_of_the_list_of_names(searched: StudySession) -> None:
+    finish(searched, choose_winner(searched))
+    place = searched.config.storage
+    request = Request(options={"storage.url": place.url, "storage.runs": str(place.runs)})
+    assert open_session(request).protocol.study_name == "tiny"

@@ -1,0 +1,294 @@
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from data.image_cache import prepare
+from storage.checkpoints import load_checkpoint
+from storage.leases import owners
+from storage.records import read_epochs
+from storage.run_paths import TrialPaths
+from study.config import StudyConfig, validated
+from study.session import StudySession, initialise
+from study.stopping import StopFlag
+from study.worker import Worker
+
+Settings = dict[str, object]
+
+
+class StopAfter(StopFlag):
+    """A stop that comes after so many looks."""
+
+    def __init__(self, n_looks: int) -> None:
+        super().__init__()
+        self._n_looks = n_looks
+
+    @property
+    def is_set(self) -> bool:
+        self._n_looks -= 1
+        return self._n_looks < 0
+
+
+def configured(settings: Settings, **changes: dict[str, object]) -> StudyConfig:
+    values = deepcopy(settings)
+    for section, change in changes.items():
+        values[section] = {**values.get(section, {}), **change}  # type: ignore[dict-item]
+    return validated(values)
+
+
+def work(session: StudySession, stop: StopFlag | None = None) -> list[str]:
+    said: list[str] = []
+    Worker(
+        session,
+        prepare(session.config.data),
+        stop=stop or StopFlag(),
+        announce=lambda trial, result: said.append(f"{trial.number}:{result.epoch}"),
+    ).work()
+    return said
+
+
+def weights_sha256(paths: TrialPaths) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(load_checkpoint(paths.best)["network"].items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def final_state_sha256(paths: TrialPaths) -> str:
+    """Hash weights, optimizer state and history (save for the durations) of the last epoch."""
+    (last,) = paths.checkpoints.glob("epoch-*.pt")
+    state = load_checkpoint(last)["state"]
+    for result in state["history"]:
+        del result["seconds"], result["images_per_second"]
+    digest = hashlib.sha256()
+    for part in ("network", "optimizer", "history"):
+        _feed(digest, state[part])
+    return digest.hexdigest()
+
+
+def _feed(digest: "hashlib._Hash", value: object) -> None:
+    if isinstance(value, torch.Tensor):
+        digest.update(value.numpy().tobytes())
+    elif isinstance(value, dict):
+        for key in sorted(value, key=str):
+            digest.update(str(key).encode())
+            _feed(digest, value[key])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _feed(digest, item)
+    else:
+        digest.update(repr(value).encode())
+
+
+def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings))
+    assert len(work(session)) == 9
+    assert owners(session.storage_handle.database) == {}
+    for trial in session.optuna_study().trials:
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == max(trial.intermediate_values.values())
+        assert trial.user_attrs["best_epoch"] == max(
+            trial.intermediate_values, key=lambda e: (trial.intermediate_values[e], -e)
+        )
+        assert {"seed", "host", "device", "versions", "git_revision"} <= trial.user_attrs.keys()
+        records = read_epochs(session.storage_handle.database, [trial._trial_id])
+        assert {
+            record.epoch: record.validation_macro_f1 for record in records[trial._trial_id]
+        } == trial.intermediate_values
+        paths = session.trial_paths(trial.number)
+        assert paths.configuration.is_file() and paths.best.is_file()
+        assert len(paths.epochs.read_text().splitlines()) == 4
+        assert len(list(paths.tensorboard.iterdir())) == 1
+        assert len(list(paths.checkpoints.iterdir())) == 1
+    assert work(session) == []
+
+
+def test_two_studies_with_one_seed_give_bit_equal_weights(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    hashes = []
+    for copy in ("one", "two"):
+        place = {"url": f"sqlite:///{tmp_path}/{copy}.db", "runs": str(tmp_path / copy)}
+        session = initialise(configured(tiny_settings, storage=place, search={"n_trials": 1}))
+        work(session)
+        hashes.append(final_state_sha256(session.trial_paths(0)))
+    assert hashes[0] == hashes[1]
+
+
+def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    one = configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4})
+    straight = initialise(one)
+    work(straight)
+
+    place = {"url": f"sqlite:///{tmp_path}/stopped.db", "runs": str(tmp_path / "stopped")}
+    stopped = initialise(
+        configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4}, storage=place)
+    )
+    n_stops = 0
+    said: list[str] = []
+    while not stopped.optuna_study().trials[0].state.is_finished():
+        said += work(stopped, StopAfter(8))
+        n_stops += 1
+        assert owners(stopped.storage_handle.database) == {}
+    assert n_stops > 2
+    assert said == ["0:1", "0:2", "0:3", "0:4"]
+    assert final_state_sha256(stopped.trial_paths(0)) == final_state_sha256(
+        straight.trial_paths(0)
+    )
+    assert weights_sha256(stopped.trial_paths(0)) == weights_sha256(straight.trial_paths(0))
+    assert (
+        stopped.optuna_study().trials[0].intermediate_values
+        == straight.optuna_study().trials[0].intermediate_values
+    )
+
+
+def test_killed_worker_is_followed_at_once_from_its_checkpoint(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    budget = {"n_trials": 1, "n_epochs": 30}
+    straight = initialise(configured(tiny_settings, search=budget))
+    work(straight)
+
+    place = {"url": f"sqlite:///{tmp_path}/killed.db", "runs": str(tmp_path / "killed")}
+    killed = initialise(configured(tiny_settings, search=budget, storage=place))
+    command = [sys.executable, "-m", "study", "worker", "--storage", place["url"]]
+    worker = subprocess.Popen(
+        [*command, "--runs", place["runs"]],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if "epoch 3/30" in line:
+            break
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+    assert killed.optuna_study().trials[0].state == TrialState.RUNNING
+    start = time.monotonic()
+    said = work(killed)
+    assert time.monotonic() - start < 30
+    assert 1 < int(said[0].removeprefix("0:")) <= 30
+    assert said[-1] == "0:30"
+    assert final_state_sha256(killed.trial_paths(0)) == final_state_sha256(straight.trial_paths(0))
+
+
+def test_checkpoint_that_was_not_reported_is_reported_on_resume(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4}))
+    work(session, StopAfter(12))
+    handle = session.storage_handle
+    frozen = session.optuna_study().trials[0]
+    assert 1 <= len(frozen.intermediate_values) < 4
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM trial_intermediate_values")
+    work(session)
+    assert sorted(session.optuna_study().trials[0].intermediate_values) == [1, 2, 3, 4]
+
+
+def test_diverged_trial_is_pruned_with_its_reason(tiny_settings: Settings) -> None:
+    session = initialise(
+        configured(
+            tiny_settings,
+            search={"n_trials": 1, "space": "fixed"},
+            optimization={"learning_rate": 1e38, "warmup_epochs": 0},
+        )
+    )
+    work(session)
+    (trial,) = session.optuna_study().trials
+    assert trial.state == TrialState.PRUNED
+    assert trial.user_attrs["reason"]["kind"] == "diverged"
+    assert "loss must be finite" in trial.user_attrs["reason"]["message"]
+
+
+def test_failed_trial_says_why_and_the_next_one_runs(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    session.trial_paths(0).folder.parent.mkdir()
+    session.trial_paths(0).folder.write_text("in the way")
+    work(session)
+    failed, complete = session.optuna_study().trials
+    assert failed.state == TrialState.FAIL
+    assert failed.user_attrs["reason"]["kind"] == "exception"
+    assert "FileExistsError" in failed.user_attrs["reason"]["message"]
+    assert "Traceback" in failed.user_attrs["reason"]["traceback"]
+    assert complete.state == TrialState.COMPLETE
+
+
+def test_trial_lost_too_often_fails_as_lost(tiny_settings: Settings) -> None:
+    session = initialise(
+        configured(tiny_settings, search={"n_trials": 1}, storage={"max_retries": 0})
+    )
+    (trial,) = session.optuna_study().trials
+    with session.storage_handle.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO leases VALUES (?, 'gone/boot/1/1', 1, 0, 0, 0)", (trial._trial_id,)
+        )
+    session.storage_handle.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    work(session)
+    (trial,) = session.optuna_study().trials
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["reason"]["kind"] == "lost"
+
+
+def test_pruned_trial_is_recorded_saved_and_closed(tiny_settings: Settings) -> None:
+    session = initialise(
+        configured(
+            tiny_settings,
+            search={
+                "n_trials": 6,
+                "n_epochs": 4,
+                "pruner": "percentile",
+                "pruner_percentile": 1.0,
+                "pruner_startup_trials": 1,
+                "pruner_warmup_epochs": 2,
+            },
+        )
+    )
+    work(session)
+    trials = session.optuna_study().trials
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    for trial in pruned:
+        last = trial.last_step
+        assert last is not None and 2 <= last <= 4
+        assert trial.user_attrs["reason"]["kind"] == "pruned"
+        rows = read_epochs(session.storage_handle.database, [trial._trial_id])
+        assert [row.epoch for row in rows[trial._trial_id]] == list(range(1, last + 1))
+        assert session.trial_paths(trial.number).checkpoint(last).is_file()
+
+
+def test_ten_failures_in_a_row_stop_the_worker_with_an_explanation(
+    tiny_settings: Settings,
+) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 12}))
+    (session.paths.folder / "trials").write_text("in the way")
+    with pytest.raises(Exception, match="10 trials in a row failed here"):
+        work(session)
+    states = [trial.state for trial in session.optuna_study().trials]
+    assert states.count(TrialState.FAIL) == 10
+    assert states.count(TrialState.WAITING) == 2
+
+
+def test_optuna_reads_what_was_written(tiny_settings: Settings, tmp_path: Path) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    work(session)
+    loaded = optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path}/study.db")
+    assert loaded.best_trial.number == 0
+    command = Path(sys.executable).with_name("optuna")
+    listed = subprocess.run(
+        [command, "trials", "--storage", f"sqlite:///{tmp_path}/study.db", "--study-name", "tiny"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "COMPLETE" in listed.stdout
