@@ -136,8 +136,7 @@ def _configuration_text(protocol: Protocol) -> str:
 def _commands(study_name: str) -> str:
     return "\n".join(
         (
-            "study init --config study.yaml",
-            f"study worker --name {study_name}",
+            "study run --config study.yaml",
             f"study final --name {study_name}",
             f"study report --name {study_name}",
         )

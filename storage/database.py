@@ -6,6 +6,7 @@ FAQ "sqlite_concurrency"; 13 of 60 trials ran twice with SQLite's defaults).
 """
 
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +55,10 @@ def parse_url(text: str) -> URL:
     try:
         url = make_url(text)
     except exc.ArgumentError:
-        raise StorageError(f"storage.url must be a database URL, got {text!r}: {remedy}") from None
+        shown = re.sub(r":[^:@]*@", ":***@", text)
+        raise StorageError(
+            f"storage.url must be a database URL, got {shown!r}: {remedy}"
+        ) from None
     if url.drivername == "sqlite":
         if not url.database or url.database == ":memory:":
             raise StorageError(f"storage.url must name a file, got {str(url)!r}: {remedy}")

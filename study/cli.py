@@ -377,10 +377,11 @@ def _say_places(session: "StudySession") -> None:
 
 def _elsewhere(session: "StudySession") -> str:
     """Return the options that a following command needs to find the study."""
+    from storage.database import parse_url
     from study.config import StudyConfig
 
     here, usual = session.config.storage, StudyConfig().storage
-    options = f" --storage {here.url}" if here.url != usual.url else ""
+    options = f" --storage {parse_url(here.url)!r}" if here.url != usual.url else ""
     return options + (f" --runs {here.runs}" if here.runs != usual.runs else "")
 
 

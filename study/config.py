@@ -172,6 +172,11 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
         raise ConfigurationError(_explained(error)) from None
 
 
+def as_stored(config: StudyConfig) -> dict[str, Any]:
+    """Return a configuration as JSON values for records: without its place and password."""
+    return config.model_dump(mode="json", exclude={"storage": {"url", "runs"}})
+
+
 def as_yaml(config: BaseModel) -> str:
     """Return a configuration as the YAML text that would give it again."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -24,9 +24,6 @@ def worker_command(session: StudySession) -> list[str]:
     return [
         *(sys.executable, "-m", "study", "worker"),
         *("--name", session.protocol.study_name),
-        *("--storage", config.storage.url),
-        *("--runs", str(config.storage.runs)),
-        *("--data", config.data.source),
         *("--device", config.execution.device),
         *("--set", f"data.cache={config.data.cache}"),
         *("--set", f"storage.heartbeat_seconds={config.storage.heartbeat_seconds}"),
@@ -64,7 +61,14 @@ def run_workers(session: StudySession, *, stop: StopFlag) -> int:
 
 def _start(command: Sequence[str], log: Path, session: StudySession) -> subprocess.Popen[bytes]:
     threads = str(session.config.workers.threads)
-    environment = os.environ | {LAUNCHER_PID: str(os.getpid()), "OMP_NUM_THREADS": threads}
+    # The database address may hold a password, which everyone could read in a command line.
+    environment = os.environ | {
+        LAUNCHER_PID: str(os.getpid()),
+        "OMP_NUM_THREADS": threads,
+        "STUDY_STORAGE": session.config.storage.url,
+        "STUDY_RUNS": str(session.config.storage.runs),
+        "STUDY_DATA": session.config.data.source,
+    }
     with log.open("ab") as file:
         return subprocess.Popen(
             command,

@@ -20,7 +20,7 @@ from model.training_state import TrainingState, build_training_state
 from storage.checkpoints import keep_newest, load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
-from study.config import StudyConfig
+from study.config import StudyConfig, as_stored
 from study.epoch_sinks import (
     EpochSink,
     RecordEpoch,
@@ -158,7 +158,7 @@ class TrialRun:
     def _describe(self, state: TrainingState) -> None:
         """Leave the resolved configuration in the run folder, and attributes with the trial."""
         self.paths.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.config.model_dump(mode="json"), indent=2)
+        text = json.dumps(as_stored(self.config), indent=2)
         write_atomically(self.paths.configuration, text.encode())
         attributes = {
             "seed": self.seed,
@@ -174,7 +174,7 @@ class TrialRun:
 
     def _header(self) -> dict[str, Any]:
         return {
-            "configuration": self.config.model_dump_json(),
+            "configuration": json.dumps(as_stored(self.config)),
             "class_names": list(self._prepared.class_names),
             "mean": list(self._prepared.mean),
             "std": list(self._prepared.std),

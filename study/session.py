@@ -26,7 +26,7 @@ from storage.records import (
 )
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
-from study.config import Request, StudyConfig, validated
+from study.config import Request, StudyConfig, as_stored, validated
 from study.errors import StudyError
 from study.protocol import (
     protocol_fingerprint,
@@ -219,7 +219,7 @@ def initialise(
             protocol = Protocol(
                 study_name=name,
                 budget=len(queue),
-                configuration=config.model_dump(mode="json"),
+                configuration=as_stored(config),
                 fingerprint=protocol_fingerprint(config, prepared.fingerprint),
                 facts=_facts(prepared),
             )

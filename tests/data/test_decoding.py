@@ -4,10 +4,10 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from pictures import encoded, picture
 from PIL import Image
 
 from data.decoding import decode
+from tests.data.pictures import encoded, picture
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encoded, picture, write_table, write_tree
 
 from data.configuration import DataConfig
 from data.decoding import decode
 from data.errors import BrokenImageError, DataError
 from data.image_cache import PreparedData, prepare
 from data.statistics import DataDescription
+from tests.data.pictures import encoded, picture, write_table, write_tree
 
 ROOT = Path(__file__).parents[2]
 TINY_IMAGENET = ROOT.parent / "shared" / "tiny-imagenet"

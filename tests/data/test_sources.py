@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from pictures import CLASS_NAMES, write_table, write_tree
 
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.image_cache import PreparedData, prepare
 from data.sources import fingerprint_source
+from tests.data.pictures import CLASS_NAMES, write_table, write_tree
 
 IMAGE = {"_type": "Image"}
 LABEL = {"_type": "ClassLabel", "names": list(CLASS_NAMES)}

@@ -31,6 +31,9 @@ def test_parse_url_never_shows_the_password() -> None:
     with pytest.raises(StorageError) as refusal:
         parse_url("mysql://me:secret@host/name")
     assert "secret" not in str(refusal.value)
+    with pytest.raises(StorageError) as refusal:
+        parse_url("postgresql//me:secret@host/name")
+    assert "secret" not in str(refusal.value)
     assert "secret" not in repr(parse_url("postgresql+psycopg://me:secret@host/name"))
 
 

@@ -96,6 +96,11 @@ def test_extend_adds_places_and_the_new_budget_holds(tiny_settings: Settings) ->
     assert initialise(changed(tiny_settings, search__n_trials=5)).protocol.budget == 5
 
 
+def test_records_hold_neither_address_nor_password(tiny_settings: Settings) -> None:
+    session = initialise(changed(tiny_settings))
+    assert session.protocol.configuration["storage"].keys() & {"url", "runs"} == set()
+
+
 def test_given_points_reach_the_queue(tiny_settings: Settings) -> None:
     points = [Point({"dropout": 0.5}, {"origin": "by hand"}), SAMPLED]
     session = initialise(changed(tiny_settings), points=points)

@@ -1,0 +1,65 @@
+"""The presets for Tiny ImageNet on the real data, as small as they get."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY_IMAGENET = ROOT.parent / "shared" / "tiny-imagenet"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not TINY_IMAGENET.is_dir(), reason="needs Tiny ImageNet at ../shared/tiny-imagenet"
+    ),
+]
+
+
+def study(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "study", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_whole_data_set_is_described_as_the_protocol_says(tmp_path: Path) -> None:
+    arguments = ["data", "--data", str(TINY_IMAGENET), "--json"]
+    described = json.loads(study(tmp_path, *arguments).stdout)
+    assert described["counts"] == {"train": 90_000, "validation": 10_000, "test": 10_000}
+    assert len(described["class_names"]) == 200
+    for split, each in (("train", 450), ("validation", 50), ("test", 50)):
+        assert set(described["class_counts"][split]) == {each}
+        assert described["original_sizes"][split] == {"64x64": described["counts"][split]}
+    assert described["image_modes"]["validation"]["L"] == 168
+    assert described["mean"] == pytest.approx((0.4802, 0.4480, 0.3974), abs=0.0005)
+    assert described["std"] == pytest.approx((0.2765, 0.2689, 0.2816), abs=0.0005)
+
+
+def test_gpu_preset_runs_at_full_width_for_one_epoch(tmp_path: Path) -> None:
+    smallest = {
+        "search.n_epochs": "1",
+        "final.n_epochs": "1",
+        "final.image_size": "32",
+        "optimization.warmup_epochs": "0",
+        "search.ranges.blocks.high": "1",
+        "data.train_limit": "400",
+        "data.validation_limit": "200",
+        "data.test_limit": "200",
+    }
+    settings = [part for key, value in smallest.items() for part in ("--set", f"{key}={value}")]
+    arguments = ["run", "--preset", "tiny-imagenet", "--data", str(TINY_IMAGENET), "--trials", "1"]
+    ended = study(tmp_path, *arguments, *settings)
+    assert ended.returncode == 0, ended.stderr
+    assert "1/1 done (1 complete)" in ended.stdout
+    ended = study(tmp_path, "final")
+    assert ended.returncode == 0, ended.stderr
+    final = tmp_path / "runs" / "tiny-imagenet" / "final"
+    assert json.loads((final / "metrics.json").read_text())["n_test_images"] == 200
+    assert len((final / "per_class.csv").read_text().splitlines()) == 201
