@@ -16,12 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from study.progress import say, track
+from study.progress import EpochProgress, say, track
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
-    from model.training import EpochResult
     from study.config import Request
     from study.session import StudySession
 
@@ -204,7 +201,8 @@ def worker(request: "Request") -> None:
     from study.worker import Worker
 
     prepared = session.prepare_data(track=track)
-    Worker(session, prepared, stop=stop, announce=_announcer(session)).work()
+    with _epoch_progress(session) as announce:
+        Worker(session, prepared, stop=stop, announce=announce).work()
 
 
 @command
@@ -291,7 +289,8 @@ def final(request: "Request", reopen: str | None) -> None:
     say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
     queued = open_final(session, winner, reopen=reopen, track=track)
     prepared = queued.prepare_data(track=track)
-    result = run_final(queued, prepared, stop=stop, announce=_announcer(queued))
+    with _epoch_progress(queued) as announce:
+        result = run_final(queued, prepared, stop=stop, announce=announce)
     if result is None:
         _fail("stopped before the end of the final run: the same command continues", 130)
     if result.was_done:
@@ -385,20 +384,9 @@ def _elsewhere(session: "StudySession") -> str:
     return options + (f" --runs {here.runs}" if here.runs != usual.runs else "")
 
 
-def _announcer(session: "StudySession") -> "Callable[[FrozenTrial, EpochResult], None]":
-    n_epochs = session.config.search.n_epochs
+def _epoch_progress(session: "StudySession") -> EpochProgress:
     kind = "final run" if session.is_final else "trial"
-
-    def announce(trial: "FrozenTrial", result: "EpochResult") -> None:
-        remaining = result.seconds * (n_epochs - result.epoch)
-        say(
-            f"{kind} {trial.number} epoch {result.epoch}/{n_epochs}: "
-            f"validation macro-F1 {result.validation.macro_f1:.4f}, "
-            f"loss {result.validation.loss:.4f}, {result.images_per_second:.0f} images/s, "
-            f"{remaining:.0f} s left"
-        )
-
-    return announce
+    return EpochProgress(kind=kind, n_epochs=session.config.search.n_epochs)
 
 
 def _print_trials(session: "StudySession") -> None:

@@ -49,6 +49,15 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
     @model_validator(mode="after")
+    def _fixed_space_has_one_point(self) -> "SearchConfig":
+        if self.space == "fixed" and self.n_trials != 1:
+            raise ValueError(
+                f"space fixed has nothing to vary, got n_trials {self.n_trials}: "
+                "set search.n_trials=1, or another search.space"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gp_goes_without_pruning(self) -> "SearchConfig":
         if self.sampler == "gp" and self.pruner != "none":
             raise ValueError(

@@ -1,5 +1,6 @@
 """Many workers on this machine: one process each, one log file each, one stop for all."""
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ def worker_command(session: StudySession) -> list[str]:
         *(sys.executable, "-m", "study", "worker"),
         *("--name", session.protocol.study_name),
         *("--device", config.execution.device),
-        *("--set", f"data.cache={config.data.cache}"),
+        *("--set", f"data.cache={json.dumps(str(config.data.cache))}"),
         *("--set", f"storage.heartbeat_seconds={config.storage.heartbeat_seconds}"),
         *("--set", f"storage.outage_seconds={config.storage.outage_seconds}"),
         *("--set", f"storage.grace_seconds={config.storage.grace_seconds}"),

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
+
+    from model.training_state import EpochResult
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
@@ -33,6 +35,42 @@ def bar() -> "Progress":
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     )
+
+
+class EpochProgress:
+    """Shows the epochs of a worker's trials: a bar for each on a terminal, else a line each."""
+
+    def __init__(self, *, kind: str, n_epochs: int) -> None:
+        self._kind = kind
+        self._n_epochs = n_epochs
+        self._bar = bar() if is_terminal() else None
+        self._tasks: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "EpochProgress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, number: int, result: "EpochResult") -> None:
+        """Show an epoch of the trial of this number."""
+        scores = (
+            f"macro-F1 {result.validation.macro_f1:.4f}, loss {result.validation.loss:.4f}, "
+            f"{result.images_per_second:.0f} images/s"
+        )
+        name = f"{self._kind} {number}"
+        if self._bar is None:
+            remaining = result.seconds * (self._n_epochs - result.epoch)
+            epoch = f"epoch {result.epoch}/{self._n_epochs}"
+            say(f"{name} {epoch}: validation {scores}, {remaining:.0f} s left")
+            return
+        if number not in self._tasks:
+            self._tasks[number] = self._bar.add_task(name, total=self._n_epochs)
+        described = f"{name}: {scores}"
+        self._bar.update(self._tasks[number], completed=result.epoch, description=described)
 
 
 def track(iterable: Iterable[T], description: str, total: int, /) -> Iterator[T]:

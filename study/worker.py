@@ -33,7 +33,7 @@ POLL_SECONDS = 2.0
 MOST_FAILURES_IN_A_ROW = 10
 TRACEBACK_CHARACTERS = 2000
 
-Announce = Callable[[FrozenTrial, EpochResult], None]
+Announce = Callable[[int, EpochResult], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Worker:
         session: The study.
         prepared: Its data.
         stop: Asked at every batch and between trials.
-        announce: Told every epoch.
+        announce: Told the trial's number and result after every epoch.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Worker:
         )
         trial = optuna.Trial(self._optuna_study, lease.trial_id)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
-        return run(lease.trial_id, heartbeat, lambda result: self._announce(frozen, result))
+        return run(lease.trial_id, heartbeat, lambda result: self._announce(frozen.number, result))
 
     def _tell(self, trial_id: int, outcome: Outcome) -> None:
         handle = self._session.storage_handle

@@ -20,6 +20,7 @@ from study.errors import ConfigurationError
         ("network.blocks=[1,2]", r"network\.blocks"),
         ("optimization.optimizer=lion", r"optimization\.optimizer: .*'sgd', 'adam' or 'adamw'"),
         ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
+        ("search.space=fixed", r"search: space fixed has nothing to vary"),
         ("search.ranges.dropout.low=0.9", r"search\.ranges\.dropout: low must lie below high"),
         ("storage.grace_seconds=5", r"storage: grace_seconds must exceed"),
         ("optimization.warmup_epochs=99", r"warmup_epochs must lie below"),

@@ -19,6 +19,17 @@ def test_sampler_draws_the_same_point_for_the_same_trial_only(sampler: str) -> N
     assert first_point(search, seed=1, number=3) != first_point(search, seed=2, number=3)
 
 
+def test_gp_learns_from_complete_trials() -> None:
+    search = SearchConfig(sampler="gp", pruner="none", n_startup_trials=4)
+    optuna_study = optuna.create_study(direction="maximize")
+    for number in range(12):
+        optuna_study.sampler = build_sampler(search, seed=1, number=number)
+        trial = optuna_study.ask()
+        optuna_study.tell(trial, -((trial.suggest_float("x", 0, 1) - 0.3) ** 2))
+    late = [trial.params["x"] for trial in optuna_study.trials[8:]]
+    assert all(abs(x - 0.3) < 0.15 for x in late)
+
+
 def pruned_at(search: SearchConfig, values: list[float]) -> int | None:
     """Run a bad trial after five good ones; return the epoch at which it is pruned."""
     optuna_study = optuna.create_study(direction="maximize", pruner=build_pruner(search))

@@ -50,7 +50,7 @@ def work(session: StudySession, stop: StopFlag | None = None) -> list[str]:
         session,
         prepare(session.config.data),
         stop=stop or StopFlag(),
-        announce=lambda trial, result: said.append(f"{trial.number}:{result.epoch}"),
+        announce=lambda number, result: said.append(f"{number}:{result.epoch}"),
     ).work()
     return said
 
