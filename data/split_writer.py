@@ -29,13 +29,15 @@ CHUNK_IMAGES = 256
 
 
 class Track(Protocol):
-    """Shows the progress of a loop: iterable, description, number of steps -> same iterable."""
+    """Shows the progress of a loop whose every item stands for `step` of `total` units."""
 
-    def __call__(self, iterable: Iterable[T], description: str, total: int, /) -> Iterable[T]:
+    def __call__(
+        self, iterable: Iterable[T], description: str, total: int, step: int, /
+    ) -> Iterable[T]:
         """Passes the iterable through."""
 
 
-def no_progress(iterable: Iterable[T], description: str, total: int, /) -> Iterable[T]:
+def no_progress(iterable: Iterable[T], description: str, total: int, step: int, /) -> Iterable[T]:
     """Shows nothing."""
     return iterable
 
@@ -60,7 +62,8 @@ def write_split(
     tally = SplitTally()
     with path.open("wb") as file, ThreadPoolExecutor(_n_threads()) as threads:
         chunks = _in_order(threads, decoder, starts)
-        for images_NHWC, chunk_tally in track(chunks, f"decoding {path.stem}", len(starts)):
+        shown = track(chunks, f"decoding {path.stem}", len(rows.rows_N), CHUNK_IMAGES)
+        for images_NHWC, chunk_tally in shown:
             file.write(images_NHWC.data)
             tally += chunk_tally
     return tally

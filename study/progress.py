@@ -25,15 +25,15 @@ def is_terminal() -> bool:
 
 
 def bar() -> "Progress":
-    """Return a bar with count, elapsed and remaining time."""
+    """Return a bar with count, rate and remaining time."""
     from rich import progress  # here, for it would make every command start later
 
     return progress.Progress(
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
+        progress.BarColumn(bar_width=16),
         progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeRemainingColumn(compact=True),
     )
 
 
@@ -57,33 +57,51 @@ class EpochProgress:
 
     def __call__(self, number: int, result: "EpochResult") -> None:
         """Show an epoch of the trial of this number."""
-        scores = (
-            f"macro-F1 {result.validation.macro_f1:.4f}, loss {result.validation.loss:.4f}, "
-            f"{result.images_per_second:.0f} images/s"
-        )
+        macro_f1 = f"macro-F1 {result.validation.macro_f1:.4f}"
+        rate = f"{result.images_per_second:.0f} images/s"
         name = f"{self._kind} {number}"
         if self._bar is None:
             remaining = result.seconds * (self._n_epochs - result.epoch)
-            epoch = f"epoch {result.epoch}/{self._n_epochs}"
-            say(f"{name} {epoch}: validation {scores}, {remaining:.0f} s left")
+            say(
+                f"{name} epoch {result.epoch}/{self._n_epochs}: validation {macro_f1}, "
+                f"loss {result.validation.loss:.4f}, {rate}, {remaining:.0f} s left"
+            )
             return
         if number not in self._tasks:
-            self._tasks[number] = self._bar.add_task(name, total=self._n_epochs)
-        described = f"{name}: {scores}"
-        self._bar.update(self._tasks[number], completed=result.epoch, description=described)
+            self._tasks[number] = self._bar.add_task(name, total=self._n_epochs, rate="")
+        self._bar.update(
+            self._tasks[number],
+            completed=result.epoch,
+            description=f"{name}: {macro_f1}",
+            rate=rate,
+        )
 
 
-def track(iterable: Iterable[T], description: str, total: int, /) -> Iterator[T]:
-    """Show the progress of a loop: a bar on a terminal, else a line every ten seconds."""
-    if is_terminal():
-        with bar() as shown:
-            yield from shown.track(iterable, total=total, description=description)
-        return
+def track(iterable: Iterable[T], description: str, total: int, step: int, /) -> Iterator[T]:
+    """Show the progress of a loop: a bar on a terminal, else a line every ten seconds.
+
+    Args:
+        iterable: Passed through.
+        description: What is done.
+        total: Units of the whole loop.
+        step: Units that each item stands for.
+    """
+    shown = bar() if is_terminal() else None
     start = said = time.monotonic()
-    for done, item in enumerate(iterable):
-        now = time.monotonic()
-        if now - said > SECONDS_BETWEEN_LINES:
-            said = now
-            remaining = (now - start) / max(done, 1) * (total - done)
-            say(f"{description}: {done} of {total}, {remaining:.0f} s left")
-        yield item
+    if shown is not None:
+        shown.start()
+        task = shown.add_task(description, total=total, rate="")
+    try:
+        for index, item in enumerate(iterable, start=1):
+            yield item
+            done, now = min(index * step, total), time.monotonic()
+            rate = done / (now - start)
+            if shown is not None:
+                shown.update(task, completed=done, rate=f"{rate:.0f}/s")
+            elif now - said > SECONDS_BETWEEN_LINES:
+                said = now
+                remaining = (total - done) / rate
+                say(f"{description}: {done:,} of {total:,}, {rate:.0f}/s, {remaining:.0f} s left")
+    finally:
+        if shown is not None:
+            shown.stop()
