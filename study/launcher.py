@@ -95,12 +95,15 @@ def _watch(session: StudySession, workers: list[subprocess.Popen[bytes]], stop: 
             live.update(status_table(_status(session)), refresh=True)
         return
     said = ""
-    while _working(workers) and not stop.is_set:
+    working = True
+    while working and not stop.is_set:
+        working = _working(workers)  # looked at first, so that the last line shows the end
         line = status_line(_status(session))
         if line != said:
             said = line
             say(line)
-        _sleep(stop)
+        if working:
+            _sleep(stop)
 
 
 def _status(session: StudySession) -> StudyStatus:

@@ -25,7 +25,7 @@ from pathlib import Path
 from data.configuration import DataConfig
 from data.image_cache import prepare
 
-def track(iterable, description, total):
+def track(iterable, description, total, step):
     print("building", description, flush=True)
     for item in iterable:
         time.sleep(float(sys.argv[3]))
