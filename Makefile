@@ -11,9 +11,11 @@ READY := $(VENV)/.ready
 STUDY := $(VENV)/bin/study
 UV := $(VENV)/bin/uv
 
-PLACE = $(if $(STORAGE),--storage '$(STORAGE)') $(if $(NAME),--name '$(NAME)')
-OPTIONS = $(if $(PRESET),--preset '$(PRESET)') $(if $(DATA),--data '$(DATA)') $(PLACE)
-BUDGET = $(if $(WORKERS),--workers '$(WORKERS)') $(if $(TRIALS),--trials '$(TRIALS)')
+STUDY_NAME = $(or $(NAME),$(PRESET))
+PLACE = $(if $(STORAGE),--storage '$(STORAGE)') $(if $(STUDY_NAME),--name '$(STUDY_NAME)')
+JOIN = $(PLACE) $(if $(DATA),--data '$(DATA)')
+BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
+	$(if $(WORKERS),--workers '$(WORKERS)') $(if $(TRIALS),--trials '$(TRIALS)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study final worker status dashboard tensorboard report \
@@ -35,13 +37,13 @@ $(READY): requirements.lock
 	@touch $@
 
 study: $(READY)  ## Search: run the study until its budget is done
-	$(STUDY) run $(OPTIONS) $(BUDGET)
+	$(STUDY) run $(BEGIN)
 
 final: $(READY)  ## Train the winner for long and test it once
-	$(STUDY) final $(OPTIONS)
+	$(STUDY) final $(JOIN)
 
 worker: $(READY)  ## Join a study with one more worker
-	$(STUDY) worker $(OPTIONS)
+	$(STUDY) worker $(JOIN)
 
 status: $(READY)  ## Show how far the study is
 	$(STUDY) status $(PLACE)

@@ -13,7 +13,7 @@ from dashboards.trials import TrialRow, read_trials
 from model.evaluation import ClassReport, per_class_report
 from storage.errors import StudyNotFoundError
 from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests
-from storage.run_paths import RunPaths
+from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 
 MOST_CLASSES = 8
@@ -39,7 +39,7 @@ def read_final_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> 
         DashboardError: If a confusion matrix is damaged.
     """
     try:
-        rows = read_trials(storage, f"{study_name}-final")
+        rows = read_trials(storage, study_name + FINAL_SUFFIX)
     except StudyNotFoundError:
         return []
     tests = {test.trial_id: test for test in read_tests(storage.database, study_name)}

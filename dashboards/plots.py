@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dashboards.trials import TrialRow
+from storage.run_paths import write_atomically
 
 INK = "#1f2328"
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
@@ -187,7 +188,9 @@ def _legend(axes: Axes) -> None:
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a picture on white."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=150, facecolor="white")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150, facecolor="white")
+    write_atomically(path, content.getvalue())
 
 
 def svg(figure: Figure) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 
-class DataConfig(BaseModel, frozen=True, extra="forbid"):
+class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Which images are used, at which size, and how they are divided."""
 
     source: str = Field(
@@ -61,7 +61,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class AugmentationConfig(BaseModel, frozen=True, extra="forbid"):
+class AugmentationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How training images are varied, each image with its own draw, before normalisation."""
 
     flip_probability: float = Field(

@@ -103,7 +103,9 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
     fingerprint = _fingerprint(config)
     folder = config.cache / f"images-{fingerprint}"
     build_once(folder, partial(_build, config=config, fingerprint=fingerprint, track=track))
-    return PreparedData(folder, DataDescription.load(_description_file(folder)))
+    described = DataDescription.load(_description_file(folder))
+    # Whoever built the entry may have found the same content elsewhere.
+    return PreparedData(folder, described.model_copy(update={"source": config.source}))
 
 
 def _fingerprint(config: DataConfig) -> str:
@@ -127,7 +129,8 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
         path = _images_file(folder, split)
         tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
         np.save(_labels_file(folder, split), tallies[split].labels_N)
-    _require_every_class(tallies[TRAIN], class_names)
+    for split in SPLITS:
+        _require_every_class(split, tallies[split], class_names)
     described = DataDescription.of(
         tallies, config=config, fingerprint=fingerprint, class_names=class_names
     )
@@ -150,12 +153,13 @@ def _used_classes(class_names: tuple[str, ...], config: DataConfig) -> tuple[str
     return class_names[:n_classes]
 
 
-def _require_every_class(train: SplitTally, class_names: tuple[str, ...]) -> None:
-    missing = np.flatnonzero(np.bincount(train.labels_N, minlength=len(class_names)) == 0)
+def _require_every_class(split: str, tally: SplitTally, class_names: tuple[str, ...]) -> None:
+    missing = np.flatnonzero(np.bincount(tally.labels_N, minlength=len(class_names)) == 0)
     if len(missing):
         raise DataError(
-            f"broken_images: 'drop' must leave every class an image in train, "
-            f"'{class_names[missing[0]]}' has none left; repair its images"
+            f"source: every class must have an image in {split}, '{class_names[missing[0]]}' has "
+            f"none ({tally.n_dropped} images dropped); add some, raise {split}_limit or "
+            "lower n_classes"
         )
 
 

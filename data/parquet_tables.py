@@ -126,6 +126,14 @@ def _read_labels(
         labels[name] = (
             np.full(len(table), -1) if values is None else values.fill_null(-1).to_numpy()
         ).astype(np.int64)
+        named = table.features.get(column, feature)
+        if getattr(named, "names", None) != feature.names or labels[name].max() >= len(
+            feature.names
+        ):
+            raise DataError(
+                f"label_column '{column}' must mean the same classes in every split, '{name}' "
+                "differs from 'train'; encode all splits together"
+            )
     return tuple(feature.names), labels
 
 

@@ -61,7 +61,10 @@ def open_source(config: DataConfig, *, scratch: Path) -> EncodedImages:
 
 def _local_folder(source: str) -> Path | None:
     """The source's folder, or none for a hub id."""
-    folder = Path(source).expanduser()
+    try:
+        folder = Path(source).expanduser()
+    except RuntimeError as error:  # no such user
+        raise DataError(f"source: '{source}' cannot be found ({error}); correct it") from error
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -90,14 +93,19 @@ def _fingerprint_folder(folder: Path) -> str:
         digests = threads.map(_digest, paths)
         total = blake2b(digest_size=16)
         for path, digest in zip(paths, digests, strict=True):
-            name = path.relative_to(folder).as_posix().encode()
+            name = os.fsencode(path.relative_to(folder))
             total.update(len(name).to_bytes(8) + name + digest)
     return total.hexdigest()
 
 
 def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).digest()
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, lambda: blake2b(digest_size=16)).digest()
+    except OSError as error:
+        raise DataError(
+            f"source: file '{path}' cannot be read ({error.strerror}); restore or remove it"
+        ) from error
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ BlockCount = Annotated[int, Field(ge=1, le=8)]
 Width = Annotated[int, Field(ge=1)]
 
 
-class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
+class NetworkConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Shape of the residual network."""
 
     blocks: tuple[BlockCount, BlockCount, BlockCount] = Field(
@@ -45,7 +45,7 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class OptimizationConfig(BaseModel, frozen=True, extra="forbid"):
+class OptimizationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How the weights are fitted."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = Field(
@@ -72,7 +72,7 @@ class OptimizationConfig(BaseModel, frozen=True, extra="forbid"):
     batch_size: int = Field(128, ge=1, description="Images per training step.")
 
 
-class DeviceConfig(BaseModel, frozen=True, extra="forbid"):
+class DeviceConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where and in which precision the network runs."""
 
     device: str = Field(

@@ -13,15 +13,6 @@ from torch import nn
 
 from model.configuration import DeviceConfig
 from model.errors import DeviceUnavailableError
-from model.seeds import derive_seed
-
-__all__ = [
-    "Execution",
-    "derive_seed",
-    "reproducible_kernels",
-    "resolve_execution",
-    "set_threads",
-]
 
 
 @dataclass(frozen=True)

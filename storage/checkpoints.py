@@ -2,7 +2,8 @@
 
 A checkpoint is what `torch.save` writes: a zip archive whose records carry CRC-32 sums, which are
 all checked when it is read. One file for each epoch: a worker that wakes up late can only write an
-older epoch again, never roll its successor back.
+older epoch again, never roll its successor back. torch is imported by the functions that need it,
+for a missing file is refused without.
 """
 
 import hashlib
@@ -11,8 +12,6 @@ import logging
 import zipfile
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from storage.errors import CheckpointError
 from storage.run_paths import TrialPaths, write_atomically
@@ -28,6 +27,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         CheckpointError: If the disk is full or the folder cannot be written.
     """
+    import torch
+
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:
@@ -36,7 +37,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     except OSError as error:
         raise CheckpointError(
             f"storage.runs must have room for checkpoints, {path} cannot be written "
-            f"({error.strerror}): free space or rights, then start the worker again"
+            f"({error.strerror}): free space or rights; `study extend` adds a trial for a lost one"
         ) from None
 
 
@@ -51,6 +52,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"record {damaged} fails its checksum")
+
+        import torch
+
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint must exist, {path} does not: check the path") from None
@@ -59,7 +63,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"checkpoint must be whole, {path} is damaged ({reason}): use an earlier one"
         ) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or "configuration" not in content:
         raise CheckpointError(f"checkpoint must be one of this program, {path} is not")
     return content
 
@@ -92,6 +96,6 @@ def _generations(paths: TrialPaths) -> list[Path]:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
+    """Return the SHA-256 of a checkpoint that `load_checkpoint` has read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, model_validator
 
 
-class StorageConfig(BaseModel, frozen=True, extra="forbid"):
+class StorageConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where a study is kept and how patient its workers are."""
 
     url: str = Field(

@@ -54,8 +54,8 @@ def parse_url(text: str) -> URL:
     remedy = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
     try:
         url = make_url(text)
-    except exc.ArgumentError:
-        shown = re.sub(r":[^:@]*@", ":***@", text)
+    except (exc.ArgumentError, ValueError):
+        shown = re.sub(r":.*@", ":***@", text)
         raise StorageError(
             f"storage.url must be a database URL, got {shown!r}: {remedy}"
         ) from None

@@ -4,7 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StorageError
+from storage.errors import StorageError, StudyNotFoundError
+
+FINAL_SUFFIX = "-final"
+"""Ends the name under which the final runs of a study are queued."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +126,15 @@ class RunPaths:
         """Refuse a folder that is not the one of the study.
 
         Raises:
-            StorageError: If the folder is missing or holds the runs of another study.
+            StudyNotFoundError: If the folder is missing.
+            StorageError: If it holds the runs of another study.
         """
-        found = self._marker.read_text() if self._marker.is_file() else None
-        if found != study_key:
-            what = "holds another study of this name" if found else "has no such study"
-            raise StorageError(
-                f"storage.runs must be the folder given at `study init`, {self.runs} {what}: "
-                "give that folder with --runs, or another --name"
-            )
+        rule = f"storage.runs must be the folder given at `study init`, {self.runs}"
+        remedy = "give that folder with --runs, or another --name"
+        if not self._marker.is_file():
+            raise StudyNotFoundError(f"{rule} has no such study: {remedy}")
+        if self._marker.read_text() != study_key:
+            raise StorageError(f"{rule} holds another study of this name: {remedy}")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -123,8 +123,8 @@ def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
     url = parse_url(text)
     with initialising(url), _refusals(url):
         opened = StudyStorage(url, outage_seconds=outage_seconds, create=True)
-        metadata.create_all(opened.engine)
-        with opened.engine.begin() as connection:
+        with opened.engine.begin() as connection:  # tables and version, or neither
+            metadata.create_all(connection)
             if connection.execute(sqlalchemy.select(service_version)).first() is None:
                 connection.execute(service_version.insert().values(version=SCHEMA_VERSION))
         _check_version(opened.database, url)

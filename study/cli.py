@@ -7,6 +7,8 @@ that needs it, so that help and refusals come at once.
 import functools
 import json
 import logging
+import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,8 +19,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from study.progress import EpochProgress, say, track
+from study.stopping import StopFlag, StopRequested
 
 if TYPE_CHECKING:
+    from data.split_writer import Track
     from study.config import Request
     from study.session import StudySession
 
@@ -101,8 +105,8 @@ def main() -> NoReturn:
         print(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("stopped", 130)
+    except (click.Abort, KeyboardInterrupt, StopRequested):
+        _fail("stopped: the same command begins again where it was", 130)
     except Exception as error:
         if isinstance(error, _refusals()):
             _fail(str(error), 2)
@@ -127,8 +131,11 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _log_traceback() -> Path:
     path = Path("study-error.log")
-    with path.open("a") as file:
-        traceback.print_exc(file=file)
+    try:
+        with path.open("a") as file:
+            traceback.print_exc(file=file)
+    except OSError:  # a folder that cannot be written must not hide what happened
+        traceback.print_exc()
     return path
 
 
@@ -139,7 +146,7 @@ def config(request: "Request") -> None:
 
     resolved = request.resolve()
     print(f"# presets: {', '.join(preset_names())}")
-    print(as_yaml(resolved), end="")
+    print(re.sub(r"(://[^:/@]+):.*@", r"\1:***@", as_yaml(resolved)), end="")
 
 
 @command
@@ -159,48 +166,50 @@ def data(request: "Request", as_json: bool) -> None:
 @command
 def init(request: "Request") -> None:
     """Create a study: prepare the data, fix the protocol, queue the whole budget."""
-    from study.session import initialise
+    from study.initialisation import open_or_create
 
-    _say_places(initialise(request.resolve(), track=track))
+    _say_places(open_or_create(request, track=track))
 
 
 @command
 def run(request: "Request") -> None:
     """Create the study if needed, run local workers until its budget is done, show the trials."""
-    from study.launcher import run_workers
-    from study.session import initialise
-    from study.stopping import StopFlag
-
-    resolved = request.resolve()
     stop = StopFlag().install()
-    session = initialise(resolved, track=track)
+
+    from study.initialisation import open_or_create
+    from study.launcher import run_workers
+
+    session = open_or_create(request, track=_stoppable(stop))
     _say_places(session)
     if _count_unfinished(session) == 0:
         say(f"the budget of {session.protocol.budget} trials is done")
     else:
-        n_failed = run_workers(session, stop=stop)
-        if n_failed:
-            _fail(f"{n_failed} workers failed: see {session.paths.logs}", 1)
+        run_workers(session, stop=stop)
     _print_trials(session)
     n_unfinished = _count_unfinished(session)
     if n_unfinished:
         _fail(f"stopped with {n_unfinished} trials to go: the same command continues", 130)
+    if not session.has_complete_trial():
+        _fail("no trial is complete: see the reasons with `study trials --json`", 1)
     say(f"next: study final --name {session.protocol.study_name}{_elsewhere(session)}")
 
 
 @command
 def worker(request: "Request") -> None:
     """Join a study and work until nothing waits and nothing runs."""
-    from study.session import await_session
-    from study.stopping import StopFlag
-
-    logging.getLogger("study").setLevel(logging.INFO)
     stop = StopFlag().install()
-    session = await_session(request, stop=stop)
+    logging.getLogger("study").setLevel(logging.INFO)
+
+    from study.session import await_session
+
+    try:
+        session = await_session(request, stop=stop)
+        prepared = session.prepare_data(track=_stoppable(stop))
+    except StopRequested:
+        return
 
     from study.worker import Worker
 
-    prepared = session.prepare_data(track=track)
     with _epoch_progress(session) as announce:
         Worker(session, prepared, stop=stop, announce=announce).work()
 
@@ -262,7 +271,8 @@ def extend(request: "Request") -> None:
     from dataclasses import replace
 
     from study.errors import StudyError
-    from study.session import SAMPLED, extend, open_session
+    from study.initialisation import SAMPLED, extend
+    from study.session import open_session
 
     n_more = request.options["search.n_trials"]
     if n_more is None or n_more < 1:
@@ -276,19 +286,19 @@ def extend(request: "Request") -> None:
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
+    stop = StopFlag().install()
+
     from study.promotion import choose_winner
     from study.session import open_session
-    from study.stopping import StopFlag
 
-    stop = StopFlag().install()
     session = open_session(request)
     winner = choose_winner(session)
 
     from study.final_run import open_final, run_final
 
     say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
-    queued = open_final(session, winner, reopen=reopen, track=track)
-    prepared = queued.prepare_data(track=track)
+    queued = open_final(session, winner, reopen=reopen, track=_stoppable(stop))
+    prepared = queued.prepare_data()
     with _epoch_progress(queued) as announce:
         result = run_final(queued, prepared, stop=stop, announce=announce)
     if result is None:
@@ -309,10 +319,12 @@ def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
     saved = load_checkpoint(checkpoint)
 
     from data.image_cache import prepare
-    from study.final_run import evaluate_checkpoint
+    from study.final_run import evaluate_checkpoint, refuse_untrained_data
 
     resolved = request.resolve(base=json.loads(saved["configuration"]))
-    examples = prepare(resolved.data, track=track).validation()
+    prepared = prepare(resolved.data, track=track)
+    refuse_untrained_data(saved, prepared, checkpoint)
+    examples = prepared.validation()
     metrics = asdict(evaluate_checkpoint(saved, examples, execution=resolved.execution).metrics)
     if as_json:
         _print_json(metrics)
@@ -366,7 +378,7 @@ def _say_places(session: "StudySession") -> None:
     from storage.database import parse_url
 
     say(
-        f"study {session.protocol.study_name}: {session.protocol.budget} trials, "
+        f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
         f"database {parse_url(session.config.storage.url)!r}, runs {session.paths.folder}"
     )
     n_dropped = sum(session.protocol.facts["n_dropped"].values())
@@ -375,13 +387,19 @@ def _say_places(session: "StudySession") -> None:
 
 
 def _elsewhere(session: "StudySession") -> str:
-    """Return the options that a following command needs to find the study."""
+    """Return the options that a following command needs to find the study, ready for a shell."""
     from storage.database import parse_url
     from study.config import StudyConfig
 
     here, usual = session.config.storage, StudyConfig().storage
-    options = f" --storage {parse_url(here.url)!r}" if here.url != usual.url else ""
-    return options + (f" --runs {here.runs}" if here.runs != usual.runs else "")
+    options = ["--storage", str(parse_url(here.url))] if here.url != usual.url else []
+    options += ["--runs", str(here.runs)] if here.runs != usual.runs else []
+    return f" {shlex.join(options)}" if options else ""
+
+
+def _stoppable(stop: StopFlag) -> "Track":
+    """Return a way to show progress that a signal ends between two steps."""
+    return lambda *loop: stop.interrupting(track(*loop))
 
 
 def _epoch_progress(session: "StudySession") -> EpochProgress:

@@ -18,13 +18,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from data.configuration import AugmentationConfig, DataConfig
 from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
 from storage.configuration import StorageConfig
+from storage.run_paths import FINAL_SUFFIX
 from study.errors import ConfigurationError
 from study.search_space import RangesConfig, SpaceName
 
 DEFAULT_PRESET = "quickstart"
 
 
-class SearchConfig(BaseModel, frozen=True, extra="forbid"):
+class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What is searched, by which sampler, and how trials are pruned."""
 
     space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout or fixed")
@@ -67,14 +68,14 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class FinalConfig(BaseModel, frozen=True, extra="forbid"):
+class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How the winner is trained for long."""
 
     n_epochs: int = Field(100, ge=1, description="Epochs of the final run")
     image_size: int = Field(64, ge=8, description="Image size of the final run, in pixels")
 
 
-class WorkersConfig(BaseModel, frozen=True, extra="forbid"):
+class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How many workers `study run` starts here."""
 
     n_workers: int = Field(1, ge=1, description="Local worker processes")
@@ -83,7 +84,7 @@ class WorkersConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class StudyConfig(BaseModel, frozen=True, extra="forbid"):
+class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Everything that defines a study and how it is run here."""
 
     name: str = Field(
@@ -105,9 +106,9 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":
-        if self.name.endswith("-final"):
+        if self.name.endswith(FINAL_SUFFIX):
             raise ValueError(
-                f"name must not end in -final (final runs do), got {self.name!r}: rename it"
+                f"name must not end in {FINAL_SUFFIX} (final runs do), got {self.name!r}"
             )
         shortest = min(self.search.n_epochs, self.final.n_epochs)
         if self.optimization.warmup_epochs >= shortest:
@@ -116,6 +117,13 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
                 f"got {self.optimization.warmup_epochs:g} for {shortest}: lower it"
             )
         return self
+
+
+class Place(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Where a study is kept; the name where one is asked for."""
+
+    name: str | None
+    storage: StorageConfig
 
 
 def preset_names() -> list[str]:
@@ -142,6 +150,24 @@ class Request:
     assignments: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def names_configuration(self) -> bool:
+        """Whether a preset or a file is named."""
+        return self.preset is not None or self.file is not None
+
+    def gives(self, key: str) -> bool:
+        """Whether an option or an assignment gives this setting."""
+        assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
+        return assigned or self.options.get(key) is not None
+
+    def place(self) -> "Place":
+        """Return where the study is, without judging the rest of the request."""
+        values = self._values(base={"name": None})
+        try:
+            return Place.model_validate({key: values[key] for key in ("name", "storage")})
+        except ValidationError as error:
+            raise ConfigurationError(_explained(error)) from None
+
     def resolve(self, base: Mapping[str, Any] | None = None) -> StudyConfig:
         """Compose the configuration.
 
@@ -152,6 +178,9 @@ class Request:
         Raises:
             ConfigurationError: If anything is unknown, of the wrong type or out of range.
         """
+        return validated(self._values(base))
+
+    def _values(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
         # The defaults first, so that one end of a range may be set alone.
         values = StudyConfig().model_dump(mode="json")
         if self.preset is not None:
@@ -166,7 +195,7 @@ class Request:
         for key, value in self.options.items():
             if value is not None:
                 _assign(values, key, value)
-        return validated(values)
+        return values
 
 
 def validated(values: Mapping[str, Any]) -> StudyConfig:

@@ -1,6 +1,7 @@
-"""What happens after an epoch, in this order: record, show, save, report and prune.
+"""What happens after an epoch, in this order: confirm the lease, record, show, save, report.
 
-An epoch that is pruned is therefore also recorded and saved; only the last sink raises.
+The first raises where another worker has the trial now, so that nothing of its run is touched; the
+last where the trial is pruned, which is therefore also recorded and saved.
 """
 
 import csv
@@ -35,6 +36,21 @@ def as_record(result: EpochResult) -> EpochRecord:
         metrics = values.pop(split)
         values |= {f"{split}_{name}": value for name, value in metrics.items()}
     return EpochRecord(**values)
+
+
+class ConfirmLease:
+    """Lets nothing be written for a trial that another worker has taken over."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
+
+    def __call__(self, result: EpochResult, state: TrainingState) -> None:
+        """Beat.
+
+        Raises:
+            LeaseLostError: If another worker has taken the trial over.
+        """
+        self._heartbeat.confirm()
 
 
 class RecordEpoch:
@@ -96,12 +112,16 @@ class ReportAndPrune:
     Args:
         trial: The trial that runs.
         heartbeat: Confirms before each report that the trial is still ours.
+        n_epochs: Epochs of the whole trial; after the last there is nothing left to prune.
         reported: Epochs that an earlier life has reported; Optuna keeps the first value.
     """
 
-    def __init__(self, trial: optuna.Trial, heartbeat: Heartbeat, *, reported: set[int]) -> None:
+    def __init__(
+        self, trial: optuna.Trial, heartbeat: Heartbeat, *, n_epochs: int, reported: set[int]
+    ) -> None:
         self._trial = trial
         self._heartbeat = heartbeat
+        self._n_epochs = n_epochs
         self._reported = reported
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
@@ -115,7 +135,7 @@ class ReportAndPrune:
         if result.epoch not in self._reported:
             self._trial.report(result.validation.macro_f1, step=result.epoch)
             self._reported.add(result.epoch)
-        if self._trial.should_prune():
+        if result.epoch < self._n_epochs and self._trial.should_prune():
             raise optuna.TrialPruned(f"the pruner gave up after epoch {result.epoch}")
 
     def catch_up(self, state: TrainingState) -> None:

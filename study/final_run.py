@@ -9,6 +9,7 @@ import io
 import json
 import math
 from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -20,16 +21,18 @@ from data.batches import EvaluationBatches
 from data.image_cache import Examples, PreparedData
 from data.split_writer import Track, no_progress
 from model.configuration import DeviceConfig
-from model.device import resolve_execution
+from model.device import reproducible_kernels, resolve_execution
 from model.evaluation import ClassReport, Evaluation, evaluate, per_class_report
 from model.network import build_network
 from storage.checkpoints import file_sha256, load_checkpoint
+from storage.leases import Owner, acquire, give_back
 from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import StudyConfig, validated
 from study.errors import ProtocolError, StudyError
+from study.initialisation import Point, extend, initialise
 from study.objective import EVALUATION_BATCH_SIZE
-from study.session import Point, StudySession, extend, final_name, initialise
+from study.session import StudySession, final_name
 from study.stopping import StopFlag
 from study.worker import Announce, Worker
 
@@ -72,41 +75,60 @@ def open_final(
 ) -> StudySession:
     """Queue the final run of a winner, or find the one that is queued.
 
+    A run that failed has not seen the test split, so another is queued without asking. The same
+    call after its run is over changes nothing.
+
     Args:
         session: The searched study.
         winner: Its winner.
-        reopen: Why another winner may see the test split after an earlier one has.
+        reopen: Why another run may see the test split after an earlier one has.
         track: Shows the progress of the decoding.
 
     Raises:
-        ProtocolError: If another trial has the final run and no reason is given.
+        ProtocolError: If another trial has the final run and no reason is given, or if its length
+            or size is not what was queued.
     """
-    name = final_name(session.protocol.study_name)
     reason = reopen or FIRST_REASON
     point = Point(winner.params, {"searched_trial": winner.number, "test_reason": reason})
-    config = final_config(session.config)
-    existing = _queued(session)
-    opened = initialise(config, name=name, points=[point] * max(1, len(existing)), track=track)
-    last = existing[-1] if existing else winner.number
-    if last != winner.number and reopen is None:
-        raise ProtocolError(
-            f"the final run of study {session.protocol.study_name!r} is that of trial {last}, the "
-            f"winner is now trial {winner.number}: add `--reopen REASON` for another final run"
+    runs = _queued(session)
+    try:
+        opened = initialise(
+            final_config(session.config),
+            name=final_name(session.protocol.study_name),
+            points=[point] * max(1, len(runs)),
+            track=track,
         )
-    if reopen is None or last == winner.number:
+    except ProtocolError as error:
+        raise ProtocolError(f"a final run stays as it was queued: {error}") from None
+    if not runs:
         return opened
+    last = runs[-1]
+    if last.state in (TrialState.FAIL, TrialState.PRUNED):
+        return extend(opened, [point])
+    searched_trial = last.user_attrs["searched_trial"]
+    is_the_same = searched_trial == winner.number and reopen in (
+        None,
+        last.user_attrs["test_reason"],
+    )
+    if is_the_same or not last.state.is_finished():
+        return opened
+    if reopen is None:
+        raise ProtocolError(
+            f"the final run of study {session.protocol.study_name!r} is that of trial "
+            f"{searched_trial}, the winner is now trial {winner.number}: "
+            "add `--reopen REASON` for another final run"
+        )
     return extend(opened, [point])
 
 
-def _queued(session: StudySession) -> list[int]:
-    """Return the searched trials that have a final run, in the order of their slots."""
+def _queued(session: StudySession) -> list[FrozenTrial]:
+    """Return the final runs of a study in the order of their slots."""
     handle = session.storage_handle
     names = {study.study_name: study._study_id for study in handle.get_all_studies()}
     study_id = names.get(final_name(session.protocol.study_name))
     if study_id is None:
         return []
-    runs = sorted(handle.get_all_trials(study_id), key=lambda run: int(run.user_attrs["slot"]))
-    return [int(run.user_attrs["searched_trial"]) for run in runs]
+    return sorted(handle.get_all_trials(study_id), key=lambda run: int(run.user_attrs["slot"]))
 
 
 def run_final(
@@ -129,9 +151,17 @@ def run_final(
         reason = run.user_attrs.get("reason", {}).get("message", "unknown")
         raise StudyError(
             f"the final run ended {run.state.name.lower()} ({reason}): "
-            "see its log, then start another with `study final --reopen REASON`"
+            "mend the cause; the same command queues another"
         )
-    return _tested(final, prepared, run)
+    database = final.storage_handle.database
+    grace_seconds = final.config.storage.grace_seconds
+    lease = acquire(database, run._trial_id, Owner.current(), grace_seconds=grace_seconds)
+    if lease is None:
+        raise StudyError("the final run is being tested by another process: wait for its result")
+    try:
+        return _tested(final, prepared, run)
+    finally:
+        give_back(database, lease)
 
 
 def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> FinalResult:
@@ -139,6 +169,13 @@ def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> Fi
     paths = final.trial_paths(int(run.user_attrs["slot"]))
     searched_trial = int(run.user_attrs["searched_trial"])
     database = final.storage_handle.database
+    checkpoint = load_checkpoint(paths.best)
+    best_epoch = run.user_attrs["best_epoch"]
+    if checkpoint["epoch"] != best_epoch:
+        raise StudyError(
+            f"{paths.best} must hold the best epoch {best_epoch}, it holds {checkpoint['epoch']}: "
+            "the weights were overwritten; train anew with `study final --reopen REASON`"
+        )
     claim = claim_test(
         database,
         TestEvaluation(
@@ -152,7 +189,6 @@ def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> Fi
     if claim.metrics is not None and paths.metrics.is_file():
         metrics = json.loads(paths.metrics.read_text())
         return FinalResult(paths, searched_trial, metrics, was_done=True)
-    checkpoint = load_checkpoint(paths.best)
     execution = final.config.execution
     validation = evaluate_checkpoint(checkpoint, prepared.validation(), execution=execution)
     test_examples = prepared.test()
@@ -171,6 +207,20 @@ def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> Fi
     _write_artifacts(paths, test, list(prepared.class_names), metrics)
     finish_test(database, run._trial_id, asdict(test.metrics))
     return FinalResult(paths, searched_trial, metrics, was_done=False)
+
+
+def refuse_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, path: Path) -> None:
+    """Refuse to judge weights on other data than those they were trained with.
+
+    Raises:
+        StudyError: If the fingerprints differ.
+    """
+    trained = checkpoint["data_fingerprint"]
+    if trained != prepared.fingerprint:
+        raise StudyError(
+            f"--data must be the data of {path} (fingerprint {trained[:12]}), those found have "
+            f"{prepared.fingerprint[:12]}: give the same data and settings"
+        )
 
 
 def evaluate_checkpoint(
@@ -197,7 +247,8 @@ def evaluate_checkpoint(
         std=checkpoint["std"],
         device=resolved.device,
     )
-    return evaluate(network, batches(), n_classes=n_classes, execution=resolved)
+    with reproducible_kernels():
+        return evaluate(network, batches(), n_classes=n_classes, execution=resolved)
 
 
 def standard_error(accuracy: float, n_images: int) -> float:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from rich.live import Live
 
 from dashboards.status import StudyStatus, read_status, status_line, status_table
+from study.errors import StudyError
 from study.progress import is_terminal, say
 from study.session import StudySession
 from study.stopping import LAUNCHER_PID, StopFlag
@@ -22,18 +24,17 @@ REFRESH_SECONDS = 2.0
 def worker_command(session: StudySession) -> list[str]:
     """Return the command line of a worker that joins a study."""
     config = session.config
+    patience = config.storage.model_dump(mode="json", exclude={"url", "runs"})
     return [
         *(sys.executable, "-m", "study", "worker"),
         *("--name", session.protocol.study_name),
         *("--device", config.execution.device),
         *("--set", f"data.cache={json.dumps(str(config.data.cache))}"),
-        *("--set", f"storage.heartbeat_seconds={config.storage.heartbeat_seconds}"),
-        *("--set", f"storage.outage_seconds={config.storage.outage_seconds}"),
-        *("--set", f"storage.grace_seconds={config.storage.grace_seconds}"),
+        *(part for key, value in patience.items() for part in ("--set", f"storage.{key}={value}")),
     ]
 
 
-def run_workers(session: StudySession, *, stop: StopFlag) -> int:
+def run_workers(session: StudySession, *, stop: StopFlag) -> None:
     """Start the configured workers, show progress, and wait for them.
 
     Workers ignore Ctrl-C, which a terminal sends to all of them, and are told to stop once, by
@@ -43,21 +44,27 @@ def run_workers(session: StudySession, *, stop: StopFlag) -> int:
         session: The study.
         stop: Set when this process is asked to stop.
 
-    Returns:
-        Number of workers that failed.
+    Raises:
+        StudyError: If a worker failed; the message holds the last line of its log.
     """
     session.paths.logs.mkdir(parents=True, exist_ok=True)
-    workers = [
-        _start(worker_command(session), session.paths.logs / f"worker-{index}.log", session)
+    here = f"{socket.gethostname()}-{os.getpid()}"
+    logs = [
+        session.paths.logs / f"worker-{here}-{index}.log"
         for index in range(session.config.workers.n_workers)
     ]
+    workers = [_start(worker_command(session), log, session) for log in logs]
     try:
         _watch(session, workers, stop)
     finally:
         for worker in workers:
             if worker.poll() is None:
                 worker.terminate()
-    return sum(worker.wait() != 0 for worker in workers)
+    for worker, log in zip(workers, logs, strict=True):
+        # One that was told to stop before it could listen has lost nothing.
+        if worker.wait() != 0 and not (stop.is_set and worker.returncode == -signal.SIGTERM):
+            last = (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
+            raise StudyError(f"a worker failed: {last.removeprefix('study: ')} (log: {log})")
 
 
 def _start(command: Sequence[str], log: Path, session: StudySession) -> subprocess.Popen[bytes]:

@@ -22,6 +22,7 @@ from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import StudyConfig, as_stored
 from study.epoch_sinks import (
+    ConfirmLease,
     EpochSink,
     RecordEpoch,
     ReportAndPrune,
@@ -88,7 +89,8 @@ class TrialRun:
         self._describe(state)
         storage_handle = self._session.storage_handle
         reported = set(storage_handle.get_trial(trial_id).intermediate_values)
-        report = ReportAndPrune(self._trial, heartbeat, reported=reported)
+        n_epochs = self.config.search.n_epochs
+        report = ReportAndPrune(self._trial, heartbeat, n_epochs=n_epochs, reported=reported)
         report.catch_up(state)
         with (
             closing(
@@ -97,6 +99,7 @@ class TrialRun:
             closing(self._epochs(state, batches)) as epochs,
         ):
             sinks: tuple[EpochSink, ...] = (
+                ConfirmLease(heartbeat),
                 RecordEpoch(storage_handle.database, trial_id, self.paths),
                 ShowEpoch(log, announce),
                 SaveCheckpoint(self.paths, self._header()),
@@ -106,8 +109,10 @@ class TrialRun:
                 for result in epochs:
                     for sink in sinks:
                         sink(result, state)
-            finally:
+            except optuna.TrialPruned:
                 self._conclude(state, log)
+                raise
+            self._conclude(state, log)
         if state.best is None:
             raise RuntimeError("a trial without an epoch cannot have a value")
         return state.best.macro_f1
@@ -178,11 +183,12 @@ class TrialRun:
             "class_names": list(self._prepared.class_names),
             "mean": list(self._prepared.mean),
             "std": list(self._prepared.std),
+            "data_fingerprint": self._prepared.fingerprint,
         }
 
     def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
-        """Show in TensorBoard's HParams what the trial has reached so far."""
-        if state.best is None or self._stop.is_set:
+        """Note the best epoch, show it in TensorBoard's HParams, and free what resuming needed."""
+        if state.best is None:
             return
         self._trial.set_user_attr("best_epoch", state.best.epoch)
         hyperparameters = self.hyperparameters.as_dict()

@@ -25,7 +25,7 @@ def build_sampler(search: "SearchConfig", *, seed: int, number: int) -> BaseSamp
         seed: The study's seed.
         number: The trial's number; seeding by it keeps workers from drawing the same points.
     """
-    trial_seed = derive_seed(seed, "sampler", number) % 2**32
+    trial_seed = derive_seed(seed, "sampler", number)
     match search.sampler:
         case "tpe":
             return TPESampler(n_startup_trials=search.n_startup_trials, seed=trial_seed)

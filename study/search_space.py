@@ -25,7 +25,7 @@ SPACES: dict[SpaceName, frozenset[str]] = {
 }
 
 
-class FloatRange(BaseModel, frozen=True, extra="forbid"):
+class FloatRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A range of real numbers."""
 
     low: float = Field(description="Lowest value")
@@ -41,7 +41,7 @@ class FloatRange(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class IntRange(BaseModel, frozen=True, extra="forbid"):
+class IntRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A range of whole numbers, both ends included."""
 
     low: int = Field(ge=1, description="Lowest value")
@@ -54,7 +54,7 @@ class IntRange(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class RangesConfig(BaseModel, frozen=True, extra="forbid"):
+class RangesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The range of each hyperparameter; a space uses those it names."""
 
     learning_rate: FloatRange | None = Field(
@@ -69,6 +69,19 @@ class RangesConfig(BaseModel, frozen=True, extra="forbid"):
     dropout: FloatRange = Field(
         FloatRange(low=0.0, high=0.5), description="Dropout2d probability inside the blocks"
     )
+
+    @model_validator(mode="after")
+    def _fit_what_they_feed(self) -> "RangesConfig":
+        rates = self.learning_rate
+        if rates is not None and rates.low <= 0:
+            raise ValueError(f"learning_rate.low must be positive, got {rates.low:g}: raise it")
+        if self.weight_decay.low < 0:
+            low = self.weight_decay.low
+            raise ValueError(f"weight_decay.low must not be negative, got {low:g}: raise it")
+        if self.dropout.low < 0 or self.dropout.high >= 1:
+            found = f"{self.dropout.low:g} to {self.dropout.high:g}"
+            raise ValueError(f"dropout must lie within 0 to below 1, got {found}: narrow it")
+        return self
 
 
 DEFAULT_LEARNING_RATES = {

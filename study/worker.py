@@ -16,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from data.image_cache import PreparedData
-from model.device import set_threads
+from model.device import resolve_execution, set_threads
 from model.errors import DivergedError
 from model.training import EpochResult
 from storage.errors import LeaseLostError
@@ -73,6 +73,7 @@ class Worker:
         self._optuna_study = session.optuna_study()
         self._optuna_study.pruner = build_pruner(session.config.search)
         self._failures_in_a_row = 0
+        resolve_execution(session.config.execution)  # a missing device must cost no trial
         set_threads(session.config.workers.threads or 1)
 
     def work(self) -> None:
@@ -109,6 +110,8 @@ class Worker:
         for trial in waiting_first:
             lease = acquire(self._database, trial._trial_id, self._owner, grace_seconds=grace)
             if lease is not None and self._enter(lease):
+                if lease.taken_over:
+                    logger.info("took over trial %d from a lost worker", trial.number)
                 return lease
         return None
 

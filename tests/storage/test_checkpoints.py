@@ -12,7 +12,7 @@ from storage.run_paths import RunPaths, TrialPaths
 
 
 def content(epoch: int) -> dict[str, object]:
-    return {"epoch": epoch, "weights": torch.arange(1000.0) * epoch}
+    return {"configuration": "{}", "epoch": epoch, "weights": torch.arange(1000.0) * epoch}
 
 
 @pytest.fixture

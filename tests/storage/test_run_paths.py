@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import StorageError
+from storage.errors import StorageError, StudyNotFoundError
 from storage.run_paths import RunPaths, write_atomically
 
 
@@ -23,7 +23,7 @@ def test_first_final_run_lies_in_final() -> None:
 
 def test_claim_refuses_the_folder_of_another_study(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path, "pets")
-    with pytest.raises(StorageError, match="has no such study"):
+    with pytest.raises(StudyNotFoundError, match="has no such study"):
         paths.check("one")
     paths.claim("one")
     paths.claim("one")

@@ -1,18 +1,27 @@
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dashboards.trials import TrialRow, read_trials
 from data.image_cache import prepare
-from storage.checkpoints import load_checkpoint
+from storage.checkpoints import load_checkpoint, save_checkpoint
+from storage.leases import Owner, acquire, give_back
 from storage.records import read_tests
 from study.config import Request, validated
 from study.errors import ProtocolError, StudyError
-from study.final_run import FinalResult, evaluate_checkpoint, open_final, run_final
+from study.final_run import (
+    FinalResult,
+    evaluate_checkpoint,
+    open_final,
+    refuse_untrained_data,
+    run_final,
+)
+from study.initialisation import SAMPLED, extend, initialise
 from study.promotion import choose_winner
-from study.session import SAMPLED, StudySession, extend, initialise, open_session
+from study.session import StudySession, open_session
 from study.stopping import StopFlag
 from study.worker import Worker
 
@@ -127,3 +136,59 @@ def test_final_study_stays_out_of_the_list_of_names(searched: StudySession) -> N
     place = searched.config.storage
     request = Request(options={"storage.url": place.url, "storage.runs": str(place.runs)})
     assert open_session(request).protocol.study_name == "tiny"
+
+
+def test_failed_final_run_is_followed_by_another_without_a_reason(
+    searched: StudySession, tmp_path: Path
+) -> None:
+    winner = choose_winner(searched)
+    (tmp_path / "runs" / "tiny" / "final").write_text("in the way")
+    with pytest.raises(StudyError, match="queues another"):
+        finish(searched, winner)
+    result = finish(searched, winner)
+    assert result.paths.folder == tmp_path / "runs" / "tiny" / "final-2"
+    assert result.metrics["n_test_evaluations"] == 1
+
+
+def test_final_run_of_another_length_than_queued_is_refused(searched: StudySession) -> None:
+    winner = choose_winner(searched)
+    open_final(searched, winner, reopen=None)
+    longer = searched.config.final.model_copy(update={"n_epochs": 9})
+    changed = replace(searched, config=searched.config.model_copy(update={"final": longer}))
+    with pytest.raises(ProtocolError, match="stays as it was queued.*n_epochs is 4 there, 9"):
+        open_final(changed, winner, reopen=None)
+
+
+def test_weights_of_another_epoch_are_never_tested(searched: StudySession) -> None:
+    winner = choose_winner(searched)
+    final = open_final(searched, winner, reopen=None)
+    search(final)
+    saved = load_checkpoint(final.trial_paths(0).best)
+    save_checkpoint(final.trial_paths(0).best, saved | {"epoch": saved["epoch"] + 1})
+    with pytest.raises(StudyError, match="must hold the best epoch"):
+        finish(searched, winner)
+    assert read_tests(searched.storage_handle.database, "tiny") == []
+
+
+def test_final_run_under_test_elsewhere_is_left_alone(searched: StudySession) -> None:
+    winner = choose_winner(searched)
+    final = open_final(searched, winner, reopen=None)
+    search(final)
+    elsewhere = Owner("another-host", "boot", 1, "1")
+    run_id = final.optuna_study().trials[0]._trial_id
+    lease = acquire(final.storage_handle.database, run_id, elsewhere, grace_seconds=600)
+    assert lease is not None
+    with pytest.raises(StudyError, match="tested by another process"):
+        finish(searched, winner)
+    give_back(final.storage_handle.database, lease)
+    assert not finish(searched, winner).was_done
+
+
+def test_weights_are_not_judged_on_other_data(searched: StudySession) -> None:
+    winner = choose_winner(searched)
+    path = searched.trial_paths(winner.number).best
+    saved, prepared = load_checkpoint(path), searched.prepare_data()
+    refuse_untrained_data(saved, prepared, path)
+    larger = searched.config.data.model_copy(update={"image_size": 12})
+    with pytest.raises(StudyError, match="--data must be the data of"):
+        refuse_untrained_data(saved, prepare(larger), path)

@@ -1,14 +1,19 @@
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
+import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
 from data.errors import DataError
 from storage.errors import StorageError, StudyNotFoundError
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError, StudyError
-from study.session import SAMPLED, Point, extend, initialise, open_session
+from study.initialisation import SAMPLED, Point, extend, initialise, open_or_create
+from study.session import open_session
 
 Settings = dict[str, object]
 
@@ -39,11 +44,66 @@ def test_initialise_queues_the_whole_budget_once(tiny_settings: Settings) -> Non
     assert session.config.workers.threads == 1
 
 
-def test_initialise_tops_up_a_queue_that_was_cut_off(tiny_settings: Settings) -> None:
+@pytest.mark.parametrize("lost", ["DELETE FROM protocols", "DELETE FROM protocols; marker"])
+def test_initialise_replaces_what_a_cut_off_one_left(
+    tiny_settings: Settings, tmp_path: Path, lost: str
+) -> None:
     session = initialise(changed(tiny_settings))
-    session.storage_handle.delete_study(session.optuna_study()._study_id)
+    statement, _, marker = lost.partition("; ")
+    with session.storage_handle.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("DELETE FROM trials WHERE trial_id = 3")
+    shutil.rmtree(tmp_path / "runs")
+    if not marker:
+        (tmp_path / "runs" / "tiny").mkdir(parents=True)
     again = initialise(changed(tiny_settings))
-    assert len(again.optuna_study().trials) == 3
+    assert [t.user_attrs["slot"] for t in again.optuna_study().trials] == [0, 1, 2]
+
+
+def test_initialise_writes_the_marker_that_a_cut_off_one_did_not(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    initialise(changed(tiny_settings))
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(StudyNotFoundError, match="has no such study"):
+        open_session(request(tiny_settings))
+    initialise(changed(tiny_settings))
+    assert open_session(request(tiny_settings)).protocol.budget == 3
+
+
+def test_initialise_by_several_processes_at_once_makes_one_study(
+    tiny_settings: Settings,
+) -> None:
+    config = changed(tiny_settings)
+    with ThreadPoolExecutor(4) as pool:
+        sessions = list(pool.map(lambda _: initialise(config), range(4)))
+    assert len({session.protocol.study_key for session in sessions}) == 1
+    assert len(sessions[0].optuna_study().trials) == 3
+
+
+def test_initialise_beside_another_program_s_study_is_refused(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    initialise(changed(tiny_settings, name="other"))
+    url = f"sqlite:///{tmp_path}/study.db"
+    foreign = optuna.create_study(study_name="tiny", storage=url)
+    foreign.ask()
+    with pytest.raises(StudyError, match="another program's study"):
+        initialise(changed(tiny_settings))
+    assert len(optuna.load_study(study_name="tiny", storage=url).trials) == 1
+
+
+def test_open_or_create_means_the_study_as_it_is(tiny_settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(tiny_settings))
+    created = open_or_create(Request(file=file))
+    extend(created, [SAMPLED])
+    assert open_or_create(Request(file=file)).protocol.budget == 4
+    assert open_or_create(request(tiny_settings, name="tiny")).config.network.widths == (4, 4, 8)
+    with pytest.raises(ProtocolError, match="--trials must be 4"):
+        open_or_create(Request(file=file, options={"search.n_trials": 3}))
+    with pytest.raises(ProtocolError, match="seed is 42 there, 1 here"):
+        open_or_create(request(tiny_settings, name="tiny", seed=1))
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ import torch
 from optuna.trial import TrialState
 
 from data.image_cache import prepare
+from model.errors import DeviceUnavailableError
+from model.training import EpochResult
 from storage.checkpoints import load_checkpoint
 from storage.leases import owners
 from storage.records import read_epochs
 from storage.run_paths import TrialPaths
 from study.config import StudyConfig, validated
-from study.session import StudySession, initialise
+from study.initialisation import initialise
+from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
 
@@ -292,3 +295,52 @@ def test_optuna_reads_what_was_written(tiny_settings: Settings, tmp_path: Path) 
         check=True,
     )
     assert "COMPLETE" in listed.stdout
+
+
+def test_missing_device_costs_no_trial(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, execution={"device": "cuda:99"}))
+    with pytest.raises(DeviceUnavailableError, match="cuda:99"):
+        work(session)
+    assert all(t.state == TrialState.WAITING for t in session.optuna_study().trials)
+
+
+def test_worker_that_lost_its_trial_touches_nothing_of_it(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4}))
+    database = session.storage_handle.database
+    prepared = prepare(session.config.data)
+    said: list[int] = []
+
+    def lose_it(_number: int, result: EpochResult) -> None:
+        said.append(result.epoch)
+        if result.epoch == 2:
+            with database.engine.begin() as connection:
+                connection.exec_driver_sql("UPDATE leases SET owner = 'x/y/1/2', attempt = 9")
+
+    worker = Worker(session, prepared, stop=StopFlag(), announce=lose_it)
+    lease = worker._claim()
+    assert lease is not None
+    worker._attend(lease)
+    assert said == [1, 2]
+    (trial,) = session.optuna_study().trials
+    assert trial.state == TrialState.RUNNING
+    assert sorted(trial.intermediate_values) == [1]
+    assert "best_epoch" not in trial.user_attrs
+    assert not session.trial_paths(0).checkpoint(3).exists()
+
+
+def test_trial_is_never_pruned_after_its_last_epoch(tiny_settings: Settings) -> None:
+    session = initialise(
+        configured(
+            tiny_settings,
+            search={
+                "n_trials": 4,
+                "n_epochs": 2,
+                "pruner": "percentile",
+                "pruner_percentile": 1.0,
+                "pruner_startup_trials": 1,
+                "pruner_warmup_epochs": 2,
+            },
+        )
+    )
+    work(session)
+    assert {t.state for t in session.optuna_study().trials} == {TrialState.COMPLETE}

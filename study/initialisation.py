@@ -1,0 +1,253 @@
+"""Creating a study, with its whole budget as a queue, and adding to it.
+
+The protocol is stored last, under a lock: a study that can be found is whole, and what a cut-off
+`init` has left behind is replaced by the next one.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from data.image_cache import PreparedData, prepare
+from data.split_writer import Track, no_progress
+from model.baselines import majority_baseline, random_baseline
+from storage.database import initialising, parse_url, sqlite_path
+from storage.errors import StudyNotFoundError
+from storage.records import Protocol, add_protocol, find_protocol, raise_budget, read_protocol
+from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+from study.config import Request, StudyConfig, as_stored, validated
+from study.errors import StudyError
+from study.protocol import (
+    protocol_fingerprint,
+    refuse_differences,
+    refuse_other_budget,
+    refuse_other_data,
+)
+from study.provenance import git_revision, versions
+from study.session import StudySession, bind
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in the queue.
+
+    Attributes:
+        params: Optuna parameters given beforehand; what is missing is sampled.
+        attributes: More user attributes of the trial.
+    """
+
+    params: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+
+SAMPLED = Point({}, {})
+
+
+def open_or_create(request: Request, *, track: Track = no_progress) -> StudySession:
+    """Create the study that is asked for, or open it where it exists.
+
+    A request that names neither preset nor file means the study as it is; one that names no
+    number of trials means the budget that it has.
+
+    Raises:
+        ProtocolError: If the study exists and was fixed differently.
+        DataError: If the data cannot be used.
+        StorageError: If the database or the runs folder is refused.
+    """
+    config = request.resolve()
+    found = _find_protocol(config, config.name)
+    if found is not None:
+        if not request.names_configuration:
+            config = request.resolve(base=found.configuration)
+        if not request.gives("search.n_trials"):
+            search = config.search.model_copy(update={"n_trials": found.budget})
+            config = config.model_copy(update={"search": search})
+    return initialise(config, track=track)
+
+
+def initialise(
+    config: StudyConfig,
+    *,
+    name: str | None = None,
+    points: Iterable[Point] | None = None,
+    track: Track = no_progress,
+) -> StudySession:
+    """Create a study with its whole budget as waiting trials; one that exists stays as it is.
+
+    What can be refused is refused before data are decoded, and data before anything is stored.
+
+    Args:
+        config: The resolved configuration.
+        name: Under which the study is stored; default `config.name`.
+        points: Places of the queue with given parameters; default the budget, sampled.
+        track: Shows the progress of the decoding.
+
+    Returns:
+        The opened study.
+
+    Raises:
+        ProtocolError: If the study exists and was fixed differently.
+        DataError: If the data cannot be used.
+        StorageError: If the database or the runs folder is refused.
+    """
+    name = name or config.name
+    queue = list(points) if points is not None else [SAMPLED] * config.search.n_trials
+    folder = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX)).folder
+    # Looked at before the protocol, for another `init` may finish between the two looks.
+    in_use = folder.is_dir() and any(folder.iterdir())
+    found = _find_protocol(config, name)
+    if found is not None:
+        _refuse_other(found, config, budget=len(queue))
+    else:
+        _refuse_runs_folder(folder, config, in_use=in_use and not name.endswith(FINAL_SUFFIX))
+    prepared = prepare(config.data, track=track)
+    place = config.storage
+    handle = create_study_storage(place.url, outage_seconds=place.outage_seconds)
+    with initialising(parse_url(place.url)):
+        protocol = find_protocol(handle.database, name)
+        if protocol is not None:
+            _refuse_other(protocol, config, budget=len(queue))
+            refuse_other_data(protocol, prepared.fingerprint)
+        else:
+            protocol = _create(handle, _completed(config), name, queue, prepared)
+        session = bind(config, protocol, handle, place)
+        if not session.is_final:
+            session.paths.claim(protocol.study_key)
+    return session
+
+
+def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
+    """Add places to the queue of a study; return the study with its larger budget."""
+    name = session.protocol.study_name
+    database = session.storage_handle.database
+    with initialising(parse_url(session.config.storage.url)):
+        protocol = read_protocol(database, name)
+        larger = replace(protocol, budget=protocol.budget + len(points))
+        # The trials first: a death in between leaves places that the same command finds again.
+        _fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
+        raise_budget(database, name, larger.budget)
+    return replace(session, protocol=larger)
+
+
+def _create(
+    handle: StudyStorage,
+    config: StudyConfig,
+    name: str,
+    queue: Sequence[Point],
+    prepared: PreparedData,
+) -> Protocol:
+    """Fill the queue, then store the protocol; the caller holds the init lock."""
+    _remove_leftovers(handle, name)
+    optuna_study = optuna.create_study(study_name=name, storage=handle, direction="maximize")
+    _fill_queue(optuna_study, queue, first_slot=0)
+    protocol = Protocol(
+        study_name=name,
+        budget=len(queue),
+        configuration=as_stored(config),
+        fingerprint=protocol_fingerprint(config, prepared.fingerprint),
+        facts=_facts(prepared),
+    )
+    add_protocol(handle.database, protocol)
+    return protocol
+
+
+def _remove_leftovers(handle: StudyStorage, name: str) -> None:
+    """Remove what an `init` that was cut off before its protocol has left in Optuna's tables.
+
+    Raises:
+        StudyError: If somebody else's Optuna study has this name.
+    """
+    for study in handle.get_all_studies():
+        if study.study_name == name:
+            trials = handle.get_all_trials(study._study_id, deepcopy=False)
+            if any("slot" not in trial.user_attrs for trial in trials):
+                raise StudyError(
+                    f"--name must be free, the database holds another program's study {name!r}: "
+                    "choose another --name"
+                )
+            handle.delete_study(study._study_id)
+
+
+def _fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
+    """Add the places that are missing; the caller holds the init lock."""
+    there = {trial.user_attrs["slot"] for trial in optuna_study.get_trials(deepcopy=False)}
+    for slot, point in enumerate(points, start=first_slot):
+        if slot not in there:
+            given = {"fixed_params": dict(point.params)} if point.params else {}
+            optuna_study.add_trial(
+                create_trial(
+                    state=TrialState.WAITING,
+                    user_attrs={"slot": slot, **point.attributes},
+                    system_attrs=given,
+                )
+            )
+
+
+def _find_protocol(config: StudyConfig, name: str) -> Protocol | None:
+    place = config.storage
+    try:
+        handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
+    except StudyNotFoundError:
+        return None
+    return find_protocol(handle.database, name)
+
+
+def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int) -> None:
+    refuse_differences(validated(protocol.configuration), config)
+    refuse_other_budget(protocol.study_name, fixed=protocol.budget, given=budget)
+
+
+def _refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
+    url = parse_url(config.storage.url)
+    if url.drivername == "sqlite" and sqlite_path(url) == folder.absolute():
+        raise StudyError(
+            f"--name must not make the run folder the database file, {folder} is both: "
+            "choose another --name"
+        )
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise StudyError(
+            f"--runs must be a folder that can be written, {nearest} cannot: choose another"
+        )
+    if in_use:
+        raise StudyError(
+            f"--runs must hold no other study {folder.name!r}, {folder} is in use: "
+            "move it away, or choose another --name or --runs"
+        )
+
+
+def _completed(config: StudyConfig) -> StudyConfig:
+    """Return the configuration with threads counted and a local source as an absolute path."""
+    cores = len(os.sched_getaffinity(0))
+    threads = config.workers.threads or max(1, cores // config.workers.n_workers)
+    source = Path(config.data.source).expanduser()
+    absolute = str(source.absolute()) if source.is_dir() else config.data.source
+    return config.model_copy(
+        update={
+            "workers": config.workers.model_copy(update={"threads": threads}),
+            "data": config.data.model_copy(update={"source": absolute}),
+        }
+    )
+
+
+def _facts(prepared: PreparedData) -> dict[str, Any]:
+    described = prepared.description
+    train, validation = described.class_counts["train"], described.class_counts["validation"]
+    return {
+        "data_fingerprint": prepared.fingerprint,
+        "class_names": list(prepared.class_names),
+        "n_examples": dict(described.counts),
+        "n_dropped": dict(described.dropped_counts),
+        "baselines": {
+            "majority": vars(majority_baseline(validation, train_counts=train)),
+            "random": vars(random_baseline(validation)),
+        },
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
