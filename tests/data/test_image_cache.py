@@ -141,7 +141,7 @@ def test_class_of_broken_images_only_is_refused_when_dropping(tmp_path: Path) ->
     tree = write_tree(tmp_path / "tree")
     for path in (tree / "bee").iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="'bee' has none left"):
+    with pytest.raises(DataError, match=r"'bee' has none \(3 images dropped\)"):
         prepare(config(tree, tmp_path, broken_images="drop"))
 
 
@@ -215,3 +215,9 @@ def test_tiny_imagenet_reopened_takes_well_under_a_second(tiny_imagenet: Prepare
     again = prepare(DataConfig(source=str(TINY_IMAGENET), cache=cache, image_size=32, **values))
     assert again.fingerprint == tiny_imagenet.fingerprint
     assert time.perf_counter() - start < 2  # 0.2 s on an idle machine
+
+
+def test_class_without_a_validation_image_is_refused(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree")
+    with pytest.raises(DataError, match="every class must have an image in validation"):
+        prepare(config(tree, tmp_path, validation_limit=1))
