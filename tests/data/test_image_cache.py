@@ -218,6 +218,7 @@ def test_tiny_imagenet_reopened_takes_well_under_a_second(tiny_imagenet: Prepare
 
 
 def test_class_without_a_validation_image_is_refused(tmp_path: Path) -> None:
-    tree = write_tree(tmp_path / "tree")
+    folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 5)
+    write_table(folder, "valid", [0, 1, 0, 1])
     with pytest.raises(DataError, match="every class must have an image in validation"):
-        prepare(config(tree, tmp_path, validation_limit=1))
+        prepare(config(folder, tmp_path))
