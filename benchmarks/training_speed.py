@@ -29,9 +29,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
 from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
-from model.device import Execution, derive_seed, resolve_execution, set_threads
+from model.device import Execution, resolve_execution, set_threads
 from model.network import build_network, count_parameters
 from model.optimization import build_optimizer, build_schedule
+from model.seeds import derive_seed
 from model.training import train_epochs
 from model.training_state import TrainingState
 
@@ -81,19 +82,24 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; the defaults are those of Tiny ImageNet on one GPU."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--width", type=int, default=64, help="channels of the first stage")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 512, 1024])
+    on_gpu = torch.cuda.is_available()  # a CPU measures a narrow network, within minutes
+    width, size, steps = (64, 64, 30) if on_gpu else (16, 32, 6)
+    batch_sizes, matrix_size = ([128, 256, 512, 1024], 8192) if on_gpu else ([64], 2048)
+    parser.add_argument("--width", type=int, default=width, help="channels of the first stage")
+    parser.add_argument("--image-size", type=int, default=size, help="pixels")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=batch_sizes)
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[2, 3, 4], help="blocks per stage"
     )
     parser.add_argument("--classes", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=30, help="training steps per repeat")
+    parser.add_argument("--steps", type=int, default=steps, help="training steps per repeat")
     parser.add_argument("--repeats", type=int, default=5, help="timed repeats after the warm-up")
     parser.add_argument("--eager", action="store_true", help="leave the compiled networks out")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
-    parser.add_argument("--matrix-size", type=int, default=8192, help="of the peak measurement")
+    parser.add_argument(
+        "--matrix-size", type=int, default=matrix_size, help="of the peak measurement"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--out", type=Path, help="also write the JSON here")

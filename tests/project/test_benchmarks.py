@@ -1,0 +1,21 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_training_speed_reports_every_network_beside_its_peer(tmp_path: Path) -> None:
+    smallest = "--width 4 --image-size 16 --batch-sizes 8 --steps 2 --repeats 2 --depths 1 2"
+    command = [sys.executable, "-m", "benchmarks.training_speed", *smallest.split()]
+    options = ["--matrix-size", "256", "--eager", "--out", str(tmp_path / "speed.json")]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+    report = json.loads((tmp_path / "speed.json").read_text())
+    assert {"command", "seed", "versions", "matrix_peak_tflops"} <= report.keys()
+    assert len(report["speeds"]) == 3
+    assert report["peer"] in {speed["network"] for speed in report["speeds"]}
+    assert all(speed["images_per_second_median"] > 0 for speed in report["speeds"])
