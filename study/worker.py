@@ -41,12 +41,12 @@ class Outcome:
     """How an attempt at a trial ended.
 
     Attributes:
-        state: What Optuna is told; WAITING gives the trial back, None leaves it to its new owner.
+        state: What Optuna is told; WAITING gives the trial back.
         value: Best validation macro-F1 of a complete trial.
         reason: Why it ended early: `kind` and `message`.
     """
 
-    state: TrialState | None
+    state: TrialState
     value: float | None = None
     reason: dict[str, str] | None = None
 
@@ -103,11 +103,8 @@ class Worker:
 
     def _claim(self) -> Lease | None:
         """Return a lease on a waiting trial, else on one that its worker has lost."""
-        waiting_first = sorted(
-            self._unfinished(), key=lambda trial: (trial.state != TrialState.WAITING, trial.number)
-        )
         grace = self._session.config.storage.grace_seconds
-        for trial in waiting_first:
+        for trial in sorted(self._unfinished(), key=_waiting_first):
             lease = acquire(self._database, trial._trial_id, self._owner, grace_seconds=grace)
             if lease is not None and self._enter(lease):
                 if lease.taken_over:
@@ -132,9 +129,8 @@ class Worker:
         with Heartbeat(self._database, lease, seconds=seconds) as heartbeat:
             try:
                 outcome = self._outcome(lease, heartbeat)
-                if outcome.state is not None:
-                    heartbeat.confirm()
-                    self._tell(lease.trial_id, outcome)
+                heartbeat.confirm()
+                self._tell(lease.trial_id, outcome)
             except LeaseLostError as error:
                 logger.warning("%s", error)
                 return
@@ -206,3 +202,7 @@ class Worker:
                 f"{MOST_FAILURES_IN_A_ROW} trials in a row failed here, the last with "
                 f"{outcome.reason['message']}: mend the cause, then start the worker again"
             )
+
+
+def _waiting_first(trial: FrozenTrial) -> tuple[bool, int]:
+    return trial.state != TrialState.WAITING, trial.number

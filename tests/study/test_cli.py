@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,33 +182,61 @@ def test_whole_path_by_commands_with_two_workers(
     assert (tmp_path / "runs/tiny/report.html").stat().st_size > 1000
 
 
-def test_interrupted_run_stops_cleanly_and_the_same_command_continues(
-    command: Command, config_file: str, tmp_path: Path
-) -> None:
-    arguments = ["run", "--config", config_file, "--set", "search.n_epochs=200", "--trials", "2"]
+@pytest.fixture
+def long_run(config_file: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A `study run` of two workers in the middle of their trials."""
+    arguments = ["run", "--config", config_file, "--workers", "2", "--trials", "2"]
     running = subprocess.Popen(
-        [sys.executable, "-m", "study", *arguments],
+        [sys.executable, "-m", "study", *arguments, "--set", "search.n_epochs=2000"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     logs = tmp_path / "runs/tiny/logs"
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if any("epoch 2/" in log.read_text() for log in logs.glob("*.log")):
-            break
+
+    def n_training() -> int:
+        return sum("epoch 2/" in log.read_text() for log in logs.glob("*.log"))
+
+    wait_until(lambda: n_training() == 2)
+    yield running
+    running.kill()
+    running.communicate()
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
         time.sleep(0.1)
+
+
+def test_interrupted_run_stops_cleanly_and_gives_its_trials_back(
+    command: Command, long_run: subprocess.Popen[str], tmp_path: Path
+) -> None:
     start = time.monotonic()
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
+    long_run.send_signal(signal.SIGINT)
+    _, errors = long_run.communicate(timeout=30)
     assert time.monotonic() - start < 10
-    assert running.returncode == 130
+    assert long_run.returncode == 130
     assert "2 trials to go: the same command continues" in errors
+    assert trial_states(command, tmp_path) == (2, 0)
+
+
+def test_workers_of_a_killed_run_stop_and_give_their_trials_back(
+    command: Command, long_run: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    long_run.send_signal(signal.SIGKILL)
+    long_run.communicate(timeout=30)
+    wait_until(lambda: trial_states(command, tmp_path) == (2, 0), seconds=20)
+
+
+def trial_states(command: Command, tmp_path: Path) -> tuple[int, int]:
+    """Return the numbers of waiting and of running trials."""
     place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
     status = json.loads(command("status", *place, "--json").stdout)
-    assert (status["waiting"], status["running"]) == (2, 0)
+    return status["waiting"], status["running"]
 
 
 def test_run_that_can_only_fail_fails(command: Command, config_file: str) -> None:
