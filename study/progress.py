@@ -101,7 +101,9 @@ def track(iterable: Iterable[T], description: str, total: int, step: int, /) -> 
             elif now - said > SECONDS_BETWEEN_LINES:
                 said = now
                 remaining = (total - done) / rate
-                say(f"{description}: {done:,} of {total:,}, {rate:.0f}/s, {remaining:.0f} s left")
+                line = f"{description}: {done:,} of {total:,}, {rate:.0f}/s"
+                # Not on the standard output, which may be JSON.
+                print(f"{line}, {remaining:.0f} s left", file=sys.stderr, flush=True)
     finally:
         if shown is not None:
             shown.stop()
