@@ -5,7 +5,8 @@ fail (Optuna issues 1092 and 4621).
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import sqlalchemy
@@ -154,23 +155,20 @@ def open_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
     return opened
 
 
-class _refusals:  # noqa: N801 - used like the functions of contextlib
+@contextmanager
+def _refusals(url: URL) -> Iterator[None]:
     """Turn what a driver says about an unusable database into one line."""
-
-    def __init__(self, url: URL) -> None:
-        self.url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+    try:
+        yield
+    except (StorageInternalError, exc.DBAPIError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        if isinstance(cause, exc.DBAPIError):
-            reason = str(cause.orig).splitlines()[0]
-            hint = "try again" if is_transient(cause) else "check --storage"
-            raise StorageError(
-                f"storage.url must be a usable database, {self.url!r} is not ({reason}): {hint}"
-            ) from error
+        if not isinstance(cause, exc.DBAPIError):
+            raise
+        reason = str(cause.orig).splitlines()[0]
+        hint = "try again" if is_transient(cause) else "check --storage"
+        raise StorageError(
+            f"storage.url must be a usable database, {url!r} is not ({reason}): {hint}"
+        ) from error
 
 
 def _check_version(database: Database, url: URL) -> None:
