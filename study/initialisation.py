@@ -195,7 +195,10 @@ def _find_protocol(config: StudyConfig, name: str) -> Protocol | None:
         handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
     except StudyNotFoundError:
         return None
-    return find_protocol(handle.database, name)
+    try:
+        return find_protocol(handle.database, name)
+    finally:
+        handle.engine.dispose()
 
 
 def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int) -> None:

@@ -1,0 +1,120 @@
+"""Several nodes share a study through PostgreSQL: Optuna's conformance suite, leases and a run."""
+
+import gc
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage
+from optuna.testing.pytest_storages import StorageTestCase
+
+from storage.database import initialising, parse_url
+from storage.errors import StudyNotFoundError
+from storage.leases import Owner, acquire, beat
+from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+from tests.postgresql import requires_postgresql, running_server
+
+pytestmark = [
+    pytest.mark.slow,
+    requires_postgresql,
+    # Optuna's suite pickles storages and lets the copies go without closing their connections.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture
+def handle(server: str) -> Iterator[StudyStorage]:
+    opened = create_study_storage(server, outage_seconds=5)
+    yield opened
+    opened.remove_session()
+    opened.engine.dispose()
+    gc.collect()  # here, where the warning is expected, and not in some later test
+
+
+class TestConformance(StorageTestCase):
+    """Optuna's own suite for storages."""
+
+    @pytest.fixture
+    def storage(self, handle: StudyStorage) -> BaseStorage:
+        for study in handle.get_all_studies():
+            handle.delete_study(study._study_id)
+        return handle
+
+
+class TestConformanceCached(StorageTestCase):
+    """The same behind the cache that studies use."""
+
+    @pytest.fixture
+    def storage(self, handle: StudyStorage) -> BaseStorage:
+        for study in handle.get_all_studies():
+            handle.delete_study(study._study_id)
+        return optuna.storages.get_storage(handle)
+
+
+def test_empty_database_is_no_study_and_many_inits_at_once_make_one() -> None:
+    with running_server() as url:
+        with pytest.raises(StudyNotFoundError):
+            open_study_storage(url, outage_seconds=1)
+        with ThreadPoolExecutor(6) as pool:
+            handles = list(
+                pool.map(lambda _: create_study_storage(url, outage_seconds=5), "abcdef")
+            )
+        for opened in handles:
+            opened.engine.dispose()
+
+
+def test_init_lock_lets_one_in_at_a_time(server: str) -> None:
+    inside, most = 0, 0
+
+    def enter(_index: int) -> None:
+        nonlocal inside, most
+        with initialising(parse_url(server)):
+            inside += 1
+            most = max(most, inside)
+            threading.Event().wait(0.05)
+            inside -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(enter, range(8)))
+    assert most == 1
+
+
+def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:
+    n_workers = 8
+    barrier = threading.Barrier(n_workers)
+    handles = [open_study_storage(server, outage_seconds=30) for _ in range(n_workers)]
+
+    def race(index: int) -> int:
+        barrier.wait()
+        owner = Owner("another-host", "boot", index, "1")
+        leases = [
+            acquire(handles[index].database, 9000 + trial, owner, grace_seconds=600)
+            for trial in range(20)
+        ]
+        return sum(lease is not None for lease in leases)
+
+    with ThreadPoolExecutor(n_workers) as pool:
+        granted = list(pool.map(race, range(n_workers)))
+    assert sum(granted) == 20
+    for opened in handles:
+        opened.engine.dispose()
+
+
+def test_stale_lease_is_taken_over_by_the_database_s_clock(handle: StudyStorage) -> None:
+    first, second = (Owner(f"host-{index}", "boot", 1, "1") for index in (1, 2))
+    old = acquire(handle.database, 8000, first, grace_seconds=600)
+    assert old is not None
+    threading.Event().wait(0.3)
+    assert acquire(handle.database, 8000, second, grace_seconds=600) is None
+    new = acquire(handle.database, 8000, second, grace_seconds=0.1)
+    assert new is not None and new.taken_over
+    assert not beat(handle.database, old)
+    assert beat(handle.database, new)
