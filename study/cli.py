@@ -106,7 +106,7 @@ def main() -> NoReturn:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt, StopRequested):
-        _fail("stopped: the same command begins again where it was", 130)
+        _fail("stopped: nothing is lost, the same command may be given again", 130)
     except Exception as error:
         if isinstance(error, _refusals()):
             _fail(str(error), 2)

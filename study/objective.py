@@ -91,7 +91,6 @@ class TrialRun:
         reported = set(storage_handle.get_trial(trial_id).intermediate_values)
         n_epochs = self.config.search.n_epochs
         report = ReportAndPrune(self._trial, heartbeat, n_epochs=n_epochs, reported=reported)
-        report.catch_up(state)
         with (
             closing(
                 TensorBoardLog(self.paths.tensorboard, next_epoch=state.epochs_done + 1)
@@ -106,6 +105,7 @@ class TrialRun:
                 report,
             )
             try:
+                report.catch_up(state)
                 for result in epochs:
                     for sink in sinks:
                         sink(result, state)

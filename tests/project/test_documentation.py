@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from study.cli import app
-from study.config import all_keys, preset_names
+from study.config import all_keys, describe_keys, preset_names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -15,9 +15,15 @@ def test_readme_explains_every_command(name: str) -> None:
     assert re.search(rf"^\| `study {name}\b[^|]*\| .{{15,}} \|$", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("key", all_keys())
-def test_readme_explains_every_setting(key: str) -> None:
-    assert re.search(rf"^\| `{re.escape(key)}` \| [^|]+ \| .{{10,}} \|$", README, re.MULTILINE)
+@pytest.mark.parametrize(("key", "default", "description"), describe_keys())
+def test_readme_explains_every_setting_as_the_code_does(
+    key: str, default: object, description: str
+) -> None:
+    row = re.search(rf"^\| `{re.escape(key)}` \| ([^|]+) \| (.+) \|$", README, re.MULTILINE)
+    assert row is not None
+    assert row[2] == description.rstrip(".")
+    if isinstance(default, bool | int | float | str) and default != "":
+        assert row[1] == (str(default).lower() if isinstance(default, bool) else str(default))
 
 
 def test_readme_names_no_command_or_setting_that_does_not_exist() -> None:

@@ -1,9 +1,7 @@
 import socket
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import pytest
 from storage.errors import LeaseLostError
 from storage.leases import Heartbeat, Lease, Owner, acquire, beat, give_back, owners
 from storage.records import EpochRecord, record_epoch
-from storage.study_storage import StudyStorage, open_study_storage
+from storage.study_storage import StudyStorage
+from tests.storage.races import race_for_leases
 
 ME = Owner.current()
 ELSEWHERE = Owner("another-host", "boot", 1, "1")
@@ -91,27 +90,7 @@ def test_fruitless_attempts_count_only_lost_attempts_without_a_new_epoch(
 
 
 def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, tmp_path: Path) -> None:
-    n_workers = 8
-    barrier = threading.Barrier(n_workers)
-    handles = [
-        open_study_storage(f"sqlite:///{tmp_path}/study.db", outage_seconds=30)
-        for _ in range(n_workers)
-    ]
-
-    def race(index: int) -> int:
-        barrier.wait()
-        owner = Owner("another-host", "boot", index, "1")
-        leases = [
-            acquire(handles[index].database, trial, owner, grace_seconds=600)
-            for trial in range(10)
-        ]
-        return sum(lease is not None for lease in leases)
-
-    with ThreadPoolExecutor(n_workers) as pool:
-        granted = list(pool.map(race, range(n_workers)))
-    assert sum(granted) == 10
-    for opened in handles:
-        opened.engine.dispose()
+    assert race_for_leases(f"sqlite:///{tmp_path}/study.db", n_workers=8, n_trials=10) == 10
 
 
 def test_heartbeat_renews_and_confirm_raises_after_a_takeover(handle: StudyStorage) -> None:

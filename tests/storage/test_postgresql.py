@@ -15,6 +15,7 @@ from storage.errors import StudyNotFoundError
 from storage.leases import Owner, acquire, beat
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
+from tests.storage.races import race_for_leases
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,24 +89,7 @@ def test_init_lock_lets_one_in_at_a_time(server: str) -> None:
 
 
 def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:
-    n_workers = 8
-    barrier = threading.Barrier(n_workers)
-    handles = [open_study_storage(server, outage_seconds=30) for _ in range(n_workers)]
-
-    def race(index: int) -> int:
-        barrier.wait()
-        owner = Owner("another-host", "boot", index, "1")
-        leases = [
-            acquire(handles[index].database, 9000 + trial, owner, grace_seconds=600)
-            for trial in range(20)
-        ]
-        return sum(lease is not None for lease in leases)
-
-    with ThreadPoolExecutor(n_workers) as pool:
-        granted = list(pool.map(race, range(n_workers)))
-    assert sum(granted) == 20
-    for opened in handles:
-        opened.engine.dispose()
+    assert race_for_leases(server, n_workers=8, n_trials=20) == 20
 
 
 def test_stale_lease_is_taken_over_by_the_database_s_clock(handle: StudyStorage) -> None:

@@ -344,3 +344,33 @@ def test_trial_is_never_pruned_after_its_last_epoch(tiny_settings: Settings) -> 
     )
     work(session)
     assert {t.state for t in session.optuna_study().trials} == {TrialState.COMPLETE}
+
+
+def test_trial_that_died_before_it_was_pruned_is_pruned_on_resume(
+    tiny_settings: Settings,
+) -> None:
+    session = initialise(
+        configured(
+            tiny_settings,
+            search={
+                "n_trials": 2,
+                "n_epochs": 4,
+                "pruner": "percentile",
+                "pruner_percentile": 99.0,
+                "pruner_startup_trials": 1,
+                "pruner_warmup_epochs": 1,
+            },
+        )
+    )
+    better = session.optuna_study().trials[1]
+    work(session, StopAfter(8))
+    handle = session.storage_handle
+    handle.set_trial_state_values(better._trial_id, TrialState.RUNNING)
+    for epoch in range(1, 5):
+        handle.set_trial_intermediate_value(better._trial_id, epoch, 1.0)
+    handle.set_trial_state_values(better._trial_id, TrialState.COMPLETE, [1.0])
+    assert work(session) == []
+    pruned = session.optuna_study().trials[0]
+    assert pruned.state == TrialState.PRUNED
+    assert pruned.last_step == 1
+    assert pruned.user_attrs["best_epoch"] == 1

@@ -1,0 +1,28 @@
+"""Races that every database must survive."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from storage.leases import Owner, acquire
+from storage.study_storage import open_study_storage
+
+
+def race_for_leases(url: str, *, n_workers: int, n_trials: int) -> int:
+    """Let workers claim the same trials at once; return how many claims were granted."""
+    barrier = threading.Barrier(n_workers)
+    handles = [open_study_storage(url, outage_seconds=30) for _ in range(n_workers)]
+
+    def claim_all(index: int) -> int:
+        barrier.wait()
+        owner = Owner("another-host", "boot", index, "1")
+        leases = [
+            acquire(handles[index].database, 9000 + trial, owner, grace_seconds=600)
+            for trial in range(n_trials)
+        ]
+        return sum(lease is not None for lease in leases)
+
+    with ThreadPoolExecutor(n_workers) as pool:
+        n_granted = sum(pool.map(claim_all, range(n_workers)))
+    for opened in handles:
+        opened.engine.dispose()
+    return n_granted
