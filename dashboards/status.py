@@ -22,7 +22,8 @@ from dashboards.trials import (
     shown_duration,
     shown_params,
 )
-from storage.leases import Owner, owners
+from storage.leases import held_leases
+from storage.owners import Owner
 from storage.records import read_protocol
 from storage.study_storage import StudyStorage
 
@@ -106,19 +107,19 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
 def _running_trials(
     storage: StudyStorage, rows: Sequence[TrialRow], n_epochs: int
 ) -> tuple[RunningTrial, ...]:
-    held = owners(storage.database)
+    held = held_leases(storage.database)
     running = []
     for row in rows:
         if row.state != "running":
             continue
-        text, beat_age_seconds = held.get(row.trial_id, (None, None))
-        owner = Owner.parse(text) if text else None
+        lease = held.get(row.trial_id)
+        owner = Owner.parse(lease.owner) if lease else None
         running.append(
             RunningTrial(
                 number=row.number,
                 host=owner.host if owner else None,
                 pid=owner.pid if owner else None,
-                beat_age_seconds=beat_age_seconds,
+                beat_age_seconds=lease.age_seconds if lease else None,
                 epoch=row.epochs_done,
                 n_epochs=n_epochs,
                 validation_macro_f1=row.last_macro_f1,

@@ -13,6 +13,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from dashboards.errors import DashboardError
 from storage.records import EpochRecord
+from storage.run_paths import writing
 
 HyperparameterValue = bool | int | float | str
 
@@ -28,20 +29,24 @@ class TensorBoardLog:
 
     def __init__(self, folder: Path, *, next_epoch: int) -> None:
         self._next_epoch = next_epoch
-        self._writer = SummaryWriter(str(folder), purge_step=next_epoch)
+        self._folder = folder
+        with writing(folder):
+            self._writer = SummaryWriter(str(folder), purge_step=next_epoch)
 
     def write(self, record: EpochRecord) -> None:
         """Write the scalars of an epoch and flush them to disk."""
-        for split in ("train", "validation"):
-            for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1"):
-                self._scalar(f"{metric}/{split}", getattr(record, f"{split}_{metric}"), record)
+        values = {
+            f"{metric}/{split}": getattr(record, f"{split}_{metric}")
+            for split in ("train", "validation")
+            for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1")
+        }
         for name in ("learning_rate", "gradient_norm", "images_per_second"):
-            self._scalar(name, getattr(record, name), record)
+            values[name] = getattr(record, name)
+        with writing(self._folder):
+            for tag, value in values.items():
+                self._writer.add_scalar(tag, value, record.epoch)
+            self._writer.flush()
         self._next_epoch = record.epoch + 1
-        self._writer.flush()
-
-    def _scalar(self, tag: str, value: float, record: EpochRecord) -> None:
-        self._writer.add_scalar(tag, value, record.epoch)
 
     def write_hyperparameters(
         self, hyperparameters: Mapping[str, HyperparameterValue], metrics: Mapping[str, float]
@@ -52,15 +57,17 @@ class TensorBoardLog:
         the last epoch: a resume after it purges them.
         """
         tagged = {f"hparam/{name}": value for name, value in metrics.items()}
-        for summary in hparams(dict(hyperparameters), tagged):  # type: ignore[no-untyped-call]
-            self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
-        for tag, value in tagged.items():
-            self._writer.add_scalar(tag, value, self._next_epoch)
-        self._writer.flush()
+        with writing(self._folder):
+            for summary in hparams(dict(hyperparameters), tagged):  # type: ignore[no-untyped-call]
+                self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+            for tag, value in tagged.items():
+                self._writer.add_scalar(tag, value, self._next_epoch)
+            self._writer.flush()
 
     def close(self) -> None:
         """Flush and close the event file."""
-        self._writer.close()
+        with writing(self._folder):
+            self._writer.close()
 
 
 def serve_tensorboard(folder: Path, *, host: str, port: int) -> int:

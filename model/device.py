@@ -95,6 +95,13 @@ def set_threads(n_threads: int) -> None:
     torch.set_num_threads(n_threads)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether a computation failed for want of memory, on any device."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
 @contextmanager
 def reproducible_kernels() -> Iterator[None]:
     """Let cuDNN use only deterministic kernels, chosen without timing, within the context."""

@@ -25,20 +25,13 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write plain containers and tensors to a file, all or nothing.
 
     Raises:
-        CheckpointError: If the disk is full or the folder cannot be written.
+        RunFolderError: If the disk is full or the folder cannot be written.
     """
     import torch
 
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        raise CheckpointError(
-            f"storage.runs must have room for checkpoints, {path} cannot be written "
-            f"({error.strerror}): free space or rights; `study extend` adds a trial for a lost one"
-        ) from None
+    write_atomically(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -88,6 +81,12 @@ def load_newest(paths: TrialPaths) -> dict[str, Any] | None:
 def keep_newest(paths: TrialPaths) -> None:
     """Remove the checkpoints that a finished trial no longer needs: all but the last."""
     for path in _generations(paths)[1:]:
+        path.unlink(missing_ok=True)
+
+
+def remove_weights(paths: TrialPaths) -> None:
+    """Remove the checkpoints and the best weights of a trial."""
+    for path in (*_generations(paths), paths.best):
         path.unlink(missing_ok=True)
 
 

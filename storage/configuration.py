@@ -26,6 +26,10 @@ class StorageConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
         2, ge=0, description="Attempts without a new epoch that a lost trial is given again"
     )
 
+    kept_trials: int = Field(
+        5, ge=0, description="Best complete trials whose weights are kept; others are removed"
+    )
+
     @model_validator(mode="after")
     def _grace_outlasts_an_outage(self) -> "StorageConfig":
         least = self.outage_seconds + 2 * self.heartbeat_seconds

@@ -8,6 +8,7 @@ FAQ "sqlite_concurrency"; 13 of 60 trials ran twice with SQLite's defaults).
 import logging
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,13 +28,22 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 5
+SILENCE_SECONDS = 30  # after which a PostgreSQL server that answers nothing counts as gone
 NETWORK_FILE_SYSTEMS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p")
     + ("fuse.sshfs", "fuse.glusterfs")
 )
 TRANSIENT_SQLITE_CODES = frozenset(
-    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR}
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+    }
 )
+LONGEST_WAIT_SECONDS = 5.0
 INIT_LOCK_KEY = 5_748_261  # any fixed number: the advisory lock that guards `study init`
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
@@ -117,7 +127,14 @@ def engine_options(url: URL) -> dict[str, Any]:
         "max_overflow": 3,
         "pool_pre_ping": True,
         "pool_recycle": 300,
-        "connect_args": {"connect_timeout": 10, "options": session_options},
+        "connect_args": {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": SILENCE_SECONDS // 3,
+            "keepalives_interval": SILENCE_SECONDS // 3,
+            "keepalives_count": 2,
+            "tcp_user_timeout": SILENCE_SECONDS * 1000,
+            "options": session_options,
+        },
     }
 
 
@@ -163,17 +180,6 @@ def is_transient(error: BaseException) -> bool:
     return True
 
 
-def patience(outage_seconds: float) -> tenacity.Retrying:
-    """Return a caller that repeats a call while its errors are transient, for so many seconds."""
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_transient),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=10),
-        stop=tenacity.stop_after_delay(outage_seconds),
-        before_sleep=_log_outage,
-        reraise=True,
-    )
-
-
 def _log_outage(attempt: tenacity.RetryCallState) -> None:
     error = attempt.outcome.exception() if attempt.outcome else None
     cause = getattr(error, "orig", None) or (error and error.__cause__) or error
@@ -185,17 +191,50 @@ def _log_outage(attempt: tenacity.RetryCallState) -> None:
     )
 
 
+def patience(outage_seconds: float) -> tenacity.Retrying:
+    """Return a caller that repeats a call while its errors are transient, for so many seconds."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_transient),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=LONGEST_WAIT_SECONDS),
+        stop=tenacity.stop_after_delay(outage_seconds),
+        before_sleep=_log_outage,
+        reraise=True,
+    )
+
+
 class Database:
     """One engine and its short transactions.
 
     Args:
         engine: An engine that `prepare_engine` has seen.
         outage_seconds: How long transient errors are waited out, in seconds.
+
+    Attributes:
+        failed_at: Time of the last transient error by `time.monotonic`, in seconds.
     """
 
     def __init__(self, engine: Engine, *, outage_seconds: float) -> None:
         self.engine = engine
-        self.patience = patience(outage_seconds)
+        self.failed_at = float("-inf")
+        self._must_leave: Callable[[], bool] = lambda: False
+        tired = tenacity.stop_after_delay(outage_seconds)
+        self.patience = patience(outage_seconds).copy(
+            stop=lambda attempt: tired(attempt) or self._must_leave(),
+            sleep=self._sleep,
+            after=self._note_failure,
+        )
+
+    def leave_when(self, must_leave: Callable[[], bool]) -> None:
+        """Wait out no further outage once `must_leave()`; the error passes through instead."""
+        self._must_leave = must_leave
+
+    def _note_failure(self, _attempt: tenacity.RetryCallState) -> None:
+        self.failed_at = time.monotonic()
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._must_leave():
+            time.sleep(0.05)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return `work(connection)` from one transaction that only reads."""
@@ -245,9 +284,10 @@ def initialising(url: URL) -> Iterator[None]:
     engine = sqlalchemy.create_engine(
         url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
     )
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({INIT_LOCK_KEY})")
-        try:
-            yield
-        finally:
-            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({INIT_LOCK_KEY})")
+    connection = engine.connect()
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({INIT_LOCK_KEY})")
+    try:
+        yield
+    finally:  # the lock ends with its connection, also where that was cut
+        connection.invalidate()
+        connection.close()

@@ -9,8 +9,16 @@ class StudyNotFoundError(StorageError):
     """The database holds no study of that name, or there is no database yet."""
 
 
+class DatabaseAwayError(StorageError):
+    """The database does not answer, which may pass."""
+
+
+class RunFolderError(StorageError):
+    """Nothing can be written below the runs folder: no room, or no right to."""
+
+
 class CheckpointError(StorageError):
-    """A checkpoint is missing, damaged or cannot be written."""
+    """A checkpoint is missing or damaged."""
 
 
 class LeaseLostError(StorageError):

@@ -1,74 +1,30 @@
-"""Who runs which trial: one lease row for each trial that was ever claimed.
+"""Who runs which trial: a lease is an attempt at a trial that has not ended.
 
-The lease comes first and decides; Optuna's trial state follows it. A worker that dies leaves its
-lease behind, and another takes the trial over in place: at once when it can see that the process
-is dead (same host), else when the last beat is older than the grace period. Beats use the
-database's clock, for the clocks of several machines differ.
+The lease comes first and decides; Optuna's trial state follows it. Every attempt keeps its row, so
+that what became of a trial can be read later. Beats use the database's clock, for the clocks of
+several machines differ. When a worker counts as lost is decided in `storage/watch.py`.
 """
 
 import logging
-import os
-import socket
 import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.database import Database
-from storage.errors import LeaseLostError
-from storage.tables import epochs, leases
+from storage.errors import LeaseLostError, StorageError
+from storage.owners import Owner
+from storage.tables import attempts, epochs
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Owner:
-    """A process, told apart from every other one, also after a reboot or a reused number."""
-
-    host: str
-    boot: str
-    pid: int
-    started: str
-
-    @classmethod
-    def current(cls) -> "Owner":
-        """Return this process."""
-        pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), pid, _process_start(pid) or "0")
-
-    @classmethod
-    def parse(cls, text: str) -> "Owner":
-        """Return the owner that `str(owner)` described."""
-        host, boot, pid, started = text.rsplit("/", 3)
-        return cls(host, boot, int(pid), started)
-
-    def __str__(self) -> str:
-        return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
-
-    def is_known_dead(self) -> bool:
-        """Return whether this host can tell that the process is gone."""
-        if self.host != socket.gethostname() or not _boot():
-            return False
-        return self.boot != _boot() or _process_start(self.pid) != self.started
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _process_start(pid: int) -> str | None:
-    """Return the kernel's start time of a process, None where there is none (or a zombie)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
+LOST = "lost"
+JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +35,7 @@ class Lease:
         trial_id: Optuna's row number of the trial.
         owner: `str(Owner)`.
         attempt: 1 for the first claim, one more at each later one.
-        fruitless_attempts: Attempts in a row, before this one, that completed no new epoch.
+        fruitless_attempts: Lost attempts in a row, before this one, that completed no new epoch.
         taken_over: Whether the owner before was lost rather than having given the trial back.
     """
 
@@ -90,49 +46,75 @@ class Lease:
     taken_over: bool = False
 
 
+@dataclass(frozen=True)
+class HeldLease:
+    """A lease as others see it.
+
+    Attributes:
+        beat_at: Last beat by the database's clock, in seconds since 1970.
+        age_seconds: Time since that beat, by the same clock.
+    """
+
+    trial_id: int
+    attempt: int
+    owner: str
+    beat_at: float
+    age_seconds: float
+
+
 def acquire(
-    database: Database, trial_id: int, owner: Owner, *, grace_seconds: float
+    database: Database, trial_id: int, owner: Owner, *, lost: HeldLease | None = None
 ) -> Lease | None:
-    """Claim a trial, or take it over from a lost owner.
+    """Claim a trial that nobody holds, or take it over from a lost worker.
 
     Args:
         database: Where the leases are.
         trial_id: Optuna's row number.
         owner: Who claims.
-        grace_seconds: Age of a beat, in seconds, after which its owner counts as lost.
+        lost: The lease to take over, as it was seen; it must not have changed since.
 
     Returns:
-        The lease, or None where a live worker holds it. Asking again after a lost answer returns
+        The lease, or None where another worker holds it. Asking again after a lost answer returns
         the lease that the first call took.
     """
 
     def claim(connection: Connection) -> Lease | None:
         row = connection.execute(
-            select(leases).where(leases.c.trial_id == trial_id).with_for_update()
+            select(attempts)
+            .where(attempts.c.trial_id == trial_id)
+            .order_by(attempts.c.attempt.desc())
+            .limit(1)
+            .with_for_update()
         ).first()
-        now = database.now(connection)
-        n_epochs = _epochs_done(connection, trial_id)
-        if row is None:
-            lease = Lease(trial_id, str(owner), attempt=1)
-            connection.execute(leases.insert().values(**_row(lease, n_epochs, now)))
-            return lease
-        if row.owner == str(owner):
+        held = row is not None and row.ending is None
+        if row is not None and held and row.owner == str(owner):
             return Lease(trial_id, row.owner, row.attempt, row.fruitless_attempts)
-        lost = row.owner is not None and _is_lost(row, now, grace_seconds)
-        if row.owner is not None and not lost:
-            return None
-        fruitless = row.fruitless_attempts + 1 if lost and n_epochs == row.epochs_at_claim else 0
-        lease = Lease(trial_id, str(owner), row.attempt + 1, fruitless, taken_over=lost)
+        n_epochs = _epochs_done(connection, trial_id)
+        fruitless = 0
+        if row is not None and held:
+            if lost is None or (row.attempt, row.beat_at) != (lost.attempt, lost.beat_at):
+                return None
+            connection.execute(_open(trial_id, row.attempt).values(ending=LOST))
+            if n_epochs == row.epochs_at_start:
+                fruitless = row.fruitless_attempts + 1
+        attempt = row.attempt + 1 if row is not None else 1
+        now = database.now(connection)
         connection.execute(
-            leases.update()
-            .where(leases.c.trial_id == trial_id)
-            .values(**_row(lease, n_epochs, now))
+            attempts.insert().values(
+                trial_id=trial_id,
+                attempt=attempt,
+                owner=str(owner),
+                fruitless_attempts=fruitless,
+                epochs_at_start=n_epochs,
+                started_at=now,
+                beat_at=now,
+            )
         )
-        return lease
+        return Lease(trial_id, str(owner), attempt, fruitless, taken_over=held)
 
     try:
         return database.write(claim)
-    except IntegrityError:  # another worker inserted the same row first
+    except IntegrityError:  # another worker inserted the same attempt first
         return None
 
 
@@ -141,62 +123,92 @@ def _epochs_done(connection: Connection, trial_id: int) -> int:
     return connection.execute(count).scalar_one()
 
 
-def _is_lost(row: Row[tuple[object, ...]], now: float, grace_seconds: float) -> bool:
-    return now - row.beat_at > grace_seconds or Owner.parse(row.owner).is_known_dead()
-
-
-def _row(lease: Lease, n_epochs: int, now: float) -> dict[str, object]:
-    return {
-        "trial_id": lease.trial_id,
-        "owner": lease.owner,
-        "attempt": lease.attempt,
-        "fruitless_attempts": lease.fruitless_attempts,
-        "epochs_at_claim": n_epochs,
-        "beat_at": now,
-    }
+def _open(trial_id: int, attempt: int) -> Any:
+    """Return an update of an attempt that has not ended."""
+    return attempts.update().where(
+        attempts.c.trial_id == trial_id,
+        attempts.c.attempt == attempt,
+        attempts.c.ending.is_(None),
+    )
 
 
 def beat(database: Database, lease: Lease) -> bool:
     """Renew a lease; return False when another worker holds the trial now."""
-
-    def renew(connection: Connection) -> bool:
-        mine = leases.update().where(
-            leases.c.trial_id == lease.trial_id,
-            leases.c.owner == lease.owner,
-            leases.c.attempt == lease.attempt,
-        )
-        return connection.execute(mine.values(beat_at=database.now(connection))).rowcount == 1
-
-    return database.write(renew)
+    return database.write(lambda connection: renew(database, connection, lease))
 
 
-def give_back(database: Database, lease: Lease) -> None:
-    """Free a trial for any worker; nothing happens when the lease is lost already."""
-
-    def free(connection: Connection) -> None:
-        connection.execute(
-            leases.update()
-            .where(
-                leases.c.trial_id == lease.trial_id,
-                leases.c.owner == lease.owner,
-                leases.c.attempt == lease.attempt,
-            )
-            .values(owner=None)
-        )
-
-    database.write(free)
+def renew(database: Database, connection: Connection, lease: Lease) -> bool:
+    """Renew a lease within a transaction; return False when another worker holds the trial."""
+    mine = _open(lease.trial_id, lease.attempt)
+    return bool(connection.execute(mine.values(beat_at=database.now(connection))).rowcount == 1)
 
 
-def owners(database: Database) -> dict[int, tuple[str, float]]:
-    """Return owner and age of the last beat in seconds for each held lease, by trial id."""
+def is_held(database: Database, lease: Lease) -> bool:
+    """Return whether a lease is still ours; nothing is written."""
+    found = select(attempts.c.attempt).where(
+        attempts.c.trial_id == lease.trial_id,
+        attempts.c.attempt == lease.attempt,
+        attempts.c.ending.is_(None),
+    )
+    return database.read(lambda connection: connection.execute(found).first()) is not None
 
-    def ages(connection: Connection) -> dict[int, tuple[str, float]]:
+
+def end(database: Database, lease: Lease, ending: str) -> None:
+    """End an attempt and free its trial; nothing happens when the lease is lost already."""
+    change = _open(lease.trial_id, lease.attempt).values(ending=ending)
+    database.write(lambda connection: connection.execute(change))
+
+
+def held_leases(database: Database) -> dict[int, HeldLease]:
+    """Return every lease that is held, by trial id."""
+
+    def look(connection: Connection) -> dict[int, HeldLease]:
         now = database.now(connection)
-        held = select(leases.c.trial_id, leases.c.owner, leases.c.beat_at)
-        rows = connection.execute(held.where(leases.c.owner.is_not(None)))
-        return {row.trial_id: (row.owner, now - row.beat_at) for row in rows}
+        held = select(attempts).where(attempts.c.ending.is_(None))
+        return {
+            row.trial_id: HeldLease(
+                row.trial_id, row.attempt, row.owner, row.beat_at, now - row.beat_at
+            )
+            for row in connection.execute(held)
+        }
 
-    return database.read(ages)
+    return database.read(look)
+
+
+def read_endings(database: Database, trial_ids: Sequence[int]) -> dict[int, list[str | None]]:
+    """Return how the attempts at each trial ended, in order; None for one that runs."""
+    wanted = (
+        select(attempts.c.trial_id, attempts.c.ending)
+        .where(attempts.c.trial_id.in_(trial_ids))
+        .order_by(attempts.c.attempt)
+    )
+    endings: dict[int, list[str | None]] = defaultdict(list)
+    for trial_id, ending in database.read(lambda connection: connection.execute(wanted).all()):
+        endings[trial_id].append(ending)
+    return dict(endings)
+
+
+def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grace: float) -> None:
+    """Refuse to share SQLite between machines, whose locks do not reach each other.
+
+    Args:
+        database: Where the leases are.
+        held: The leases in it.
+        grace: Age of a beat, in seconds, after which it is no sign of life.
+
+    Raises:
+        StorageError: If a worker of another machine beats in a SQLite database.
+    """
+    if database.engine.dialect.name != "sqlite":
+        return
+    for lease in held:
+        owner = Owner.parse(lease.owner)
+        if owner.is_on_another_machine() and lease.age_seconds < grace:
+            raise StorageError(
+                f"storage.url must be PostgreSQL for several machines, a worker on {owner.host} "
+                f"beat {lease.age_seconds:.0f} s ago in this SQLite file: work on {owner.host} "
+                "only, or use --storage postgresql+psycopg://USER@HOST/NAME"
+            )
 
 
 class Heartbeat:
@@ -206,15 +218,19 @@ class Heartbeat:
         database: Where the leases are.
         lease: The lease to renew.
         seconds: Time between two beats, in seconds.
+        between: Called after each beat, whether it arrived or not.
     """
 
-    def __init__(self, database: Database, lease: Lease, *, seconds: float) -> None:
+    def __init__(
+        self, database: Database, lease: Lease, *, seconds: float, between: Callable[[], object]
+    ) -> None:
         self._database = database
         self._lease = lease
         self._seconds = seconds
+        self._between = between
         self._lost = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()
@@ -227,23 +243,41 @@ class Heartbeat:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=self._seconds)
+        self._thread.join(timeout=JOIN_SECONDS)
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(self._seconds) and not self._lost:
             try:
                 self._lost = not beat(self._database, self._lease)
+                self._between()
             except SQLAlchemyError as error:  # a longer outage: the next beat asks again
                 logger.warning("a beat did not reach the database: %s", type(error).__name__)
 
-    def confirm(self) -> None:
-        """Beat now.
+    def within(self, work: Callable[[Connection], None]) -> None:
+        """Do `work` and beat in one transaction, or neither.
 
         Raises:
             LeaseLostError: If another worker has taken the trial over.
         """
-        self._lost = self._lost or not beat(self._database, self._lease)
-        if self._lost:
-            raise LeaseLostError(
-                f"trial {self._lease.trial_id} was taken over by another worker: dropped here"
-            )
+
+        def guarded(connection: Connection) -> None:
+            if not renew(self._database, connection, self._lease):
+                self._refuse()
+            work(connection)
+
+        self._database.write(guarded)
+
+    def confirm(self) -> None:
+        """Ask whether the lease is still ours.
+
+        Raises:
+            LeaseLostError: If another worker has taken the trial over.
+        """
+        if self._lost or not is_held(self._database, self._lease):
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._lost = True
+        raise LeaseLostError(
+            f"trial {self._lease.trial_id} was taken over by another worker: dropped here"
+        )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from storage.database import Database
 from storage.errors import StorageError, StudyNotFoundError
@@ -98,8 +98,10 @@ def add_protocol(database: Database, protocol: Protocol) -> None:
     """Store a protocol; the caller holds the init lock and has seen that there is none."""
 
     def insert(connection: Connection) -> None:
-        row = asdict(protocol) | {"created_at": database.now(connection)}
-        connection.execute(protocols.insert().values(**row))
+        mine = select(protocols).where(protocols.c.study_key == protocol.study_key)
+        if connection.execute(mine).first() is None:  # else only the answer was lost
+            row = asdict(protocol) | {"created_at": database.now(connection)}
+            connection.execute(protocols.insert().values(**row))
 
     database.write(insert)
 
@@ -146,15 +148,11 @@ def raise_budget(database: Database, study_name: str, budget: int) -> None:
     database.write(lambda connection: connection.execute(change))
 
 
-def record_epoch(database: Database, trial_id: int, record: EpochRecord) -> None:
+def put_epoch(connection: Connection, trial_id: int, record: EpochRecord) -> None:
     """Store an epoch, in place of an earlier life's row of the same epoch."""
-
-    def replace(connection: Connection) -> None:
-        same = (epochs.c.trial_id == trial_id) & (epochs.c.epoch == record.epoch)
-        connection.execute(epochs.delete().where(same))
-        connection.execute(epochs.insert().values(trial_id=trial_id, **asdict(record)))
-
-    database.write(replace)
+    same = (epochs.c.trial_id == trial_id) & (epochs.c.epoch == record.epoch)
+    connection.execute(epochs.delete().where(same))
+    connection.execute(epochs.insert().values(trial_id=trial_id, **asdict(record)))
 
 
 def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:
@@ -166,6 +164,12 @@ def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[
         values = dict(row)
         curves[values.pop("trial_id")].append(EpochRecord(**values))
     return dict(curves)
+
+
+def longest_epoch_seconds(database: Database, trial_ids: Sequence[int]) -> float | None:
+    """Return the duration of the longest epoch of the given trials, None before the first."""
+    wanted = select(func.max(epochs.c.seconds)).where(epochs.c.trial_id.in_(trial_ids))
+    return database.read(lambda connection: connection.execute(wanted).scalar())
 
 
 def claim_test(database: Database, claim: TestEvaluation) -> TestEvaluation:

@@ -1,11 +1,15 @@
 """The one place that knows the names of files and folders below the runs folder."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StorageError, StudyNotFoundError
+from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
 
@@ -109,18 +113,30 @@ class RunPaths:
         """Leave the study's key in its folder, so that every worker can tell that it is the same.
 
         Raises:
-            StorageError: If the folder cannot be written, or belongs to another study.
+            RunFolderError: If the folder cannot be written.
+            StorageError: If it belongs to another study.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if not self._marker.exists():
                 write_atomically(self._marker, study_key.encode())
         except OSError as error:
-            raise StorageError(
+            raise RunFolderError(
                 f"storage.runs must be a folder that can be written, {self.runs} cannot "
                 f"({error.strerror}): choose another with --runs"
             ) from None
         self.check(study_key)
+
+    def refuse_read_only(self) -> None:
+        """Refuse a folder that cannot be written.
+
+        Raises:
+            RunFolderError: If it cannot.
+        """
+        if not os.access(self.folder, os.W_OK):
+            raise RunFolderError(
+                f"storage.runs must be a folder that can be written, {self.folder} cannot: "
+                "mend the rights, or mount it writable, and give the same command again"
+            )
 
     def check(self, study_key: str) -> None:
         """Refuse a folder that is not the one of the study.
@@ -141,8 +157,32 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old or the new one but no half.
 
     Raises:
-        OSError: If the disk is full or the folder cannot be written; nothing is left behind.
+        RunFolderError: If the disk is full or the folder cannot be written; no half file stays.
     """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the errors of a full disk and of missing rights into one line.
+
+    Raises:
+        RunFolderError: If one comes from inside; other errors pass through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise RunFolderError(
+            f"storage.runs must have room and be writable, {path} cannot be written "
+            f"({error.strerror}): free space or mend the rights, and give the same command again"
+        ) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
@@ -151,7 +191,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

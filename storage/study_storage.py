@@ -5,6 +5,7 @@ fail (Optuna issues 1092 and 4621).
 """
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -12,8 +13,11 @@ from typing import Any, TypeVar, cast
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
 
 from storage.database import (
     Database,
@@ -22,14 +26,17 @@ from storage.database import (
     initialising,
     is_transient,
     parse_url,
+    patience,
     prepare_engine,
     reading,
     sqlite_path,
 )
-from storage.errors import StorageError, StudyNotFoundError
+from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
 R = TypeVar("R")
+SLOT = "slot"
+"""User attribute of a trial that is a place in a study's queue: its position there."""
 
 
 def _patient(method: Callable[..., R]) -> Callable[..., R]:
@@ -82,6 +89,26 @@ class StudyStorage(RDBStorage):
         super().__setstate__(state)
         self._equip()
 
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> models.TrialModel:
+        """Add a trial, or find the place in the queue that is there already.
+
+        Optuna repeats an insertion whose answer was lost, up to five times. It calls this within
+        the transaction that has locked the study's row, so a place is never doubled.
+        """
+        slot = template_trial.user_attrs.get(SLOT) if template_trial is not None else None
+        if slot is not None:
+            attribute = models.TrialUserAttributeModel
+            place = (attribute.key == SLOT) & (attribute.value_json == json.dumps(slot))
+            found = sqlalchemy.select(models.TrialModel).join(attribute)
+            there = session.scalars(
+                found.where(models.TrialModel.study_id == study_id, place)
+            ).first()
+            if there is not None:
+                return there
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
     # Optuna's cache calls `_create_new_trial` and `_get_trials`, hence these two private names.
     create_new_study = _patient(RDBStorage.create_new_study)
     delete_study = _patient(RDBStorage.delete_study)
@@ -122,14 +149,20 @@ def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
         StorageError: If the address is refused, unreachable, or of another version of ours.
     """
     url = parse_url(text)
-    with initialising(url), _refusals(url):
-        opened = StudyStorage(url, outage_seconds=outage_seconds, create=True)
-        with opened.engine.begin() as connection:  # tables and version, or neither
-            metadata.create_all(connection)
-            if connection.execute(sqlalchemy.select(service_version)).first() is None:
-                connection.execute(service_version.insert().values(version=SCHEMA_VERSION))
+    with _refusals(url), initialising(url):  # reached once: from here an outage is waited out
+        opened = patience(outage_seconds)(
+            StudyStorage, url, outage_seconds=outage_seconds, create=True
+        )
+        opened.database.write(_create_tables)
         _check_version(opened.database, url)
     return opened
+
+
+def _create_tables(connection: sqlalchemy.Connection) -> None:
+    """Create our tables and say their version, in one transaction."""
+    metadata.create_all(connection)
+    if connection.execute(sqlalchemy.select(service_version)).first() is None:
+        connection.execute(service_version.insert().values(version=SCHEMA_VERSION))
 
 
 def open_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
@@ -165,8 +198,11 @@ def _refusals(url: URL) -> Iterator[None]:
         if not isinstance(cause, exc.DBAPIError):
             raise
         reason = str(cause.orig).splitlines()[0]
-        hint = "try again" if is_transient(cause) else "check --storage"
-        raise StorageError(
+        kind: type[StorageError] = StorageError
+        hint = "check --storage"
+        if is_transient(cause):
+            kind, hint = DatabaseAwayError, "try again, or check --storage"
+        raise kind(
             f"storage.url must be a usable database, {url!r} is not ({reason}): {hint}"
         ) from error
 

@@ -5,7 +5,7 @@
 
 from sqlalchemy import JSON, Column, Float, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -27,15 +27,17 @@ protocols = Table(
     Column("created_at", Float, nullable=False),
 )
 
-leases = Table(
-    "leases",
+attempts = Table(
+    "attempts",
     metadata,
     Column("trial_id", Integer, primary_key=True, autoincrement=False),
-    Column("owner", String(256)),
-    Column("attempt", Integer, nullable=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("owner", String(256), nullable=False),
     Column("fruitless_attempts", Integer, nullable=False),
-    Column("epochs_at_claim", Integer, nullable=False),
+    Column("epochs_at_start", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
     Column("beat_at", Float, nullable=False),
+    Column("ending", String(32)),
 )
 
 epochs = Table(

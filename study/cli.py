@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from study.progress import EpochProgress, say, track
-from study.stopping import StopFlag, StopRequested
+from study.stopping import INTERRUPTED, StopFlag, StopRequested, parse_duration
 
 if TYPE_CHECKING:
     from data.split_writer import Track
@@ -47,6 +47,8 @@ REQUEST_OPTIONS = (
     click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
 )
+WORKER_GRACE_SECONDS = 8.0
+LAUNCHER_GRACE_SECONDS = 20.0
 SETTING_OF_OPTION = {
     "data": "data.source",
     "storage": "storage.url",
@@ -83,6 +85,13 @@ def command(function: Callable[..., None]) -> click.Command:
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
 
 
+stop_after_option = click.option(
+    "--stop-after",
+    metavar="DURATION",
+    help="Leave in order after, say, 3h50m; start no epoch that would last longer.",
+)
+
+
 def server_options(port: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add --host and --port."""
 
@@ -106,7 +115,7 @@ def main() -> NoReturn:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt, StopRequested):
-        _fail("stopped: nothing is lost, the same command may be given again", 130)
+        _fail("stopped: nothing is lost, the same command may be given again", INTERRUPTED)
     except Exception as error:
         if isinstance(error, _refusals()):
             _fail(str(error), 2)
@@ -172,9 +181,12 @@ def init(request: "Request") -> None:
 
 
 @command
-def run(request: "Request") -> None:
+@stop_after_option
+def run(request: "Request", stop_after: str | None) -> None:
     """Create the study if needed, run local workers until its budget is done, show the trials."""
-    stop = StopFlag().install()
+    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
+        grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
+    )
 
     from study.initialisation import open_or_create
     from study.launcher import run_workers
@@ -188,16 +200,26 @@ def run(request: "Request") -> None:
     _print_trials(session)
     n_unfinished = _count_unfinished(session)
     if n_unfinished:
-        _fail(f"stopped with {n_unfinished} trials to go: the same command continues", 130)
+        message = f"stopped with {n_unfinished} trials to go: the same command continues"
+        if stop_after and not stop.is_signalled:
+            say(message)
+            return
+        _fail(message, INTERRUPTED)
     if not session.has_complete_trial():
         _fail("no trial is complete: see the reasons with `study trials --json`", 1)
     say(f"next: study final --name {session.protocol.study_name}{_elsewhere(session)}")
 
 
 @command
-def worker(request: "Request") -> None:
+@stop_after_option
+@click.option(
+    "--leave-when-idle", is_flag=True, help="Leave when nothing waits, though others still run."
+)
+def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) -> None:
     """Join a study and work until nothing waits and nothing runs."""
-    stop = StopFlag().install()
+    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
+        grace_seconds=WORKER_GRACE_SECONDS
+    )
     logging.getLogger("study").setLevel(logging.INFO)
 
     from study.session import await_session
@@ -211,7 +233,9 @@ def worker(request: "Request") -> None:
     from study.worker import Worker
 
     with _epoch_progress(session) as announce:
-        Worker(session, prepared, stop=stop, announce=announce).work()
+        Worker(
+            session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
+        ).work()
 
 
 @command
@@ -286,7 +310,7 @@ def extend(request: "Request") -> None:
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
-    stop = StopFlag().install()
+    stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
 
     from study.promotion import choose_winner
     from study.session import open_session
@@ -302,7 +326,7 @@ def final(request: "Request", reopen: str | None) -> None:
     with _epoch_progress(queued) as announce:
         result = run_final(queued, prepared, stop=stop, announce=announce)
     if result is None:
-        _fail("stopped before the end of the final run: the same command continues", 130)
+        _fail("stopped before the end of the final run: the same command continues", INTERRUPTED)
     if result.was_done:
         say(f"the final run of trial {result.searched_trial} was tested before; its result stands")
     _print_metrics(result.metrics)

@@ -1,4 +1,4 @@
-"""What happens after an epoch, in this order: confirm the lease, record, show, save, report.
+"""What happens after an epoch, in this order: record, show, save, report.
 
 The first raises where another worker has the trial now, so that nothing of its run is touched; the
 last where the trial is pruned, which is therefore also recorded and saved.
@@ -16,9 +16,8 @@ from dashboards.tensorboard import TensorBoardLog
 from model.training import EpochResult
 from model.training_state import TrainingState
 from storage.checkpoints import save_checkpoint, save_generation
-from storage.database import Database
 from storage.leases import Heartbeat
-from storage.records import EpochRecord, record_epoch
+from storage.records import EpochRecord, put_epoch
 from storage.run_paths import TrialPaths, write_atomically
 
 
@@ -38,32 +37,26 @@ def as_record(result: EpochResult) -> EpochRecord:
     return EpochRecord(**values)
 
 
-class ConfirmLease:
-    """Lets nothing be written for a trial that another worker has taken over."""
-
-    def __init__(self, heartbeat: Heartbeat) -> None:
-        self._heartbeat = heartbeat
-
-    def __call__(self, result: EpochResult, state: TrainingState) -> None:
-        """Beat.
-
-        Raises:
-            LeaseLostError: If another worker has taken the trial over.
-        """
-        self._heartbeat.confirm()
-
-
 class RecordEpoch:
-    """Writes the row in the table `epochs`, and a copy of the trial's rows as CSV."""
+    """Writes the row in the table `epochs`, and a copy of the trial's rows as CSV.
 
-    def __init__(self, database: Database, trial_id: int, paths: TrialPaths) -> None:
-        self._database = database
+    The row and a beat of the lease are one transaction: a worker that has lost its trial to
+    another writes nothing.
+    """
+
+    def __init__(self, heartbeat: Heartbeat, trial_id: int, paths: TrialPaths) -> None:
+        self._heartbeat = heartbeat
         self._trial_id = trial_id
         self._paths = paths
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
-        """Record an epoch, in place of the same epoch of an earlier life."""
-        record_epoch(self._database, self._trial_id, as_record(result))
+        """Record an epoch, in place of the same epoch of an earlier life.
+
+        Raises:
+            LeaseLostError: If another worker has taken the trial over.
+        """
+        record = as_record(result)
+        self._heartbeat.within(lambda connection: put_epoch(connection, self._trial_id, record))
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(field.name for field in fields(EpochRecord))

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import time
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from model.device import reproducible_kernels, resolve_execution
 from model.evaluation import ClassReport, Evaluation, evaluate, per_class_report
 from model.network import build_network
 from storage.checkpoints import file_sha256, load_checkpoint
-from storage.leases import Owner, acquire, give_back
+from storage.leases import Heartbeat, acquire, end
+from storage.owners import Owner
 from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, write_atomically
+from storage.watch import Watch
 from study.config import StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import Point, extend, initialise
@@ -153,15 +156,38 @@ def run_final(
             f"the final run ended {run.state.name.lower()} ({reason}): "
             "mend the cause; the same command queues another"
         )
+    return _test(final, prepared, run, stop=stop)
+
+
+def _test(
+    final: StudySession, prepared: PreparedData, run: FrozenTrial, *, stop: StopFlag
+) -> FinalResult | None:
+    """Take the test, or wait for the process that takes it; None where a stop was asked for."""
     database = final.storage_handle.database
-    grace_seconds = final.config.storage.grace_seconds
-    lease = acquire(database, run._trial_id, Owner.current(), grace_seconds=grace_seconds)
-    if lease is None:
-        raise StudyError("the final run is being tested by another process: wait for its result")
+    place = final.config.storage
+    watch = Watch(
+        database,
+        heartbeat_seconds=place.heartbeat_seconds,
+        grace_seconds=place.grace_seconds,
+    )
+    while not stop.is_set:
+        held = watch.look().get(run._trial_id)
+        if held is None or watch.is_lost(held):
+            lease = acquire(database, run._trial_id, Owner.current(), lost=held)
+            if lease is not None:
+                break
+        time.sleep(1.0)
+    else:
+        return None
+    seconds = place.heartbeat_seconds
+    ending = "test cut off"
     try:
-        return _tested(final, prepared, run)
+        with Heartbeat(database, lease, seconds=seconds, between=watch.look):
+            result = _tested(final, prepared, run)
+        ending = "tested"
     finally:
-        give_back(database, lease)
+        end(database, lease, ending)
+    return result
 
 
 def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> FinalResult:

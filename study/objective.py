@@ -3,7 +3,7 @@
 import json
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
@@ -13,26 +13,20 @@ from dashboards.tensorboard import TensorBoardLog
 from data.batches import EvaluationBatches, TrainBatches
 from data.image_cache import PreparedData
 from model.device import resolve_execution
+from model.evaluation import Batch
 from model.network import count_parameters
 from model.seeds import derive_seed
 from model.training import EpochResult, train_epochs
 from model.training_state import TrainingState, build_training_state
-from storage.checkpoints import keep_newest, load_newest
+from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import StudyConfig, as_stored
-from study.epoch_sinks import (
-    ConfirmLease,
-    EpochSink,
-    RecordEpoch,
-    ReportAndPrune,
-    SaveCheckpoint,
-    ShowEpoch,
-)
+from study.epoch_sinks import EpochSink, RecordEpoch, ReportAndPrune, SaveCheckpoint, ShowEpoch
 from study.provenance import git_revision, versions
 from study.search_space import Hyperparameters, suggest
 from study.session import StudySession
-from study.stopping import StopFlag
+from study.stopping import StopFlag, StopRequested
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +92,7 @@ class TrialRun:
             closing(self._epochs(state, batches)) as epochs,
         ):
             sinks: tuple[EpochSink, ...] = (
-                ConfirmLease(heartbeat),
-                RecordEpoch(storage_handle.database, trial_id, self.paths),
+                RecordEpoch(heartbeat, trial_id, self.paths),
                 ShowEpoch(log, announce),
                 SaveCheckpoint(self.paths, self._header()),
                 report,
@@ -154,15 +147,24 @@ class TrialRun:
         )
         return train_epochs(
             state,
-            lambda epoch: self._stop.interrupting(batches(epoch)),
+            lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),
             lambda: self._stop.interrupting(validation()),
             n_epochs=self.config.search.n_epochs,
             seed=self.seed,
         )
 
+    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[Batch]:
+        """Return the batches of an epoch, if there is time enough left to save it.
+
+        Raises:
+            StopRequested: If there is not.
+        """
+        if not self._stop.leaves_time_for(self._session.longest_epoch_seconds):
+            raise StopRequested
+        return batches(epoch)
+
     def _describe(self, state: TrainingState) -> None:
         """Leave the resolved configuration in the run folder, and attributes with the trial."""
-        self.paths.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(as_stored(self.config), indent=2)
         write_atomically(self.paths.configuration, text.encode())
         attributes = {
@@ -187,7 +189,7 @@ class TrialRun:
         }
 
     def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
-        """Note the best epoch, show it in TensorBoard's HParams, and free what resuming needed."""
+        """Note the best epoch, and show it in TensorBoard's HParams."""
         if state.best is None:
             return
         self._trial.set_user_attr("best_epoch", state.best.epoch)
@@ -197,7 +199,6 @@ class TrialRun:
         log.write_hyperparameters(
             hyperparameters, {"best/macro_f1": best.macro_f1, "best/accuracy": best.accuracy}
         )
-        keep_newest(self.paths)
 
 
 def trial_config(config: StudyConfig, hyperparameters: Hyperparameters) -> StudyConfig:

@@ -1,5 +1,6 @@
 """An opened study: what every command but `study init` begins with."""
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -9,17 +10,19 @@ from optuna.trial import TrialState
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from storage.configuration import StorageConfig
-from storage.errors import StudyNotFoundError
-from storage.records import Protocol, read_protocol, study_names
+from storage.errors import DatabaseAwayError, StudyNotFoundError
+from storage.records import Protocol, longest_epoch_seconds, read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import StudyStorage, open_study_storage
 from study.config import Request, StudyConfig, validated
 from study.errors import StudyError
 from study.protocol import refuse_differences, refuse_other_data
-from study.stopping import StopFlag
+from study.stopping import StopFlag, StopRequested
 
 # Optuna would say on standard error that a study was created; we say it ourselves.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+logger = logging.getLogger(__name__)
 
 INIT_WAIT_SECONDS = 60.0
 
@@ -63,6 +66,12 @@ class StudySession:
         states = (TrialState.COMPLETE,)
         return bool(self.optuna_study().get_trials(deepcopy=False, states=states))
 
+    def longest_epoch_seconds(self) -> float | None:
+        """Return the duration of the longest epoch of the study so far, None before the first."""
+        trials = self.optuna_study().get_trials(deepcopy=False)
+        ids = [trial._trial_id for trial in trials]
+        return longest_epoch_seconds(self.storage_handle.database, ids)
+
     def prepare_data(self, *, track: Track = no_progress) -> PreparedData:
         """Open the study's data.
 
@@ -103,19 +112,27 @@ def open_session(request: Request, name: str | None = None) -> StudySession:
 
 
 def await_session(request: Request, *, stop: StopFlag) -> StudySession:
-    """Open a study, waiting a minute for the `study init` that creates it.
+    """Open a study, waiting a minute for the `study init` that creates it, or out an outage.
 
     Raises:
         StudyNotFoundError: If it still does not exist.
+        DatabaseAwayError: If the database still does not answer.
+        StopRequested: If a stop was asked for while waiting.
     """
-    until = time.monotonic() + INIT_WAIT_SECONDS
+    start = time.monotonic()
+    outage_seconds = request.place().storage.outage_seconds
     while True:
         try:
             return open_session(request)
-        except StudyNotFoundError:
-            if time.monotonic() > until or stop.is_set:
+        except (StudyNotFoundError, DatabaseAwayError) as error:
+            is_away = isinstance(error, DatabaseAwayError)
+            waits_seconds = outage_seconds if is_away else INIT_WAIT_SECONDS
+            if time.monotonic() - start > waits_seconds:
                 raise
-            time.sleep(1.0)
+            logger.warning("waiting: %s", error)
+        if stop.is_set:
+            raise StopRequested
+        time.sleep(1.0)
 
 
 def _only_study(handle: StudyStorage) -> str:

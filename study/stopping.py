@@ -1,17 +1,29 @@
 """How a worker is asked to stop: a flag that signals set and the loop polls at every batch.
 
-A handler that raised could strike between a claim and its lease; a flag cannot.
+A handler that raised could strike between a claim and its lease; a flag cannot. Python runs its
+handlers only between two steps of the main thread, which may stand in one call for long (a locked
+database, a dead connection), so a thread of its own hears the signals and keeps the time.
 """
 
 import os
+import re
+import select
 import signal
-from collections.abc import Iterable, Iterator
-from types import FrameType
-from typing import TypeVar
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn, TypeVar
+
+from study.errors import StudyError
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 LAUNCHER_PID = "STUDY_LAUNCHER_PID"
+INTERRUPTED = 130
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in UNITS))
+EPOCH_MARGIN = 1.25
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
@@ -19,28 +31,74 @@ class StopRequested(Exception):  # noqa: N818 - a request, not an error
 
 
 class StopFlag:
-    """Set by the first signal; the second ends the process at once."""
+    """Set by the first signal, or when the time is over; a second signal ends at once.
 
-    def __init__(self) -> None:
+    Args:
+        after_seconds: Time until the flag sets itself; None: never.
+    """
+
+    def __init__(self, *, after_seconds: float | None = None) -> None:
         self._signalled = False
         self._launcher = int(os.environ.get(LAUNCHER_PID, "0"))
+        self._until = float("inf") if after_seconds is None else time.monotonic() + after_seconds
 
-    def install(self) -> "StopFlag":
-        """Listen to SIGTERM, SIGINT and SIGUSR1, save those that the launcher has ignored."""
-        for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._handle)
+    def install(self, *, grace_seconds: float | None = None, exit_code: int = 0) -> "StopFlag":
+        """Listen to SIGTERM, SIGINT and SIGUSR1, save those that the launcher has ignored.
+
+        Args:
+            grace_seconds: Time to leave in order after a signal; when it is over the process ends
+                wherever it stands, which loses no more than its epoch. None: as long as it takes.
+            exit_code: Of a process that ends so.
+        """
+        listened = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+        for number in listened:
+            signal.signal(number, _heard_elsewhere)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(
+            target=self._listen,
+            args=(reader, listened, grace_seconds, exit_code),
+            name="signals",
+            daemon=True,
+        ).start()
         return self
 
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._signalled:
-            os._exit(128 + number)
+    def _listen(
+        self, reader: int, listened: set[signal.Signals], grace_seconds: float | None, code: int
+    ) -> None:
+        while os.read(reader, 1)[0] not in listened:
+            pass
         self._signalled = True
+        until = float("inf") if grace_seconds is None else time.monotonic() + grace_seconds
+        while (seconds := until - time.monotonic()) > 0:
+            wait_seconds = None if seconds == float("inf") else seconds
+            if not select.select([reader], [], [], wait_seconds)[0]:
+                break
+            if (number := os.read(reader, 1)[0]) in listened:
+                os._exit(128 + number)
+        _end("stopped without an answer: another worker takes the trial over", code)
+
+    @property
+    def is_signalled(self) -> bool:
+        """Whether a signal came."""
+        return self._signalled
 
     @property
     def is_set(self) -> bool:
-        """Whether to stop: a signal came, or the launcher that started this worker is gone."""
-        return self._signalled or (self._launcher != 0 and os.getppid() != self._launcher)
+        """Whether to stop: a signal came, the time is over, or the launcher is gone."""
+        return (
+            self._signalled
+            or time.monotonic() >= self._until
+            or (self._launcher != 0 and os.getppid() != self._launcher)
+        )
+
+    def leaves_time_for(self, longest_epoch_seconds: Callable[[], float | None]) -> bool:
+        """Whether an epoch as long as the longest one so far would reach its checkpoint."""
+        if self._until == float("inf"):
+            return not self.is_set
+        seconds_left = self._until - time.monotonic()
+        return seconds_left > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
 
     def interrupting(self, batches: Iterable[T]) -> Iterator[T]:
         """Pass batches through.
@@ -52,3 +110,32 @@ class StopFlag:
             if self.is_set:
                 raise StopRequested
             yield batch
+
+
+def _heard_elsewhere(_number: int, _frame: object) -> None:
+    """Replace the default action; the thread has the signal's number from the wakeup pipe."""
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(f"study: {message}", file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Return the seconds of a duration such as `3h50m`, `45m` or `90s`; None for none given.
+
+    Raises:
+        StudyError: If it is no duration, or no time at all.
+    """
+    if text is None:
+        return None
+    parts = DURATION.fullmatch(text.strip())
+    seconds = sum(
+        int(number) * UNITS[unit]
+        for unit, number in (parts.groupdict("0") if parts else {}).items()
+    )
+    if seconds == 0:
+        raise StudyError(
+            f"--stop-after must be a duration such as 3h50m, 45m or 90s, got {text!r}: mend it"
+        )
+    return float(seconds)

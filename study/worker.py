@@ -7,22 +7,33 @@ between any two lines and another finds what it needs to go on.
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import optuna
-import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from data.image_cache import PreparedData
-from model.device import resolve_execution, set_threads
+from model.device import is_out_of_memory, resolve_execution, set_threads
 from model.errors import DivergedError
 from model.training import EpochResult
-from storage.errors import LeaseLostError
-from storage.leases import Heartbeat, Lease, Owner, acquire, give_back
+from storage.database import is_transient
+from storage.errors import LeaseLostError, RunFolderError
+from storage.leases import (
+    Heartbeat,
+    HeldLease,
+    Lease,
+    acquire,
+    end,
+    read_endings,
+    refuse_other_machines,
+)
+from storage.owners import Owner
+from storage.watch import Watch
 from study.errors import StudyError
 from study.objective import TrialRun
+from study.retention import keep_best_checkpoints
 from study.sampling import build_pruner, build_sampler
 from study.session import StudySession
 from study.stopping import StopFlag, StopRequested
@@ -42,13 +53,27 @@ class Outcome:
 
     Attributes:
         state: What Optuna is told; WAITING gives the trial back.
+        ending: complete, pruned, diverged, out of memory, exception, preempted or lost.
         value: Best validation macro-F1 of a complete trial.
-        reason: Why it ended early: `kind` and `message`.
+        message: Why it ended early.
+        traceback: Tail of the traceback of an exception.
+        refusal: What stops the worker too, for every other trial would end so.
     """
 
     state: TrialState
+    ending: str
     value: float | None = None
-    reason: dict[str, str] | None = None
+    message: str | None = None
+    traceback: str | None = None
+    refusal: RunFolderError | None = None
+
+    @property
+    def reason(self) -> dict[str, str] | None:
+        """What is noted with a trial that ended early."""
+        if self.message is None or self.state == TrialState.WAITING:
+            return None
+        reason = {"kind": self.ending, "message": self.message}
+        return reason | {"traceback": self.traceback} if self.traceback else reason
 
 
 class Worker:
@@ -59,21 +84,41 @@ class Worker:
         prepared: Its data.
         stop: Asked at every batch and between trials.
         announce: Told the trial's number and result after every epoch.
+        leave_when_idle: Whether to leave as soon as nothing waits, though others still run.
     """
 
     def __init__(
-        self, session: StudySession, prepared: PreparedData, *, stop: StopFlag, announce: Announce
+        self,
+        session: StudySession,
+        prepared: PreparedData,
+        *,
+        stop: StopFlag,
+        announce: Announce,
+        leave_when_idle: bool = False,
     ) -> None:
         self._session = session
         self._prepared = prepared
         self._stop = stop
         self._announce = announce
+        self._leave_when_idle = leave_when_idle
         self._owner = Owner.current()
         self._database = session.storage_handle.database
+        self._database.leave_when(lambda: stop.is_set)
+        place = session.config.storage
+        self._grace_seconds = place.grace_seconds
+        self._watch = Watch(
+            self._database,
+            heartbeat_seconds=place.heartbeat_seconds,
+            grace_seconds=place.grace_seconds,
+        )
         self._optuna_study = session.optuna_study()
         self._optuna_study.pruner = build_pruner(session.config.search)
         self._failures_in_a_row = 0
-        resolve_execution(session.config.execution)  # a missing device must cost no trial
+        self._has_claimed = False
+        self._put_off: set[int] = set()
+        # A missing device, or a folder that cannot be written, must cost no trial.
+        resolve_execution(session.config.execution)
+        session.paths.refuse_read_only()
         set_threads(session.config.workers.threads or 1)
 
     def work(self) -> None:
@@ -81,12 +126,22 @@ class Worker:
 
         Raises:
             StudyError: If ten trials in a row have failed.
+            StorageError: If a worker of another machine uses the same SQLite file.
+            RunFolderError: If the disk is full, or nothing can be written any more.
         """
-        while not self._stop.is_set:
+        try:
+            self._work()
+        except Exception as error:
+            if not (self._stop.is_set and is_transient(error)):
+                raise
+            logger.warning("stopped while the database is away: another takes the trial over")
+
+    def _work(self) -> None:
+        while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
             lease = self._claim()
             if lease is not None:
                 self._attend(lease)
-            elif not self._unfinished():
+            elif self._is_over():
                 return
             else:
                 self._wait()
@@ -96,28 +151,45 @@ class Worker:
             deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING)
         )
 
+    def _is_over(self) -> bool:
+        unfinished = self._unfinished()
+        waiting = [trial for trial in unfinished if trial.state == TrialState.WAITING]
+        return not (waiting if self._leave_when_idle else unfinished)
+
     def _wait(self) -> None:
         until = time.monotonic() + POLL_SECONDS
         while time.monotonic() < until and not self._stop.is_set:
             time.sleep(0.1)
 
     def _claim(self) -> Lease | None:
-        """Return a lease on a waiting trial, else on one that its worker has lost."""
-        grace = self._session.config.storage.grace_seconds
-        for trial in sorted(self._unfinished(), key=_waiting_first):
-            lease = acquire(self._database, trial._trial_id, self._owner, grace_seconds=grace)
+        """Return a lease on a trial that its worker has lost, else on a waiting one."""
+        held = self._watch.look()
+        if not self._has_claimed:
+            refuse_other_machines(self._database, [*held.values()], grace=self._grace_seconds)
+        lost = {trial_id: lease for trial_id, lease in held.items() if self._watch.is_lost(lease)}
+        free = [trial for trial in self._unfinished() if trial._trial_id not in held.keys() - lost]
+        for trial in sorted(free, key=lambda trial: self._urgency(trial, lost)):
+            trial_id = trial._trial_id
+            lease = acquire(self._database, trial_id, self._owner, lost=lost.get(trial_id))
             if lease is not None and self._enter(lease):
+                self._has_claimed = True
                 if lease.taken_over:
                     logger.info("took over trial %d from a lost worker", trial.number)
                 return lease
         return None
 
+    def _urgency(
+        self, trial: FrozenTrial, lost: Mapping[int, HeldLease]
+    ) -> tuple[bool, bool, int]:
+        """Sort lost trials before waiting ones, and what was too large just now to the end."""
+        return trial._trial_id in self._put_off, trial._trial_id not in lost, trial.number
+
     def _enter(self, lease: Lease) -> bool:
         """Let Optuna's state follow the lease; False where the trial needs no more work."""
         handle = self._session.storage_handle
         state = handle.get_trial(lease.trial_id).state
-        if state.is_finished():
-            give_back(self._database, lease)
+        if state.is_finished():  # told between our two looks
+            end(self._database, lease, "too late")
             return False
         if state == TrialState.WAITING:
             handle.set_trial_state_values(lease.trial_id, TrialState.RUNNING)
@@ -126,7 +198,8 @@ class Worker:
     def _attend(self, lease: Lease) -> None:
         """Run a claimed trial and tell how it ended."""
         seconds = self._session.config.storage.heartbeat_seconds
-        with Heartbeat(self._database, lease, seconds=seconds) as heartbeat:
+        heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=self._watch.look)
+        with heartbeat:
             try:
                 outcome = self._outcome(lease, heartbeat)
                 heartbeat.confirm()
@@ -134,38 +207,48 @@ class Worker:
             except LeaseLostError as error:
                 logger.warning("%s", error)
                 return
-        give_back(self._database, lease)
+        end(self._database, lease, outcome.ending)
+        if outcome.state.is_finished():
+            keep_best_checkpoints(self._session)
+        if outcome.refusal is not None:
+            raise outcome.refusal
         self._stop_after_many_failures(outcome)
 
     def _outcome(self, lease: Lease, heartbeat: Heartbeat) -> Outcome:
         """Run a trial; the one place where an exception becomes an outcome."""
-        most = self._session.config.storage.max_retries
-        if lease.fruitless_attempts > most:
+        if lease.fruitless_attempts > self._session.config.storage.max_retries:
             message = f"{lease.fruitless_attempts} attempts in a row were lost without a new epoch"
-            return Outcome(TrialState.FAIL, reason={"kind": "lost", "message": message})
+            return Outcome(TrialState.FAIL, "lost", message=message)
         try:
-            return Outcome(TrialState.COMPLETE, value=self._run(lease, heartbeat))
+            return Outcome(TrialState.COMPLETE, "complete", value=self._run(lease, heartbeat))
         except StopRequested:
-            return Outcome(TrialState.WAITING)
+            return Outcome(TrialState.WAITING, "preempted")
         except LeaseLostError:
             raise
         except optuna.TrialPruned as error:
-            return Outcome(TrialState.PRUNED, reason={"kind": "pruned", "message": str(error)})
+            return Outcome(TrialState.PRUNED, "pruned", message=str(error))
+        except RunFolderError as error:
+            return Outcome(TrialState.FAIL, "exception", message=str(error), refusal=error)
         except DivergedError as error:  # pruned, so that the sampler learns from it
-            return Outcome(TrialState.PRUNED, reason={"kind": "diverged", "message": str(error)})
-        except torch.OutOfMemoryError as error:
-            first_line = str(error).splitlines()[0]
-            return Outcome(
-                TrialState.PRUNED, reason={"kind": "out of memory", "message": first_line}
-            )
+            return Outcome(TrialState.PRUNED, "diverged", message=str(error))
         except Exception as error:
+            if self._stop.is_set and is_transient(error):
+                raise
+            if is_out_of_memory(error):
+                return self._out_of_memory(lease, str(error).splitlines()[0])
             logger.exception("trial failed")
             tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
             message = f"{type(error).__name__}: {error}"
-            return Outcome(
-                TrialState.FAIL,
-                reason={"kind": "exception", "message": message, "traceback": tail},
-            )
+            return Outcome(TrialState.FAIL, "exception", message=message, traceback=tail)
+
+    def _out_of_memory(self, lease: Lease, message: str) -> Outcome:
+        """Try once more, for neighbours may have filled the device; then let the sampler learn."""
+        endings = read_endings(self._database, [lease.trial_id])[lease.trial_id]
+        again = "out of memory" not in endings
+        self._put_off.add(lease.trial_id)
+        state = TrialState.WAITING if again else TrialState.PRUNED
+        logger.warning("out of memory%s: %s", ", the trial waits again" if again else "", message)
+        return Outcome(state, "out of memory", message=message)
 
     def _run(self, lease: Lease, heartbeat: Heartbeat) -> float:
         frozen = self._session.storage_handle.get_trial(lease.trial_id)
@@ -197,12 +280,8 @@ class Worker:
     def _stop_after_many_failures(self, outcome: Outcome) -> None:
         failed = outcome.state == TrialState.FAIL
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
-        if self._failures_in_a_row == MOST_FAILURES_IN_A_ROW and outcome.reason is not None:
+        if self._failures_in_a_row == MOST_FAILURES_IN_A_ROW:
             raise StudyError(
                 f"{MOST_FAILURES_IN_A_ROW} trials in a row failed here, the last with "
-                f"{outcome.reason['message']}: mend the cause, then start the worker again"
+                f"{outcome.message}: mend the cause, then start the worker again"
             )
-
-
-def _waiting_first(trial: FrozenTrial) -> tuple[bool, int]:
-    return trial.state != TrialState.WAITING, trial.number

@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from storage.leases import Owner, acquire
-from storage.records import EpochRecord, Protocol, add_protocol, record_epoch
+from storage.leases import acquire
+from storage.owners import Owner
+from storage.records import EpochRecord, Protocol, add_protocol, put_epoch
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 
 STUDY_NAME = "pets"
@@ -123,7 +124,7 @@ def _search(opened: StudyStorage) -> None:
         trial = optuna_study.ask(DISTRIBUTIONS)
         for epoch, score in enumerate(curve, start=1):
             trial.report(score, epoch)
-            record_epoch(opened.database, trial._trial_id, build_record(epoch, score))
+            put(opened, trial._trial_id, build_record(epoch, score))
         trial.set_user_attr("host", "node[1]")
         if trial.number == 2:
             trial.set_user_attr("reason", {"kind": "pruned", "message": "below the median"})
@@ -132,9 +133,13 @@ def _search(opened: StudyStorage) -> None:
             trial.set_user_attr("reason", {"kind": "exception", "message": "<b>no memory</b>"})
             optuna_study.tell(trial, state=TrialState.FAIL)
         elif trial.number == 4:
-            acquire(opened.database, trial._trial_id, Owner.current(), grace_seconds=600)
+            acquire(opened.database, trial._trial_id, Owner.current())
         else:
             optuna_study.tell(trial, max(curve))
+
+
+def put(handle: StudyStorage, trial_id: int, record: EpochRecord) -> None:
+    handle.database.write(lambda connection: put_epoch(connection, trial_id, record))
 
 
 @pytest.fixture
@@ -146,5 +151,5 @@ def final_trial_id(searched_study: StudyStorage) -> int:
     final.add_trial(create_trial(value=0.7, user_attrs={"slot": 0, "n_parameters": 1234}))
     trial_id = final.get_trials()[0]._trial_id
     for epoch, score in enumerate((0.5, 0.6, 0.7, 0.65), start=1):
-        record_epoch(searched_study.database, trial_id, build_record(epoch, score))
+        put(searched_study, trial_id, build_record(epoch, score))
     return trial_id

@@ -3,7 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from storage.leases import Owner, acquire
+from storage.leases import acquire
+from storage.owners import Owner
 from storage.study_storage import open_study_storage
 
 
@@ -16,8 +17,7 @@ def race_for_leases(url: str, *, n_workers: int, n_trials: int) -> int:
         barrier.wait()
         owner = Owner("another-host", "boot", index, "1")
         leases = [
-            acquire(handles[index].database, 9000 + trial, owner, grace_seconds=600)
-            for trial in range(n_trials)
+            acquire(handles[index].database, 9000 + trial, owner) for trial in range(n_trials)
         ]
         return sum(lease is not None for lease in leases)
 

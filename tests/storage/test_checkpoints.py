@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.checkpoints import keep_newest, load_checkpoint, load_newest, save_generation
-from storage.errors import CheckpointError
+from storage.errors import CheckpointError, RunFolderError
 from storage.run_paths import RunPaths, TrialPaths
 
 
@@ -89,7 +89,7 @@ def test_save_generation_on_a_full_disk_says_so_and_leaves_nothing(
     save_generation(paths, 1, content(1))
     beside = paths.checkpoints / f".epoch-00002.pt.{os.getpid()}.part"
     beside.symlink_to("/dev/full")
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(RunFolderError, match="No space left"):
         save_generation(paths, 2, content(2))
     assert [path.name for path in paths.checkpoints.iterdir()] == ["epoch-00001.pt"]
 

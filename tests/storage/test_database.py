@@ -77,7 +77,7 @@ def test_write_waits_until_another_process_lets_go(handle: StudyStorage, tmp_pat
     release.start()
     start = time.monotonic()
     handle.database.write(
-        lambda connection: connection.exec_driver_sql("DELETE FROM leases").rowcount
+        lambda connection: connection.exec_driver_sql("DELETE FROM attempts").rowcount
     )
     assert time.monotonic() - start > 0.8
     release.join()

@@ -12,7 +12,8 @@ from optuna.testing.pytest_storages import StorageTestCase
 
 from storage.database import initialising, parse_url
 from storage.errors import StudyNotFoundError
-from storage.leases import Owner, acquire, beat
+from storage.leases import acquire, beat, held_leases
+from storage.owners import Owner
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
 from tests.storage.races import race_for_leases
@@ -92,13 +93,15 @@ def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server:
     assert race_for_leases(server, n_workers=8, n_trials=20) == 20
 
 
-def test_stale_lease_is_taken_over_by_the_database_s_clock(handle: StudyStorage) -> None:
-    first, second = (Owner(f"host-{index}", "boot", 1, "1") for index in (1, 2))
-    old = acquire(handle.database, 8000, first, grace_seconds=600)
+def test_lease_that_stood_still_is_taken_over_by_one_swap(handle: StudyStorage) -> None:
+    first, second, third = (Owner(f"host-{index}", "boot", 1, "1") for index in (1, 2, 3))
+    old = acquire(handle.database, 8000, first)
     assert old is not None
-    threading.Event().wait(0.3)
-    assert acquire(handle.database, 8000, second, grace_seconds=600) is None
-    new = acquire(handle.database, 8000, second, grace_seconds=0.1)
+    assert acquire(handle.database, 8000, second) is None
+    seen = held_leases(handle.database)[8000]
+    assert 0 <= seen.age_seconds < 5
+    new = acquire(handle.database, 8000, second, lost=seen)
     assert new is not None and new.taken_over
+    assert acquire(handle.database, 8000, third, lost=seen) is None
     assert not beat(handle.database, old)
     assert beat(handle.database, new)

@@ -14,11 +14,11 @@ from storage.records import (
     find_protocol,
     fingerprint,
     finish_test,
+    put_epoch,
     raise_budget,
     read_epochs,
     read_protocol,
     read_tests,
-    record_epoch,
     study_names,
 )
 from storage.study_storage import StudyStorage
@@ -61,13 +61,13 @@ def test_fingerprint_is_equal_for_equal_values_only(one: object, other: object) 
 
 @given(st.lists(st.tuples(st.integers(1, 5), scores), max_size=12))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_record_epoch_keeps_the_latest_row_of_each_epoch(
+def test_put_epoch_keeps_the_latest_row_of_each_epoch(
     handle: StudyStorage, writes: list[tuple[int, float]]
 ) -> None:
     with handle.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM epochs")
-    for epoch, score in writes:
-        record_epoch(handle.database, 7, EpochRecord(epoch, *(score,) * 12))
+        for epoch, score in writes:
+            put_epoch(connection, 7, EpochRecord(epoch, *(score,) * 12))
     expected = [asdict(EpochRecord(e, *(s,) * 12)) for e, s in sorted(dict(writes).items())]
     assert [asdict(row) for row in read_epochs(handle.database, [7, 8]).get(7, [])] == expected
 

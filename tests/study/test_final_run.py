@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,8 @@ import pytest
 from dashboards.trials import TrialRow, read_trials
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint, save_checkpoint
-from storage.leases import Owner, acquire, give_back
+from storage.leases import acquire, end
+from storage.owners import Owner
 from storage.records import read_tests
 from study.config import Request, validated
 from study.errors import ProtocolError, StudyError
@@ -170,18 +173,20 @@ def test_weights_of_another_epoch_are_never_tested(searched: StudySession) -> No
     assert read_tests(searched.storage_handle.database, "tiny") == []
 
 
-def test_final_run_under_test_elsewhere_is_left_alone(searched: StudySession) -> None:
+def test_final_run_under_test_elsewhere_is_waited_for(searched: StudySession) -> None:
     winner = choose_winner(searched)
     final = open_final(searched, winner, reopen=None)
     search(final)
-    elsewhere = Owner("another-host", "boot", 1, "1")
-    run_id = final.optuna_study().trials[0]._trial_id
-    lease = acquire(final.storage_handle.database, run_id, elsewhere, grace_seconds=600)
+    elsewhere = replace(Owner.current(), host="a-container")
+    database = final.storage_handle.database
+    lease = acquire(database, final.optuna_study().trials[0]._trial_id, elsewhere)
     assert lease is not None
-    with pytest.raises(StudyError, match="tested by another process"):
-        finish(searched, winner)
-    give_back(final.storage_handle.database, lease)
+    start = time.monotonic()
+    ending = threading.Timer(1.5, lambda: end(database, lease, "tested"))
+    ending.start()
     assert not finish(searched, winner).was_done
+    assert time.monotonic() - start > 1.5
+    ending.join()
 
 
 def test_weights_are_not_judged_on_other_data(searched: StudySession) -> None:

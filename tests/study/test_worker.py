@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -15,7 +16,9 @@ from data.image_cache import prepare
 from model.errors import DeviceUnavailableError
 from model.training import EpochResult
 from storage.checkpoints import load_checkpoint
-from storage.leases import owners
+from storage.errors import StorageError
+from storage.leases import acquire, held_leases, read_endings
+from storage.owners import Owner
 from storage.records import read_epochs
 from storage.run_paths import TrialPaths
 from study.config import StudyConfig, validated
@@ -94,7 +97,7 @@ def _feed(digest: "hashlib._Hash", value: object) -> None:
 def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Settings) -> None:
     session = initialise(configured(tiny_settings))
     assert len(work(session)) == 9
-    assert owners(session.storage_handle.database) == {}
+    assert held_leases(session.storage_handle.database) == {}
     for trial in session.optuna_study().trials:
         assert trial.state == TrialState.COMPLETE
         assert trial.value == max(trial.intermediate_values.values())
@@ -111,6 +114,8 @@ def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Set
         assert len(paths.epochs.read_text().splitlines()) == 4
         assert len(list(paths.tensorboard.iterdir())) == 1
         assert len(list(paths.checkpoints.iterdir())) == 1
+    endings = read_endings(session.storage_handle.database, [1, 2, 3])
+    assert endings == {trial_id: ["complete"] for trial_id in (1, 2, 3)}
     assert work(session) == []
 
 
@@ -142,7 +147,7 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
     while not stopped.optuna_study().trials[0].state.is_finished():
         said += work(stopped, StopAfter(8))
         n_stops += 1
-        assert owners(stopped.storage_handle.database) == {}
+        assert held_leases(stopped.storage_handle.database) == {}
     assert n_stops > 2
     assert said == ["0:1", "0:2", "0:3", "0:4"]
     assert final_state_sha256(stopped.trial_paths(0)) == final_state_sha256(
@@ -227,15 +232,72 @@ def test_failed_trial_says_why_and_the_next_one_runs(tiny_settings: Settings) ->
     assert complete.state == TrialState.COMPLETE
 
 
+def test_weights_of_the_best_few_trials_are_kept(tiny_settings: Settings) -> None:
+    session = initialise(
+        configured(tiny_settings, search={"n_trials": 4}, storage={"kept_trials": 2})
+    )
+    work(session)
+    trials = session.optuna_study().trials
+    best_first = sorted(trials, key=lambda trial: (-(trial.value or 0), trial.number))
+    for rank, trial in enumerate(best_first):
+        paths = session.trial_paths(trial.number)
+        assert paths.best.is_file() == (rank < 2)
+        assert len(list(paths.checkpoints.iterdir())) == (rank < 2)
+
+
+def test_trial_without_memory_is_tried_once_more_then_pruned(tiny_settings: Settings) -> None:
+    session = initialise(
+        configured(
+            tiny_settings, search={"n_trials": 2}, network={"widths": [4, 4, 40_000_000_000]}
+        )
+    )
+    work(session)
+    for trial in session.optuna_study().trials:
+        assert trial.state == TrialState.PRUNED
+        assert trial.user_attrs["reason"]["kind"] == "out of memory"
+        assert "allocate" in trial.user_attrs["reason"]["message"]
+        endings = read_endings(session.storage_handle.database, [trial._trial_id])
+        assert endings == {trial._trial_id: ["out of memory"] * 2}
+
+
+def test_worker_leaves_when_idle_though_others_run(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    busy = session.optuna_study().trials[1]._trial_id
+    acquire(session.storage_handle.database, busy, Owner("another-host", "boot", 1, "1"))
+    session.storage_handle.set_trial_state_values(busy, TrialState.RUNNING)
+    with pytest.raises(StorageError, match="several machines"):
+        work(session)
+    elsewhere = "UPDATE attempts SET owner = 'a-container/' || ?"
+    owner = Owner.current()
+    with session.storage_handle.engine.begin() as connection:
+        connection.exec_driver_sql(elsewhere, (f"{owner.boot}/1/1",))
+    Worker(
+        session,
+        prepare(session.config.data),
+        stop=StopFlag(),
+        announce=lambda *_: None,
+        leave_when_idle=True,
+    ).work()
+    states = [trial.state for trial in session.optuna_study().trials]
+    assert states == [TrialState.COMPLETE, TrialState.RUNNING]
+
+
+def test_worker_starts_no_epoch_that_the_time_left_cannot_hold(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    work(session, StopAfter(12))
+    assert work(session, StopFlag(after_seconds=session.longest_epoch_seconds())) == []
+    states = {trial.state for trial in session.optuna_study().trials}
+    assert states == {TrialState.WAITING}
+    assert work(session, StopFlag(after_seconds=3600))
+
+
 def test_trial_lost_too_often_fails_as_lost(tiny_settings: Settings) -> None:
     session = initialise(
         configured(tiny_settings, search={"n_trials": 1}, storage={"max_retries": 0})
     )
     (trial,) = session.optuna_study().trials
-    with session.storage_handle.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO leases VALUES (?, 'gone/boot/1/1', 1, 0, 0, 0)", (trial._trial_id,)
-        )
+    dead = replace(Owner.current(), pid=2**22 + 1, started="1")
+    acquire(session.storage_handle.database, trial._trial_id, dead)
     session.storage_handle.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
     work(session)
     (trial,) = session.optuna_study().trials
@@ -267,7 +329,7 @@ def test_pruned_trial_is_recorded_saved_and_closed(tiny_settings: Settings) -> N
         assert trial.user_attrs["reason"]["kind"] == "pruned"
         rows = read_epochs(session.storage_handle.database, [trial._trial_id])
         assert [row.epoch for row in rows[trial._trial_id]] == list(range(1, last + 1))
-        assert session.trial_paths(trial.number).checkpoint(last).is_file()
+        assert not any(session.trial_paths(trial.number).checkpoints.iterdir())
 
 
 def test_ten_failures_in_a_row_stop_the_worker_with_an_explanation(
@@ -314,7 +376,7 @@ def test_worker_that_lost_its_trial_touches_nothing_of_it(tiny_settings: Setting
         said.append(result.epoch)
         if result.epoch == 2:
             with database.engine.begin() as connection:
-                connection.exec_driver_sql("UPDATE leases SET owner = 'x/y/1/2', attempt = 9")
+                connection.exec_driver_sql("UPDATE attempts SET ending = 'lost'")
 
     worker = Worker(session, prepared, stop=StopFlag(), announce=lose_it)
     lease = worker._claim()

@@ -1,0 +1,57 @@
+"""Who holds a lease: a process, told apart from every other one on every machine."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, told apart from every other one, also after a reboot or a reused number."""
+
+    host: str
+    boot: str
+    pid: int
+    started: str
+
+    @classmethod
+    def current(cls) -> "Owner":
+        """Return this process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), _boot(), pid, _process_start(pid) or "0")
+
+    @classmethod
+    def parse(cls, text: str) -> "Owner":
+        """Return the owner that `str(owner)` described."""
+        host, boot, pid, started = text.rsplit("/", 3)
+        return cls(host, boot, int(pid), started)
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
+
+    def is_known_dead(self) -> bool:
+        """Return whether this host can tell that the process is gone."""
+        if self.host != socket.gethostname() or not _boot():
+            return False
+        return self.boot != _boot() or _process_start(self.pid) != self.started
+
+    def is_on_another_machine(self) -> bool:
+        """Return whether the process runs elsewhere; two containers share one machine's boot."""
+        return self.host != socket.gethostname() and self.boot != _boot()
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _process_start(pid: int) -> str | None:
+    """Return the kernel's start time of a process, None where there is none (or a zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]

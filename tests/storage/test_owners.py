@@ -1,0 +1,38 @@
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from storage.owners import Owner
+
+ME = Owner.current()
+ELSEWHERE = Owner("another-host", "another-boot", 1, "1")
+
+
+def test_owner_survives_its_text_form() -> None:
+    assert Owner.parse(str(ME)) == ME
+
+
+def test_owner_of_this_process_is_alive_and_of_a_killed_one_is_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    other = replace(ME, pid=child.pid, started=fields[19])
+    assert not ME.is_known_dead()
+    assert not other.is_known_dead()
+    child.kill()
+    time.sleep(0.2)
+    assert other.is_known_dead()  # not yet waited for: a zombie counts as dead
+    child.communicate()
+    assert other.is_known_dead()
+    assert replace(ME, boot="before").is_known_dead()
+    assert not ELSEWHERE.is_known_dead()
+    assert ME.host == socket.gethostname()
+
+
+def test_other_container_is_no_other_machine() -> None:
+    assert ELSEWHERE.is_on_another_machine()
+    assert not ME.is_on_another_machine()
+    assert not replace(ME, host="container").is_on_another_machine()
+    assert not replace(ME, boot="before a restart").is_on_another_machine()
