@@ -19,10 +19,10 @@ BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study final worker status dashboard tensorboard report \
-	test test-slow check format lock bench clean
+	test test-slow check format lock bench bench-storage clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PRESET DATA STORAGE NAME WORKERS TRIALS"
 
 setup: $(READY)  ## Create .venv from requirements.lock
@@ -79,6 +79,9 @@ lock: $(READY)  ## Compile requirements.lock from setup.cfg
 
 bench: $(READY)  ## Measure training speed beside torchvision's ResNet-18
 	$(VENV)/bin/python -m benchmarks.training_speed
+
+bench-storage: $(READY)  ## Measure claims and epoch reports beside Optuna's plain storages
+	$(VENV)/bin/python -W ignore -m benchmarks.storage_throughput
 
 clean:  ## Remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

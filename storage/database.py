@@ -125,7 +125,6 @@ def engine_options(url: URL) -> dict[str, Any]:
     return {
         "pool_size": 2,
         "max_overflow": 3,
-        "pool_pre_ping": True,
         "pool_recycle": 300,
         "connect_args": {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -252,14 +251,19 @@ class Database:
         with self.engine.begin() as connection:
             return work(connection)
 
+    @property
+    def clock(self) -> sqlalchemy.ColumnElement[float]:
+        """The database's clock in seconds since 1970, UTC, as part of a statement."""
+        return sqlalchemy.literal_column(
+            "(julianday('now') - 2440587.5) * 86400.0"
+            if self.engine.dialect.name == "sqlite"
+            else "extract(epoch FROM clock_timestamp())::float8",
+            sqlalchemy.Float,
+        )
+
     def now(self, connection: Connection) -> float:
         """Return the database's clock in seconds since 1970, UTC."""
-        clock = (
-            "SELECT (julianday('now') - 2440587.5) * 86400.0"
-            if self.engine.dialect.name == "sqlite"
-            else "SELECT extract(epoch FROM clock_timestamp())::float8"
-        )
-        return float(connection.exec_driver_sql(clock).scalar_one())
+        return float(connection.execute(sqlalchemy.select(self.clock)).scalar_one())
 
 
 @contextmanager

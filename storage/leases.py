@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.database import Database
 from storage.errors import LeaseLostError, StorageError
+from storage.optuna_rows import next_waiting, set_running, set_waiting
 from storage.owners import Owner
 from storage.tables import attempts, epochs
 
@@ -62,6 +63,39 @@ class HeldLease:
     age_seconds: float
 
 
+def acquire_waiting(
+    database: Database, study_id: int, owner: Owner, *, last: set[int]
+) -> Lease | None:
+    """Claim the first waiting trial of a study and let it run.
+
+    Args:
+        database: Where the leases are.
+        study_id: Optuna's row number of the study.
+        owner: Who claims.
+        last: Trials to be taken only when nothing else waits.
+
+    Returns:
+        The lease, or None where nothing waits. What a call took whose answer was lost is returned
+        by its repetition.
+    """
+    is_repeated = False
+
+    def claim(connection: Connection) -> Lease | None:
+        nonlocal is_repeated
+        if is_repeated and (mine := _newest_of(connection, owner)) is not None:
+            return mine
+        is_repeated = True
+        trial_id = next_waiting(connection, study_id, last)
+        if trial_id is None:
+            return None
+        set_running(connection, trial_id)
+        previous = _newest(connection, trial_id)
+        attempt = previous.attempt + 1 if previous is not None else 1
+        return _insert(database, connection, Lease(trial_id, str(owner), attempt))
+
+    return database.write(claim)
+
+
 def acquire(
     database: Database, trial_id: int, owner: Owner, *, lost: HeldLease | None = None
 ) -> Lease | None:
@@ -79,38 +113,20 @@ def acquire(
     """
 
     def claim(connection: Connection) -> Lease | None:
-        row = connection.execute(
-            select(attempts)
-            .where(attempts.c.trial_id == trial_id)
-            .order_by(attempts.c.attempt.desc())
-            .limit(1)
-            .with_for_update()
-        ).first()
+        row = _newest(connection, trial_id)
         held = row is not None and row.ending is None
         if row is not None and held and row.owner == str(owner):
             return Lease(trial_id, row.owner, row.attempt, row.fruitless_attempts)
-        n_epochs = _epochs_done(connection, trial_id)
         fruitless = 0
         if row is not None and held:
             if lost is None or (row.attempt, row.beat_at) != (lost.attempt, lost.beat_at):
                 return None
             connection.execute(_open(trial_id, row.attempt).values(ending=LOST))
-            if n_epochs == row.epochs_at_start:
+            if connection.execute(select(_epochs_done(trial_id))).scalar() == row.epochs_at_start:
                 fruitless = row.fruitless_attempts + 1
         attempt = row.attempt + 1 if row is not None else 1
-        now = database.now(connection)
-        connection.execute(
-            attempts.insert().values(
-                trial_id=trial_id,
-                attempt=attempt,
-                owner=str(owner),
-                fruitless_attempts=fruitless,
-                epochs_at_start=n_epochs,
-                started_at=now,
-                beat_at=now,
-            )
-        )
-        return Lease(trial_id, str(owner), attempt, fruitless, taken_over=held)
+        lease = Lease(trial_id, str(owner), attempt, fruitless, taken_over=held)
+        return _insert(database, connection, lease)
 
     try:
         return database.write(claim)
@@ -118,9 +134,40 @@ def acquire(
         return None
 
 
-def _epochs_done(connection: Connection, trial_id: int) -> int:
+def _newest(connection: Connection, trial_id: int) -> Row[Any] | None:
+    """Return the newest attempt at a trial, locked until the transaction ends."""
+    newest = select(attempts).where(attempts.c.trial_id == trial_id)
+    locked = newest.order_by(attempts.c.attempt.desc()).limit(1).with_for_update()
+    return connection.execute(locked).first()
+
+
+def _newest_of(connection: Connection, owner: Owner) -> Lease | None:
+    """Return the lease that an owner holds."""
+    held = select(attempts).where(attempts.c.owner == str(owner), attempts.c.ending.is_(None))
+    row = connection.execute(held).first()
+    if row is None:
+        return None
+    return Lease(row.trial_id, row.owner, row.attempt, row.fruitless_attempts)
+
+
+def _insert(database: Database, connection: Connection, lease: Lease) -> Lease:
+    connection.execute(
+        attempts.insert().values(
+            trial_id=lease.trial_id,
+            attempt=lease.attempt,
+            owner=lease.owner,
+            fruitless_attempts=lease.fruitless_attempts,
+            epochs_at_start=_epochs_done(lease.trial_id),
+            started_at=database.clock,
+            beat_at=database.clock,
+        )
+    )
+    return lease
+
+
+def _epochs_done(trial_id: int) -> Any:
     count = select(func.count()).select_from(epochs).where(epochs.c.trial_id == trial_id)
-    return connection.execute(count).scalar_one()
+    return count.scalar_subquery()
 
 
 def _open(trial_id: int, attempt: int) -> Any:
@@ -140,7 +187,7 @@ def beat(database: Database, lease: Lease) -> bool:
 def renew(database: Database, connection: Connection, lease: Lease) -> bool:
     """Renew a lease within a transaction; return False when another worker holds the trial."""
     mine = _open(lease.trial_id, lease.attempt)
-    return bool(connection.execute(mine.values(beat_at=database.now(connection))).rowcount == 1)
+    return bool(connection.execute(mine.values(beat_at=database.clock)).rowcount == 1)
 
 
 def is_held(database: Database, lease: Lease) -> bool:
@@ -159,20 +206,28 @@ def end(database: Database, lease: Lease, ending: str) -> None:
     database.write(lambda connection: connection.execute(change))
 
 
+def give_back(database: Database, lease: Lease, ending: str) -> None:
+    """End an attempt and let its trial wait; nothing happens when the lease is lost already."""
+
+    def change(connection: Connection) -> None:
+        mine = _open(lease.trial_id, lease.attempt).values(ending=ending)
+        if connection.execute(mine).rowcount == 1:
+            set_waiting(connection, lease.trial_id)
+
+    database.write(change)
+
+
 def held_leases(database: Database) -> dict[int, HeldLease]:
     """Return every lease that is held, by trial id."""
 
-    def look(connection: Connection) -> dict[int, HeldLease]:
-        now = database.now(connection)
-        held = select(attempts).where(attempts.c.ending.is_(None))
-        return {
-            row.trial_id: HeldLease(
-                row.trial_id, row.attempt, row.owner, row.beat_at, now - row.beat_at
-            )
-            for row in connection.execute(held)
-        }
-
-    return database.read(look)
+    held = select(attempts, database.clock.label("now")).where(attempts.c.ending.is_(None))
+    rows = database.read(lambda connection: connection.execute(held).all())
+    return {
+        row.trial_id: HeldLease(
+            row.trial_id, row.attempt, row.owner, row.beat_at, row.now - row.beat_at
+        )
+        for row in rows
+    }
 
 
 def read_endings(database: Database, trial_ids: Sequence[int]) -> dict[int, list[str | None]]:
@@ -268,7 +323,7 @@ class Heartbeat:
         self._database.write(guarded)
 
     def confirm(self) -> None:
-        """Ask whether the lease is still ours.
+        """Ask the database whether the lease is still ours.
 
         Raises:
             LeaseLostError: If another worker has taken the trial over.

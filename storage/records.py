@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.database import Database
 from storage.errors import StorageError, StudyNotFoundError
+from storage.optuna_rows import put_value
 from storage.tables import epochs, protocols, test_evaluations
 
 
@@ -150,9 +152,19 @@ def raise_budget(database: Database, study_name: str, budget: int) -> None:
 
 def put_epoch(connection: Connection, trial_id: int, record: EpochRecord) -> None:
     """Store an epoch, in place of an earlier life's row of the same epoch."""
-    same = (epochs.c.trial_id == trial_id) & (epochs.c.epoch == record.epoch)
-    connection.execute(epochs.delete().where(same))
-    connection.execute(epochs.insert().values(trial_id=trial_id, **asdict(record)))
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    values = asdict(record)
+    insertion = dialect.insert(epochs).values(trial_id=trial_id, **values)
+    del values["epoch"]
+    keys = ["trial_id", "epoch"]
+    connection.execute(insertion.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def report(connection: Connection, trial_id: int, records: Sequence[EpochRecord]) -> None:
+    """Store epochs, and validation macro-F1 of each as Optuna's intermediate value."""
+    for record in records:
+        put_epoch(connection, trial_id, record)
+        put_value(connection, trial_id, record.epoch, record.validation_macro_f1)
 
 
 def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:

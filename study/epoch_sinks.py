@@ -1,12 +1,12 @@
-"""What happens after an epoch, in this order: record, show, save, report.
+"""What happens after an epoch, in this order: confirm the lease, show, save, report and prune.
 
 The first raises where another worker has the trial now, so that nothing of its run is touched; the
-last where the trial is pruned, which is therefore also recorded and saved.
+last where the trial is pruned, which is therefore also shown and saved.
 """
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, fields
 from typing import Any, Protocol
 
@@ -17,8 +17,9 @@ from model.training import EpochResult
 from model.training_state import TrainingState
 from storage.checkpoints import save_checkpoint, save_generation
 from storage.leases import Heartbeat
-from storage.records import EpochRecord, put_epoch
+from storage.records import EpochRecord, report
 from storage.run_paths import TrialPaths, write_atomically
+from storage.study_storage import StudyStorage
 
 
 class EpochSink(Protocol):
@@ -37,43 +38,39 @@ def as_record(result: EpochResult) -> EpochRecord:
     return EpochRecord(**values)
 
 
-class RecordEpoch:
-    """Writes the row in the table `epochs`, and a copy of the trial's rows as CSV.
+class ConfirmLease:
+    """Lets no file be written for a trial that another worker has taken over."""
 
-    The row and a beat of the lease are one transaction: a worker that has lost its trial to
-    another writes nothing.
-    """
-
-    def __init__(self, heartbeat: Heartbeat, trial_id: int, paths: TrialPaths) -> None:
+    def __init__(self, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
-        self._trial_id = trial_id
-        self._paths = paths
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
-        """Record an epoch, in place of the same epoch of an earlier life.
+        """Ask the database.
 
         Raises:
             LeaseLostError: If another worker has taken the trial over.
         """
-        record = as_record(result)
-        self._heartbeat.within(lambda connection: put_epoch(connection, self._trial_id, record))
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(field.name for field in fields(EpochRecord))
-        rows.writerows(astuple(as_record(earlier)) for earlier in state.history)
-        write_atomically(self._paths.epochs, text.getvalue().encode())
+        self._heartbeat.confirm()
 
 
 class ShowEpoch:
-    """Writes TensorBoard events and says a line."""
+    """Writes TensorBoard events and the epochs as CSV, and says a line."""
 
-    def __init__(self, log: TensorBoardLog, announce: Callable[[EpochResult], None]) -> None:
+    def __init__(
+        self, log: TensorBoardLog, paths: TrialPaths, announce: Callable[[EpochResult], None]
+    ) -> None:
         self._log = log
+        self._paths = paths
         self._announce = announce
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
         """Show an epoch."""
         self._log.write(as_record(result))
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(field.name for field in fields(EpochRecord))
+        rows.writerows(astuple(as_record(earlier)) for earlier in state.history)
+        write_atomically(self._paths.epochs, text.getvalue().encode())
         self._announce(result)
 
 
@@ -100,22 +97,33 @@ class SaveCheckpoint:
 
 
 class ReportAndPrune:
-    """Reports validation macro-F1 to Optuna and asks whether to go on.
+    """Reports an epoch and asks whether to go on.
+
+    The row in the table `epochs`, validation macro-F1 as Optuna's intermediate value and a beat of
+    the lease are one transaction: all or nothing, and nothing once the trial is another worker's.
 
     Args:
-        trial: The trial that runs.
-        heartbeat: Confirms before each report that the trial is still ours.
+        study: Optuna's view of the study, with its pruner.
+        storage_handle: The study's database.
+        trial_id: Optuna's row number of the trial.
+        heartbeat: Holds the lease.
         n_epochs: Epochs of the whole trial; after the last there is nothing left to prune.
-        reported: Epochs that an earlier life has reported; Optuna keeps the first value.
     """
 
     def __init__(
-        self, trial: optuna.Trial, heartbeat: Heartbeat, *, n_epochs: int, reported: set[int]
+        self,
+        study: optuna.Study,
+        storage_handle: StudyStorage,
+        trial_id: int,
+        heartbeat: Heartbeat,
+        *,
+        n_epochs: int,
     ) -> None:
-        self._trial = trial
+        self._study = study
+        self._storage_handle = storage_handle
+        self._trial_id = trial_id
         self._heartbeat = heartbeat
         self._n_epochs = n_epochs
-        self._reported = reported
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
         """Report an epoch.
@@ -124,12 +132,8 @@ class ReportAndPrune:
             TrialPruned: If the pruner gives the trial up.
             LeaseLostError: If another worker has taken the trial over.
         """
-        self._heartbeat.confirm()
-        if result.epoch not in self._reported:
-            self._trial.report(result.validation.macro_f1, step=result.epoch)
-            self._reported.add(result.epoch)
-        if result.epoch < self._n_epochs and self._trial.should_prune():
-            raise optuna.TrialPruned(f"the pruner gave up after epoch {result.epoch}")
+        self._report([result])
+        self._prune_after(result.epoch)
 
     def catch_up(self, state: TrainingState) -> None:
         """Report what an earlier life saved but did not report, and ask once more.
@@ -138,9 +142,17 @@ class ReportAndPrune:
             TrialPruned: If the pruner gives the trial up.
             LeaseLostError: If another worker has taken the trial over.
         """
-        for result in state.history[:-1]:
-            if result.epoch not in self._reported:
-                self._trial.report(result.validation.macro_f1, step=result.epoch)
-                self._reported.add(result.epoch)
-        for result in state.history[-1:]:
-            self(result, state)
+        if state.history:
+            self._report(state.history)
+            self._prune_after(state.epochs_done)
+
+    def _report(self, results: Sequence[EpochResult]) -> None:
+        records = [as_record(result) for result in results]
+        self._heartbeat.within(lambda connection: report(connection, self._trial_id, records))
+
+    def _prune_after(self, epoch: int) -> None:
+        if epoch >= self._n_epochs:
+            return
+        trial = self._storage_handle.get_trial(self._trial_id)
+        if self._study.pruner.prune(self._study, trial):
+            raise optuna.TrialPruned(f"the pruner gave up after epoch {epoch}")

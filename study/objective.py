@@ -22,7 +22,7 @@ from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import StudyConfig, as_stored
-from study.epoch_sinks import EpochSink, RecordEpoch, ReportAndPrune, SaveCheckpoint, ShowEpoch
+from study.epoch_sinks import ConfirmLease, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
 from study.provenance import git_revision, versions
 from study.search_space import Hyperparameters, suggest
 from study.session import StudySession
@@ -81,10 +81,14 @@ class TrialRun:
         batches = self._train_batches()
         state = self._start_or_resume(batches.n_batches)
         self._describe(state)
-        storage_handle = self._session.storage_handle
-        reported = set(storage_handle.get_trial(trial_id).intermediate_values)
         n_epochs = self.config.search.n_epochs
-        report = ReportAndPrune(self._trial, heartbeat, n_epochs=n_epochs, reported=reported)
+        report = ReportAndPrune(
+            self._trial.study,
+            self._session.storage_handle,
+            trial_id,
+            heartbeat,
+            n_epochs=n_epochs,
+        )
         with (
             closing(
                 TensorBoardLog(self.paths.tensorboard, next_epoch=state.epochs_done + 1)
@@ -92,8 +96,8 @@ class TrialRun:
             closing(self._epochs(state, batches)) as epochs,
         ):
             sinks: tuple[EpochSink, ...] = (
-                RecordEpoch(heartbeat, trial_id, self.paths),
-                ShowEpoch(log, announce),
+                ConfirmLease(heartbeat),
+                ShowEpoch(log, self.paths, announce),
                 SaveCheckpoint(self.paths, self._header()),
                 report,
             )

@@ -1,18 +1,14 @@
-"""One worker: claim, run, tell; take over what others lost; leave when nothing is left.
-
-The lease decides who runs a trial and is taken before Optuna's state follows, so a worker may die
-between any two lines and another finds what it needs to go on.
-"""
+"""One worker: claim, run, tell; leave when nothing is left, or when told to."""
 
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from data.image_cache import PreparedData
 from model.device import is_out_of_memory, resolve_execution, set_threads
@@ -20,17 +16,8 @@ from model.errors import DivergedError
 from model.training import EpochResult
 from storage.database import is_transient
 from storage.errors import LeaseLostError, RunFolderError
-from storage.leases import (
-    Heartbeat,
-    HeldLease,
-    Lease,
-    acquire,
-    end,
-    read_endings,
-    refuse_other_machines,
-)
-from storage.owners import Owner
-from storage.watch import Watch
+from storage.leases import Heartbeat, Lease, end, give_back, read_endings
+from study.claiming import Claimant
 from study.errors import StudyError
 from study.objective import TrialRun
 from study.retention import keep_best_checkpoints
@@ -101,21 +88,14 @@ class Worker:
         self._stop = stop
         self._announce = announce
         self._leave_when_idle = leave_when_idle
-        self._owner = Owner.current()
         self._database = session.storage_handle.database
         self._database.leave_when(lambda: stop.is_set)
-        place = session.config.storage
-        self._grace_seconds = place.grace_seconds
-        self._watch = Watch(
-            self._database,
-            heartbeat_seconds=place.heartbeat_seconds,
-            grace_seconds=place.grace_seconds,
-        )
         self._optuna_study = session.optuna_study()
         self._optuna_study.pruner = build_pruner(session.config.search)
+        self._claimant = Claimant(
+            session.storage_handle, self._optuna_study, session.config.storage
+        )
         self._failures_in_a_row = 0
-        self._has_claimed = False
-        self._put_off: set[int] = set()
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
         session.paths.refuse_read_only()
@@ -138,76 +118,32 @@ class Worker:
 
     def _work(self) -> None:
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
-            lease = self._claim()
+            lease = self._claimant.claim()
             if lease is not None:
                 self._attend(lease)
-            elif self._is_over():
+            elif self._claimant.is_over(when_idle=self._leave_when_idle):
                 return
             else:
                 self._wait()
-
-    def _unfinished(self) -> list[FrozenTrial]:
-        return self._optuna_study.get_trials(
-            deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING)
-        )
-
-    def _is_over(self) -> bool:
-        unfinished = self._unfinished()
-        waiting = [trial for trial in unfinished if trial.state == TrialState.WAITING]
-        return not (waiting if self._leave_when_idle else unfinished)
 
     def _wait(self) -> None:
         until = time.monotonic() + POLL_SECONDS
         while time.monotonic() < until and not self._stop.is_set:
             time.sleep(0.1)
 
-    def _claim(self) -> Lease | None:
-        """Return a lease on a trial that its worker has lost, else on a waiting one."""
-        held = self._watch.look()
-        if not self._has_claimed:
-            refuse_other_machines(self._database, [*held.values()], grace=self._grace_seconds)
-        lost = {trial_id: lease for trial_id, lease in held.items() if self._watch.is_lost(lease)}
-        free = [trial for trial in self._unfinished() if trial._trial_id not in held.keys() - lost]
-        for trial in sorted(free, key=lambda trial: self._urgency(trial, lost)):
-            trial_id = trial._trial_id
-            lease = acquire(self._database, trial_id, self._owner, lost=lost.get(trial_id))
-            if lease is not None and self._enter(lease):
-                self._has_claimed = True
-                if lease.taken_over:
-                    logger.info("took over trial %d from a lost worker", trial.number)
-                return lease
-        return None
-
-    def _urgency(
-        self, trial: FrozenTrial, lost: Mapping[int, HeldLease]
-    ) -> tuple[bool, bool, int]:
-        """Sort lost trials before waiting ones, and what was too large just now to the end."""
-        return trial._trial_id in self._put_off, trial._trial_id not in lost, trial.number
-
-    def _enter(self, lease: Lease) -> bool:
-        """Let Optuna's state follow the lease; False where the trial needs no more work."""
-        handle = self._session.storage_handle
-        state = handle.get_trial(lease.trial_id).state
-        if state.is_finished():  # told between our two looks
-            end(self._database, lease, "too late")
-            return False
-        if state == TrialState.WAITING:
-            handle.set_trial_state_values(lease.trial_id, TrialState.RUNNING)
-        return True
-
     def _attend(self, lease: Lease) -> None:
         """Run a claimed trial and tell how it ended."""
         seconds = self._session.config.storage.heartbeat_seconds
-        heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=self._watch.look)
+        look = self._claimant.watch.look
+        heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=look)
         with heartbeat:
             try:
                 outcome = self._outcome(lease, heartbeat)
                 heartbeat.confirm()
-                self._tell(lease.trial_id, outcome)
+                self._tell(lease, outcome)
             except LeaseLostError as error:
                 logger.warning("%s", error)
                 return
-        end(self._database, lease, outcome.ending)
         if outcome.state.is_finished():
             keep_best_checkpoints(self._session)
         if outcome.refusal is not None:
@@ -245,37 +181,36 @@ class Worker:
         """Try once more, for neighbours may have filled the device; then let the sampler learn."""
         endings = read_endings(self._database, [lease.trial_id])[lease.trial_id]
         again = "out of memory" not in endings
-        self._put_off.add(lease.trial_id)
+        self._claimant.put_off(lease.trial_id)
         state = TrialState.WAITING if again else TrialState.PRUNED
         logger.warning("out of memory%s: %s", ", the trial waits again" if again else "", message)
         return Outcome(state, "out of memory", message=message)
 
     def _run(self, lease: Lease, heartbeat: Heartbeat) -> float:
-        frozen = self._session.storage_handle.get_trial(lease.trial_id)
+        number = self._session.storage_handle.get_trial(lease.trial_id).number
         config = self._session.config
-        self._optuna_study.sampler = build_sampler(
-            config.search, seed=config.seed, number=frozen.number
-        )
-        trial = optuna.Trial(self._optuna_study, lease.trial_id)
+        self._optuna_study.sampler = build_sampler(config.search, seed=config.seed, number=number)
+        trial = self._claimant.open_trial(lease)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
-        return run(lease.trial_id, heartbeat, lambda result: self._announce(frozen.number, result))
+        return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
 
-    def _tell(self, trial_id: int, outcome: Outcome) -> None:
-        handle = self._session.storage_handle
+    def _tell(self, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == TrialState.WAITING:
-            handle.set_trial_state_values(trial_id, TrialState.WAITING)
+            give_back(self._database, lease, outcome.ending)
             return
+        handle = self._session.storage_handle
         try:
             if outcome.reason is not None:
-                handle.set_trial_user_attr(trial_id, "reason", outcome.reason)
+                handle.set_trial_user_attr(lease.trial_id, "reason", outcome.reason)
             self._optuna_study.tell(
-                handle.get_trial(trial_id).number,
+                handle.get_trial(lease.trial_id).number,
                 outcome.value,
                 state=outcome.state,
                 skip_if_finished=True,
             )
         except UpdateFinishedTrialError:  # our first answer arrived, its receipt did not
             logger.info("trial was told already")
+        end(self._database, lease, outcome.ending)
 
     def _stop_after_many_failures(self, outcome: Outcome) -> None:
         failed = outcome.state == TrialState.FAIL

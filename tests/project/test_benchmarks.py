@@ -19,3 +19,22 @@ def test_training_speed_reports_every_network_beside_its_peer(tmp_path: Path) ->
     assert len(report["speeds"]) == 3
     assert report["peer"] in {speed["network"] for speed in report["speeds"]}
     assert all(speed["images_per_second_median"] > 0 for speed in report["speeds"])
+
+
+@pytest.mark.slow
+def test_storage_throughput_counts_duplicates_and_errors(tmp_path: Path) -> None:
+    smallest = "--workers 2 --trials 6 --epochs 2 --repeats 1 --databases sqlite"
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.storage_throughput"]
+    out = tmp_path / "throughput.json"
+    ended = subprocess.run(
+        [*command, *smallest.split(), "--out", str(out)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "ours / plain" in ended.stdout
+    own, plain = json.loads(out.read_text())["rows"]
+    assert (own["storage"], plain["storage"]) == ("ours", "plain")
+    assert own["duplicates"] == own["errors"] == 0
+    assert own["claims_per_second"] > 0 and own["reports_per_second"] > 0

@@ -379,7 +379,7 @@ def test_worker_that_lost_its_trial_touches_nothing_of_it(tiny_settings: Setting
                 connection.exec_driver_sql("UPDATE attempts SET ending = 'lost'")
 
     worker = Worker(session, prepared, stop=StopFlag(), announce=lose_it)
-    lease = worker._claim()
+    lease = worker._claimant.claim()
     assert lease is not None
     worker._attend(lease)
     assert said == [1, 2]

@@ -1,0 +1,60 @@
+"""The few rows of Optuna's tables that must change together with ours, in one transaction.
+
+A claim, an epoch and a trial that is given back are each one COMMIT, which is faster than two and
+leaves no state between them that a death could leave behind. Everything else goes through Optuna's
+own storage. The tables are those of Optuna 5 (its schema has not changed since 3.2).
+"""
+
+from datetime import UTC, datetime
+
+from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialModel
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+trials: Table = TrialModel.__table__
+values: Table = TrialIntermediateValueModel.__table__
+
+
+def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int | None:
+    """Return the first waiting trial, locked until the transaction ends; None where none waits.
+
+    Args:
+        connection: An open transaction.
+        study_id: Optuna's row number of the study.
+        last: Trials to be taken only when nothing else waits.
+    """
+    waiting = select(trials.c.trial_id).where(
+        trials.c.study_id == study_id, trials.c.state == TrialState.WAITING
+    )
+    order = [trials.c.trial_id.in_(last), trials.c.number] if last else [trials.c.number]
+    first = waiting.order_by(*order).limit(1).with_for_update(skip_locked=True)
+    return connection.execute(first).scalar()
+
+
+def set_running(connection: Connection, trial_id: int) -> None:
+    """Let a waiting trial run."""
+    started = datetime.now(UTC).replace(tzinfo=None)
+    connection.execute(
+        trials.update()
+        .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.WAITING)
+        .values(state=TrialState.RUNNING, datetime_start=started)
+    )
+
+
+def set_waiting(connection: Connection, trial_id: int) -> None:
+    """Let a running trial wait."""
+    connection.execute(
+        trials.update()
+        .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
+        .values(state=TrialState.WAITING)
+    )
+
+
+def put_value(connection: Connection, trial_id: int, step: int, value: float) -> None:
+    """Report an intermediate value; the first one of a step stays."""
+    stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    row = {"trial_id": trial_id, "step": step, "intermediate_value": stored}
+    insertion = dialect.insert(values).values(**row, intermediate_value_type=kind)
+    connection.execute(insertion.on_conflict_do_nothing(index_elements=["trial_id", "step"]))
