@@ -45,8 +45,8 @@ def test_no_process_outlives_its_server(study: SmallStudy, end: str) -> None:
     study = study.with_settings(search={"n_epochs": 1000}).init()
     with ProcessServer() as processes:
         running = processes.start(*study.arguments("worker"), folder=study.folder)
-        frozen = processes.start(*study.arguments("worker"), folder=study.folder)
         running.wait_for_epoch(1)
+        frozen = processes.start(*study.arguments("worker"), folder=study.folder)
         frozen.send_signal(signal.SIGSTOP)
         if end == "killed":
             os.kill(processes.pid, signal.SIGKILL)

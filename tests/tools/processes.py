@@ -62,10 +62,11 @@ class StartedProcess:
 
     def wait(self, seconds: float = 60) -> int:
         """Return the exit code; fail the test where the process goes on for longer."""
-        what = f"the end of {self.name}, which said:\n{self.said()}"
-        wait_until(lambda: self.poll() is not None, what, seconds=seconds)
-        exit_code = self.poll()
-        assert exit_code is not None
+        until = time.monotonic() + seconds
+        while (exit_code := self.poll()) is None:
+            goes_on = f"{self.name} goes on after {seconds} s, it said:\n{self.said()}"
+            assert time.monotonic() < until, goes_on
+            time.sleep(0.02)
         return exit_code
 
     def send_signal(self, number: int) -> None:
