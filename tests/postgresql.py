@@ -1,5 +1,6 @@
-"""A real PostgreSQL server for tests, started on a free port in a temporary folder."""
+"""A real PostgreSQL server for tests, on a free port in a temporary folder."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,24 +19,69 @@ requires_postgresql = pytest.mark.skipif(
 )
 
 
+class PostgreSQLServer:
+    """A server that may be stopped and started again on the same port.
+
+    Args:
+        folder: Holds its data, socket and log.
+        port: Where it listens.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self._numbers = itertools.count(1)
+        _run("initdb", "--pgdata", f"{folder}/data", "--username", "tester", "--auth", "trust")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        where = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        options = f"-p {self.port} {where}"
+        self._control("start", "-o", options, "-l", f"{self.folder}/log")
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop the server: `fast` ends its sessions first, `immediate` is a crash."""
+        self._control("stop", "-m", mode)
+
+    def _control(self, action: str, *arguments: str) -> None:
+        _run("pg_ctl", action, "-w", "-D", f"{self.folder}/data", *arguments)
+
+    def url(self, database: str = "postgres", *, port: int | None = None) -> str:
+        """Return the address of a database, by way of another port where a proxy listens."""
+        return f"postgresql+psycopg://tester@127.0.0.1:{port or self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Create a new, empty database; return its name."""
+        name = f"test_{next(self._numbers)}"
+        _run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tester", name)
+        return name
+
+
 @contextmanager
-def running_server() -> Iterator[str]:
-    """Yield the URL of a new, empty database; the server ends with the context."""
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    """Yield a running server, which ends with the context."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     try:
-        _run("initdb", "--pgdata", f"{folder}/data", "--username", "tester", "--auth", "trust")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-        _run("pg_ctl", "start", "-w", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log")
+        server = PostgreSQLServer(folder, port)
+        server.start()
         try:
-            yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            _run("pg_ctl", "stop", "-w", "-D", f"{folder}/data", "-m", "immediate")
+            if (folder / "data" / "postmaster.pid").exists():
+                server.stop("immediate")
     finally:
         shutil.rmtree(folder)
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Yield the URL of a new, empty database; the server ends with the context."""
+    with postgresql_server() as server:
+        yield server.url()
 
 
 def _run(program: str, *arguments: str) -> None:

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from tests.tools.pictures import write_pictures
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,18 +14,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """An ImageFolder of three classes that a tiny network can tell apart."""
-    folder = tmp_path / "pictures"
-    generator = np.random.default_rng(0)
-    for label, name in enumerate(("dots", "rows", "columns")):
-        (folder / name).mkdir(parents=True)
-        for index in range(24):
-            pixels = generator.integers(0, 120, (12, 12, 3), dtype=np.uint8)
-            if label == 1:
-                pixels[::2] += 120
-            elif label == 2:
-                pixels[:, ::2] += 120
-            Image.fromarray(pixels).save(folder / name / f"{index}.png")
-    return folder
+    return write_pictures(tmp_path / "pictures", n_per_class=24)
 
 
 @pytest.fixture

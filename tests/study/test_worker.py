@@ -1,4 +1,3 @@
-import hashlib
 import signal
 import subprocess
 import sys
@@ -9,23 +8,21 @@ from pathlib import Path
 
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 
 from data.image_cache import prepare
 from model.errors import DeviceUnavailableError
 from model.training import EpochResult
-from storage.checkpoints import load_checkpoint
 from storage.errors import StorageError
 from storage.leases import acquire, held_leases, read_endings
 from storage.owners import Owner
 from storage.records import read_epochs
-from storage.run_paths import TrialPaths
 from study.config import StudyConfig, validated
 from study.initialisation import initialise
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
+from tests.tools.run_hash import run_sha256, weights_sha256
 
 Settings = dict[str, object]
 
@@ -61,39 +58,6 @@ def work(session: StudySession, stop: StopFlag | None = None) -> list[str]:
     return said
 
 
-def weights_sha256(paths: TrialPaths) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(load_checkpoint(paths.best)["network"].items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def final_state_sha256(paths: TrialPaths) -> str:
-    """Hash weights, optimizer state and history (save for the durations) of the last epoch."""
-    (last,) = paths.checkpoints.glob("epoch-*.pt")
-    state = load_checkpoint(last)["state"]
-    for result in state["history"]:
-        del result["seconds"], result["images_per_second"]
-    digest = hashlib.sha256()
-    for part in ("network", "optimizer", "history"):
-        _feed(digest, state[part])
-    return digest.hexdigest()
-
-
-def _feed(digest: "hashlib._Hash", value: object) -> None:
-    if isinstance(value, torch.Tensor):
-        digest.update(value.numpy().tobytes())
-    elif isinstance(value, dict):
-        for key in sorted(value, key=str):
-            digest.update(str(key).encode())
-            _feed(digest, value[key])
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _feed(digest, item)
-    else:
-        digest.update(repr(value).encode())
-
-
 def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Settings) -> None:
     session = initialise(configured(tiny_settings))
     assert len(work(session)) == 9
@@ -127,7 +91,7 @@ def test_two_studies_with_one_seed_give_bit_equal_weights(
         place = {"url": f"sqlite:///{tmp_path}/{copy}.db", "runs": str(tmp_path / copy)}
         session = initialise(configured(tiny_settings, storage=place, search={"n_trials": 1}))
         work(session)
-        hashes.append(final_state_sha256(session.trial_paths(0)))
+        hashes.append(run_sha256(session.trial_paths(0)))
     assert hashes[0] == hashes[1]
 
 
@@ -150,9 +114,7 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
         assert held_leases(stopped.storage_handle.database) == {}
     assert n_stops > 2
     assert said == ["0:1", "0:2", "0:3", "0:4"]
-    assert final_state_sha256(stopped.trial_paths(0)) == final_state_sha256(
-        straight.trial_paths(0)
-    )
+    assert run_sha256(stopped.trial_paths(0)) == run_sha256(straight.trial_paths(0))
     assert weights_sha256(stopped.trial_paths(0)) == weights_sha256(straight.trial_paths(0))
     assert (
         stopped.optuna_study().trials[0].intermediate_values
@@ -189,7 +151,7 @@ def test_killed_worker_is_followed_at_once_from_its_checkpoint(
     assert time.monotonic() - start < 30
     assert 1 < int(said[0].removeprefix("0:")) <= 30
     assert said[-1] == "0:30"
-    assert final_state_sha256(killed.trial_paths(0)) == final_state_sha256(straight.trial_paths(0))
+    assert run_sha256(killed.trial_paths(0)) == run_sha256(straight.trial_paths(0))
 
 
 def test_checkpoint_that_was_not_reported_is_reported_on_resume(tiny_settings: Settings) -> None:

@@ -1,0 +1,28 @@
+from optuna.trial import TrialState
+
+from tests.resilience.conftest import on_both_databases
+from tests.tools.studies import SmallStudy
+
+
+@on_both_databases
+def test_trial_killed_twice_is_the_trial_that_would_have_been(study: SmallStudy) -> None:
+    study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 4}).init()
+    straight = study.elsewhere("straight").init()
+    straight.work()
+
+    last = 0
+    for least in (2, 5):
+        worker = study.start_worker()
+        _, said = worker.wait_for_epoch(least)
+        worker.kill()
+        assert worker.poll() == -9
+        (trial,) = study.trials()
+        assert trial.state == TrialState.RUNNING
+        assert worker.epochs()[0][1] in (last, last + 1)  # nothing is lost but the epoch
+        last = said
+    started = study.work()
+    assert started.epochs()[0][1] in (last, last + 1)
+
+    study.assert_whole(1)
+    assert study.run_sha256(0) == straight.run_sha256(0)
+    assert study.trials()[0].intermediate_values == straight.trials()[0].intermediate_values
