@@ -69,6 +69,11 @@ class TrialPaths:
         """Precision, recall, F1 and support of each class on the test split."""
         return self.folder / "per_class.csv"
 
+    def remove_unfinished(self) -> None:
+        """Remove what a process that died while it wrote has left; the trial must be ours."""
+        for part in self.folder.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class RunPaths:

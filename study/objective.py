@@ -135,6 +135,7 @@ class TrialRun:
             seed=self.seed,
             execution=resolve_execution(self.config.execution),
         )
+        self.paths.remove_unfinished()
         checkpoint = load_newest(self.paths)
         if checkpoint is not None:
             state.load_state_dict(checkpoint["state"])
