@@ -95,7 +95,7 @@ class StopFlag:
 
     def leaves_time_for(self, longest_epoch_seconds: Callable[[], float | None]) -> bool:
         """Whether an epoch as long as the longest one so far would reach its checkpoint."""
-        if self._until == float("inf"):
+        if self.is_set or self._until == float("inf"):
             return not self.is_set
         seconds_left = self._until - time.monotonic()
         return seconds_left > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
