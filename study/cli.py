@@ -43,7 +43,10 @@ REQUEST_OPTIONS = (
     ),
     click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
     click.option("--name", metavar="NAME", help="Name of the study."),
-    click.option("--workers", type=int, metavar="N", help="Local worker processes."),
+    click.option(
+        "--workers", metavar="N", help="Local worker processes; auto: on every visible GPU."
+    ),
+    click.option("--workers-per-gpu", type=int, metavar="N", help="Where --workers is auto."),
     click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
 )
@@ -53,6 +56,7 @@ SETTING_OF_OPTION = {
     "runs": "storage.runs",
     "name": "name",
     "workers": "workers.n_workers",
+    "workers_per_gpu": "workers.per_gpu",
     "trials": "search.n_trials",
     "device": "execution.device",
 }
@@ -176,6 +180,7 @@ def run(request: "Request") -> None:
     """Create the study if needed, run local workers until its budget is done, show the trials."""
     stop = StopFlag().install()
 
+    from study.gpus import worker_environments
     from study.initialisation import open_or_create
     from study.launcher import run_workers
 
@@ -184,7 +189,7 @@ def run(request: "Request") -> None:
     if _count_unfinished(session) == 0:
         say(f"the budget of {session.protocol.budget} trials is done")
     else:
-        run_workers(session, stop=stop)
+        run_workers(session, worker_environments(session.config), stop=stop)
     _print_trials(session)
     n_unfinished = _count_unfinished(session)
     if n_unfinished:
