@@ -374,6 +374,35 @@ def report(request: "Request") -> None:
     say(f"the report is {session.paths.report}")
 
 
+@command
+@click.option(
+    "--tasks",
+    "n_tasks",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Tasks of the array, one worker each.",
+)
+@click.option("--at-once", type=click.IntRange(min=1), help="Most tasks at a time; default all.")
+@click.option("--time", default="4:00:00", show_default=True, help="Time limit of a task.")
+@click.option("--gpus-per-task", type=click.IntRange(0, 1), default=1, show_default=True)
+@click.option("--cpus-per-task", type=click.IntRange(min=1), help="Default: workers.threads.")
+@click.option("--partition", help="Default: the cluster's.")
+@click.option("--node", help="The one node that runs all tasks; SQLite needs it.")
+@click.option("--leave-when-idle", is_flag=True, help="Passed on to the workers.")
+@click.option("--sbatch", "more", multiple=True, help="Any other option of sbatch; repeatable.")
+def slurm_script(request: "Request", time: str, leave_when_idle: bool, **asked: Any) -> None:
+    """Print a batch script that runs workers as an array of Slurm tasks."""
+    from study.session import open_session
+    from study.slurm_script import ArrayJob, parse_time_limit, script_hints, slurm_script
+
+    job = ArrayJob(limit_seconds=parse_time_limit(time), **asked)
+    session = open_session(request)
+    print(slurm_script(session, job, leave_when_idle=leave_when_idle), end="")
+    for hint in script_hints(session, job):  # not on the standard output, which is the script
+        print(hint, file=sys.stderr)
+
+
 def _count_unfinished(session: "StudySession") -> int:
     trials = session.optuna_study().get_trials(deepcopy=False)
     return sum(not trial.state.is_finished() for trial in trials)

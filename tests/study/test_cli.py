@@ -66,6 +66,8 @@ REFUSALS = [
     (["run", "--workers", "many"], nothing, "n_workers: must be auto or a whole number from 1"),
     (["run", "--workers-per-gpu", "0"], nothing, "workers.per_gpu"),
     (["run", "CONFIG", "--workers", "auto", "--device", "cpu"], nothing, "add --workers N"),
+    (["slurm-script", "--storage", "sqlite:///none.db"], nothing, "study init"),
+    (["slurm-script", "--time", "4h"], nothing, "--time must be a time limit of Slurm"),
     (["init", "--trials", "many"], nothing, "'many' is not a valid integer"),
     (["init", "--bogus"], nothing, "No such option"),
     (["unknown"], nothing, "No such command"),
