@@ -170,8 +170,8 @@ def _storage_lines(url: str, job: ArrayJob) -> list[str]:
     if parsed.drivername != "sqlite":
         return [
             "# The address of the database may hold a password, so it does not stand here. sbatch",
-            "# passes the environment on: export STUDY_STORAGE before. Or leave the password out",
-            "# of the address and in ~/.pgpass, which every node must see.",
+            "# passes the environment on, so export STUDY_STORAGE first. Better still, keep the",
+            "# password out of it, in a ~/.pgpass that every node sees.",
             ': "${STUDY_STORAGE:?must hold the address of the database when sbatch is called}"',
         ]
     if job.node is None:
