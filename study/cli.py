@@ -43,7 +43,10 @@ REQUEST_OPTIONS = (
     ),
     click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
     click.option("--name", metavar="NAME", help="Name of the study."),
-    click.option("--workers", type=int, metavar="N", help="Local worker processes."),
+    click.option(
+        "--workers", metavar="N", help="Local worker processes; auto: on every visible GPU."
+    ),
+    click.option("--workers-per-gpu", type=int, metavar="N", help="Where --workers is auto."),
     click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
 )
@@ -55,6 +58,7 @@ SETTING_OF_OPTION = {
     "runs": "storage.runs",
     "name": "name",
     "workers": "workers.n_workers",
+    "workers_per_gpu": "workers.per_gpu",
     "trials": "search.n_trials",
     "device": "execution.device",
 }
@@ -188,6 +192,7 @@ def run(request: "Request", stop_after: str | None) -> None:
         grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
     )
 
+    from study.gpus import worker_environments
     from study.initialisation import open_or_create
     from study.launcher import run_workers
 
@@ -196,7 +201,7 @@ def run(request: "Request", stop_after: str | None) -> None:
     if _count_unfinished(session) == 0:
         say(f"the budget of {session.protocol.budget} trials is done")
     else:
-        run_workers(session, stop=stop)
+        run_workers(session, worker_environments(session.config), stop=stop)
     _print_trials(session)
     n_unfinished = _count_unfinished(session)
     if n_unfinished:
@@ -391,6 +396,35 @@ def report(request: "Request") -> None:
         path=session.paths.report,
     )
     say(f"the report is {session.paths.report}")
+
+
+@command
+@click.option(
+    "--tasks",
+    "n_tasks",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Tasks of the array, one worker each.",
+)
+@click.option("--at-once", type=click.IntRange(min=1), help="Most tasks at a time; default all.")
+@click.option("--time", default="4:00:00", show_default=True, help="Time limit of a task.")
+@click.option("--gpus-per-task", type=click.IntRange(0, 1), default=1, show_default=True)
+@click.option("--cpus-per-task", type=click.IntRange(min=1), help="Default: workers.threads.")
+@click.option("--partition", help="Default: the cluster's.")
+@click.option("--node", help="The one node that runs all tasks; SQLite needs it.")
+@click.option("--leave-when-idle", is_flag=True, help="Passed on to the workers.")
+@click.option("--sbatch", "more", multiple=True, help="Any other option of sbatch; repeatable.")
+def slurm_script(request: "Request", time: str, leave_when_idle: bool, **asked: Any) -> None:
+    """Print a batch script that runs workers as an array of Slurm tasks."""
+    from study.session import open_session
+    from study.slurm_script import ArrayJob, parse_time_limit, script_hints, slurm_script
+
+    job = ArrayJob(limit_seconds=parse_time_limit(time), **asked)
+    session = open_session(request)
+    print(slurm_script(session, job, leave_when_idle=leave_when_idle), end="")
+    for hint in script_hints(session, job):  # not on the standard output, which is the script
+        print(hint, file=sys.stderr)
 
 
 def _count_unfinished(session: "StudySession") -> int:

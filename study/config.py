@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from data.configuration import AugmentationConfig, DataConfig
 from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
@@ -78,10 +78,25 @@ class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How many workers `study run` starts here."""
 
-    n_workers: int = Field(1, ge=1, description="Local worker processes")
+    n_workers: int | Literal["auto"] = Field(
+        1, description="Local worker processes; auto: per_gpu on each visible GPU"
+    )
+    per_gpu: int = Field(1, ge=1, description="Workers that share a GPU where n_workers is auto")
     threads: int | None = Field(
         None, ge=1, description="CPU threads of each worker; default cores // n_workers at init"
     )
+
+    @field_validator("n_workers", mode="plain")
+    @classmethod
+    def _auto_or_a_number(cls, value: Any) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ValueError(
+                f"must be auto or a whole number from 1, got {value!r}: see `study config`"
+            )
+        return number
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

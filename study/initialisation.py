@@ -23,6 +23,7 @@ from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from study.config import Request, StudyConfig, as_stored, validated
 from study.errors import StudyError
+from study.gpus import count_workers
 from study.protocol import (
     protocol_fingerprint,
     refuse_differences,
@@ -56,6 +57,7 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
     number of trials means the budget that it has.
 
     Raises:
+        StudyError: If a local worker for each GPU is asked for and there is none.
         ProtocolError: If the study exists and was fixed differently.
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is refused.
@@ -68,6 +70,7 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
         if not request.gives("search.n_trials"):
             search = config.search.model_copy(update={"n_trials": found.budget})
             config = config.model_copy(update={"search": search})
+    count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
     return initialise(config, track=track)
 
 
@@ -228,15 +231,19 @@ def _refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> N
 def _completed(config: StudyConfig) -> StudyConfig:
     """Return the configuration with threads counted and a local source as an absolute path."""
     cores = len(os.sched_getaffinity(0))
-    threads = config.workers.threads or max(1, cores // config.workers.n_workers)
-    source = Path(config.data.source).expanduser()
-    absolute = str(source.absolute()) if source.is_dir() else config.data.source
+    threads = config.workers.threads or max(1, cores // count_workers(config))
     return config.model_copy(
         update={
             "workers": config.workers.model_copy(update={"threads": threads}),
-            "data": config.data.model_copy(update={"source": absolute}),
+            "data": config.data.model_copy(update={"source": absolute_source(config.data.source)}),
         }
     )
+
+
+def absolute_source(source: str) -> str:
+    """Return a local folder as an absolute path, a hub id as it is."""
+    folder = Path(source).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else source
 
 
 def _facts(prepared: PreparedData) -> dict[str, Any]:

@@ -13,47 +13,67 @@ from pathlib import Path
 from rich.live import Live
 
 from dashboards.status import StudyStatus, read_status, status_line, status_table
+from storage.database import parse_url
 from study.errors import StudyError
+from study.gpus import VARIABLE
 from study.progress import is_terminal, say
 from study.session import StudySession
 from study.stopping import LAUNCHER_PID, StopFlag
 
 REFRESH_SECONDS = 2.0
+MOST_WORKERS_ON_SQLITE = 8
 
 
-def worker_command(session: StudySession) -> list[str]:
-    """Return the command line of a worker that joins a study."""
+def worker_command(session: StudySession, *, device: str) -> list[str]:
+    """Return the command line of a worker that joins a study; holds no database address."""
     config = session.config
     patience = config.storage.model_dump(mode="json", exclude={"url", "runs"})
+    settings = {"data.cache": str(config.data.cache)}
+    settings |= {f"storage.{key}": value for key, value in patience.items()}
     return [
         *(sys.executable, "-m", "study", "worker"),
         *("--name", session.protocol.study_name),
-        *("--device", config.execution.device),
-        *("--set", f"data.cache={json.dumps(str(config.data.cache))}"),
-        *(part for key, value in patience.items() for part in ("--set", f"storage.{key}={value}")),
+        *("--device", device),
+        *(part for k, v in settings.items() for part in ("--set", f"{k}={json.dumps(v)}")),
     ]
 
 
-def run_workers(session: StudySession, *, stop: StopFlag) -> None:
-    """Start the configured workers, show progress, and wait for them.
+def postgresql_hint(session: StudySession, n_workers: int) -> str | None:
+    """Return a line for those who run more workers than SQLite serves well."""
+    is_sqlite = parse_url(session.config.storage.url).drivername == "sqlite"
+    if not is_sqlite or n_workers <= MOST_WORKERS_ON_SQLITE:
+        return None
+    return (
+        f"hint: {n_workers} workers wait for each other on SQLite; for more than "
+        f"{MOST_WORKERS_ON_SQLITE} use --storage postgresql+psycopg://USER@HOST/NAME"
+    )
+
+
+def run_workers(
+    session: StudySession, environments: Sequence[dict[str, str]], *, stop: StopFlag
+) -> None:
+    """Start workers, show progress, and wait for them.
 
     Workers ignore Ctrl-C, which a terminal sends to all of them, and are told to stop once, by
     SIGTERM; when this process is gone, they stop by themselves.
 
     Args:
         session: The study.
+        environments: What the environment of each worker adds to that of this process.
         stop: Set when this process is asked to stop.
 
     Raises:
         StudyError: If a worker failed; the message holds the last line of its log.
     """
+    hint = postgresql_hint(session, len(environments))
+    if hint:
+        say(hint)
     session.paths.logs.mkdir(parents=True, exist_ok=True)
     here = f"{socket.gethostname()}-{os.getpid()}"
     logs = [
-        session.paths.logs / f"worker-{here}-{index}.log"
-        for index in range(session.config.workers.n_workers)
+        session.paths.logs / f"worker-{here}-{index}.log" for index in range(len(environments))
     ]
-    workers = [_start(worker_command(session), log, session) for log in logs]
+    workers = [_start(session, own, log) for own, log in zip(environments, logs, strict=True)]
     try:
         _watch(session, workers, stop)
     finally:
@@ -67,23 +87,25 @@ def run_workers(session: StudySession, *, stop: StopFlag) -> None:
             raise StudyError(f"a worker failed: {last.removeprefix('study: ')} (log: {log})")
 
 
-def _start(command: Sequence[str], log: Path, session: StudySession) -> subprocess.Popen[bytes]:
-    threads = str(session.config.workers.threads)
+def _start(session: StudySession, own: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    config = session.config
+    # A worker that is given a GPU must not fall back to the CPU on its own.
+    device = "cuda" if VARIABLE in own else config.execution.device
     # The database address may hold a password, which everyone could read in a command line.
     environment = os.environ | {
         LAUNCHER_PID: str(os.getpid()),
-        "OMP_NUM_THREADS": threads,
-        "STUDY_STORAGE": session.config.storage.url,
-        "STUDY_RUNS": str(session.config.storage.runs),
-        "STUDY_DATA": session.config.data.source,
+        "OMP_NUM_THREADS": str(config.workers.threads),
+        "STUDY_STORAGE": config.storage.url,
+        "STUDY_RUNS": str(config.storage.runs),
+        "STUDY_DATA": config.data.source,
     }
     with log.open("ab") as file:
         return subprocess.Popen(
-            command,
+            worker_command(session, device=device),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=environment | own,
             preexec_fn=_ignore_interrupts,
         )
 

@@ -15,7 +15,7 @@ OPERATIONAL: dict[str, Any] = {
     "description": True,
     "storage": True,
     "final": True,
-    "workers": {"n_workers"},
+    "workers": {"n_workers", "per_gpu"},
     "execution": {"device"},
     "data": {"source", "cache"},
     "search": {"n_trials"},

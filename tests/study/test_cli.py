@@ -63,6 +63,11 @@ REFUSALS = [
     (["init", "--set", "network.dropout=2"], nothing, "less than 1, got 2"),
     (["init", "--config", "none.yaml"], nothing, "--config none.yaml cannot be read"),
     (["init", "--trials", "0"], nothing, "search.n_trials"),
+    (["run", "--workers", "many"], nothing, "n_workers: must be auto or a whole number from 1"),
+    (["run", "--workers-per-gpu", "0"], nothing, "workers.per_gpu"),
+    (["run", "CONFIG", "--workers", "auto", "--device", "cpu"], nothing, "add --workers N"),
+    (["slurm-script", "--storage", "sqlite:///none.db"], nothing, "study init"),
+    (["slurm-script", "--time", "4h"], nothing, "--time must be a time limit of Slurm"),
     (["init", "--trials", "many"], nothing, "'many' is not a valid integer"),
     (["init", "--bogus"], nothing, "No such option"),
     (["unknown"], nothing, "No such command"),
@@ -110,6 +115,18 @@ def test_misuse_is_one_line_exit_2_and_changes_nothing(
     assert hint in ended.stderr
     assert ended.stdout.splitlines()[-1].startswith("False")
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
+
+
+def test_a_worker_per_gpu_without_a_gpu_is_refused_before_anything_is_stored(
+    config_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ended = run_reporting_torch(tmp_path, "run", "--config", config_file, "--workers", "auto")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("study: workers.n_workers auto needs a GPU, none is visible")
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert ended.stdout == "False False\n"
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "study.db").exists()
 
 
 def test_existing_study_with_another_configuration_is_refused(

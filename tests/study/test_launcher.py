@@ -1,0 +1,79 @@
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from study.config import validated
+from study.errors import StudyError
+from study.gpus import VARIABLE
+from study.initialisation import initialise
+from study.launcher import postgresql_hint, run_workers
+from study.session import StudySession
+from study.stopping import StopFlag
+
+SAY = f'#!/bin/sh\necho "{VARIABLE}=${{{VARIABLE}-unset}} $*"\n'
+
+
+@pytest.fixture
+def session(tiny_settings: dict[str, object]) -> StudySession:
+    return initialise(validated(tiny_settings))
+
+
+@pytest.fixture
+def fake_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for the interpreter that the launcher starts; says what it was given."""
+    program = tmp_path / "python"
+    program.write_text(SAY)
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return program
+
+
+def said_by_workers(session: StudySession) -> list[str]:
+    logs = sorted(session.paths.logs.iterdir(), key=lambda path: int(path.stem.split("-")[-1]))
+    return [path.read_text() for path in logs]
+
+
+def test_every_worker_gets_its_own_gpu_and_must_use_it(
+    session: StudySession, fake_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "5,6")
+    run_workers(session, [{VARIABLE: "6"}, {VARIABLE: "MIG-5b1f"}, {}], stop=StopFlag())
+    first, second, third = said_by_workers(session)
+    assert first.startswith(f"{VARIABLE}=6 ") and "--device cuda " in first
+    assert second.startswith(f"{VARIABLE}=MIG-5b1f ") and "--device cuda " in second
+    assert third.startswith(f"{VARIABLE}=5,6 ") and "--device auto " in third
+
+
+def test_workers_on_cpus_keep_the_environment(
+    session: StudySession, fake_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    run_workers(session, [{}], stop=StopFlag())
+    assert said_by_workers(session)[0].startswith(f"{VARIABLE}=unset -m study worker --name tiny")
+
+
+def test_nine_workers_on_sqlite_get_a_hint_and_work(
+    session: StudySession, fake_python: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_workers(session, [{}] * 9, stop=StopFlag())
+    hints = [line for line in capsys.readouterr().out.splitlines() if line.startswith("hint: ")]
+    assert len(hints) == 1
+    assert "9 workers" in hints[0] and "--storage postgresql+psycopg://USER@HOST/NAME" in hints[0]
+    assert len(said_by_workers(session)) == 9
+
+
+def test_few_workers_or_postgresql_need_no_hint(session: StudySession) -> None:
+    assert postgresql_hint(session, 8) is None
+    place = session.config.storage.model_copy(update={"url": "postgresql+psycopg://me@db/studies"})
+    config = session.config.model_copy(update={"storage": place})
+    assert postgresql_hint(replace(session, config=config), 64) is None
+
+
+def test_worker_that_fails_is_reported_with_its_last_line(
+    session: StudySession, fake_python: Path
+) -> None:
+    fake_python.write_text("#!/bin/sh\necho study: no such GPU\nexit 2\n")
+    with pytest.raises(StudyError, match=r"a worker failed: no such GPU \(log: .*worker-.*-0.log"):
+        run_workers(session, [{}], stop=StopFlag())
