@@ -86,6 +86,14 @@ class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     )
 
 
+class ProtocolConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How strictly a study is held to what it began with."""
+
+    strict: bool = Field(
+        False, description="Refuse workers of another code version, which else are warned"
+    )
+
+
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Everything that defines a study and how it is run here."""
 
@@ -104,6 +112,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
     workers: WorkersConfig = WorkersConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
     storage: StorageConfig = StorageConfig()
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ def worker_command(session: StudySession) -> list[str]:
         *("--name", session.protocol.study_name),
         *("--device", config.execution.device),
         *("--set", f"data.cache={json.dumps(str(config.data.cache))}"),
+        *("--set", f"protocol.strict={json.dumps(config.protocol.strict)}"),
         *(part for key, value in patience.items() for part in ("--set", f"storage.{key}={value}")),
     ]
 
