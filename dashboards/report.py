@@ -23,7 +23,14 @@ from dashboards.plots import (
     learning_curves_figure,
 )
 from dashboards.status import StudyStatus, read_status
-from dashboards.trials import TrialRow, by_value, read_trials, shown_duration, shown_params
+from dashboards.trials import (
+    TAKEN_OVER_MARK,
+    TrialRow,
+    by_value,
+    read_trials,
+    shown_duration,
+    shown_params,
+)
 from storage.records import (
     Protocol,
     read_epochs,
@@ -58,9 +65,12 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         "status": status,
         "rows": by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
         "n_rows": len(rows),
+        "mark": TAKEN_OVER_MARK,
         "by_number": {row.number: row for row in rows},
         "reasons": Counter(
-            (row.state, row.reason["kind"], row.reason["message"]) for row in rows if row.reason
+            (row.state, row.reason["kind"], row.reason["message"])
+            for row in rows
+            if row.reason and not row.is_taken_over
         ).most_common(10),
         "settings": _settings(protocol),
         "configuration": _configuration_text(protocol),
@@ -146,9 +156,10 @@ def _commands(study_name: str) -> str:
 def _cost(protocol: Protocol, rows: Sequence[TrialRow]) -> dict[str, Any]:
     """Compare the epochs trained with those of a search that prunes nothing."""
     n_epochs = int(protocol.configuration["search"]["n_epochs"])
-    pruned = [row for row in rows if row.state == "pruned"]
+    own = [row for row in rows if not row.is_taken_over]
+    pruned = [row for row in own if row.state == "pruned"]
     return {
-        "epochs": sum(row.epochs_done for row in rows),
+        "epochs": sum(row.epochs_done for row in own),
         "full_epochs": protocol.budget * n_epochs,
         "saved_epochs": sum(n_epochs - row.epochs_done for row in pruned),
     }

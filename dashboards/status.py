@@ -54,8 +54,9 @@ class StudyStatus:
     """Counts of trials by state, the best one, and who is at work.
 
     Attributes:
-        budget: Trials of the whole study.
+        budget: Trials of the whole study, those not counted that it took over from another.
         best: The complete trial of the highest value.
+        taken_over: Finished trials that another study ran; the counts by state leave them out.
         seconds_spent: Time of all recorded epochs, summed over workers.
         seconds_remaining: Estimated time until the queue is empty with as many workers as run
             now (one if none does); None before a trial is finished.
@@ -68,6 +69,7 @@ class StudyStatus:
     complete: int
     pruned: int
     failed: int
+    taken_over: int
     best: TrialRow | None
     running_trials: tuple[RunningTrial, ...]
     seconds_spent: float
@@ -92,14 +94,16 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     protocol = read_protocol(storage.database, study_name)
     rows = read_trials(storage, study_name)
     n_epochs = int(protocol.configuration["search"]["n_epochs"])
-    counts = Counter(row.state for row in rows)
+    own = [row for row in rows if not row.is_taken_over]
+    counts = Counter(row.state for row in own)
     return StudyStatus(
         study_name=study_name,
         budget=protocol.budget,
         **{state: counts[state] for state in STATE_STYLES},
+        taken_over=len(rows) - len(own),
         best=best_complete(rows),
         running_trials=_running_trials(storage, rows, n_epochs),
-        seconds_spent=sum(row.seconds for row in rows),
+        seconds_spent=sum(row.seconds for row in own),
         seconds_remaining=_seconds_remaining(rows, n_epochs),
     )
 
@@ -147,9 +151,10 @@ def status_line(status: StudyStatus) -> str:
     """Return the status as one plain line, for logs."""
     ended = {"complete": status.complete, "pruned": status.pruned, "failed": status.failed}
     parts = ", ".join(f"{count} {state}" for state, count in ended.items() if count)
+    taken_over = f"{status.taken_over} taken over, " if status.taken_over else ""
     best = status.best
     return (
-        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, "
+        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {taken_over}"
         f"{status.running} running, "
         + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
     )
@@ -178,6 +183,8 @@ def _bar(status: StudyStatus) -> Table:
 
 def _counts(status: StudyStatus) -> Text:
     counts = [(f"{getattr(status, state)} {state}", STATE_STYLES[state]) for state in STATE_STYLES]
+    if status.taken_over:
+        counts.append((f"{status.taken_over} taken over", "dim"))
     return Text("  ").join(Text(*count) for count in counts)
 
 

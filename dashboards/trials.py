@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.errors import StudyNotFoundError
-from storage.records import EpochRecord, read_epochs, study_names
+from storage.records import TAKEN_OVER_FROM, EpochRecord, read_epochs, study_names
 from storage.study_storage import StudyStorage
 
 STATE_NAMES = {
@@ -33,6 +33,7 @@ STATE_STYLES = {
     "pruned": "yellow",
     "failed": "red",
 }
+TAKEN_OVER_MARK = "*"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class TrialRow:
     Attributes:
         trial_id: Optuna's row number, by which our own tables know the trial.
         number: Its number within the study.
-        slot: Its place in the queue, which names its folder; None before it was queued by us.
+        slot: Its place in the queue, which names its folder; None where another study ran it.
         state: waiting, running, complete, pruned or failed.
         value: The objective of a complete trial; else the best validation macro-F1 so far.
         best_epoch: Epoch of the best validation macro-F1, the first of equals.
@@ -68,6 +69,11 @@ class TrialRow:
     host: str | None
     seconds: float
     attributes: dict[str, Any]
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether another study ran it: it counts for the search, but not for the budget."""
+        return TAKEN_OVER_FROM in self.attributes
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as JSON values."""
@@ -157,6 +163,8 @@ def trials_table(rows: Sequence[TrialRow]) -> Table:
         table.add_column(Text(heading.replace(" ", "\n")), justify=justify, no_wrap=True)
     for row in by_value(rows):
         table.add_row(*_cells(row, names))
+    if any(row.is_taken_over for row in rows):
+        table.caption = f"{TAKEN_OVER_MARK} taken over from another study"
     return table
 
 
@@ -164,7 +172,7 @@ def _cells(row: TrialRow, names: Sequence[str]) -> list[Text]:
     """Return the cells of a row; as `Text`, for rich takes brackets in a str for markup."""
     shown = shown_params(row)
     return [
-        Text(str(row.number)),
+        Text(f"{row.number}{TAKEN_OVER_MARK if row.is_taken_over else ''}"),
         Text(row.reason["kind"] if row.reason else row.state, STATE_STYLES[row.state]),
         Text("" if row.value is None else f"{row.value:.4f}"),
         Text(f"{row.best_epoch}/{row.epochs_done}" if row.epochs_done else ""),

@@ -7,7 +7,7 @@ import hashlib
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +18,9 @@ from storage.database import Database
 from storage.errors import StorageError, StudyNotFoundError
 from storage.optuna_rows import put_value
 from storage.tables import epochs, protocols, test_evaluations
+
+TAKEN_OVER_FROM = "taken_over_from"
+"""User attribute of a finished trial that a fork has from another study: its study and number."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,32 @@ def longest_epoch_seconds(database: Database, trial_ids: Sequence[int]) -> float
     """Return the duration of the longest epoch of the given trials, None before the first."""
     wanted = select(func.max(epochs.c.seconds)).where(epochs.c.trial_id.in_(trial_ids))
     return database.read(lambda connection: connection.execute(wanted).scalar())
+
+
+def copy_epochs(database: Database, copies: Mapping[int, int]) -> None:
+    """Give trials the epochs of others.
+
+    Args:
+        database: Where the epochs are.
+        copies: Trial id of the copy, by the id of the trial that was run.
+    """
+
+    def copy(connection: Connection) -> None:
+        connection.execute(epochs.delete().where(epochs.c.trial_id.in_(copies.values())))
+        wanted = select(epochs).where(epochs.c.trial_id.in_(copies))
+        rows = [dict(row) for row in connection.execute(wanted).mappings()]
+        for row in rows:
+            row["trial_id"] = copies[row["trial_id"]]
+        if rows:
+            connection.execute(epochs.insert(), rows)
+
+    database.write(copy)
+
+
+def delete_epochs(database: Database, trial_ids: Sequence[int]) -> None:
+    """Remove the epochs of the given trials."""
+    unwanted = epochs.delete().where(epochs.c.trial_id.in_(trial_ids))
+    database.write(lambda connection: connection.execute(unwanted))
 
 
 def claim_test(database: Database, claim: TestEvaluation) -> TestEvaluation:

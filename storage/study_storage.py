@@ -32,11 +32,13 @@ from storage.database import (
     sqlite_path,
 )
 from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError
+from storage.records import TAKEN_OVER_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
 R = TypeVar("R")
 SLOT = "slot"
 """User attribute of a trial that is a place in a study's queue: its position there."""
+UNIQUE_ATTRIBUTES = (SLOT, TAKEN_OVER_FROM)
 
 
 def _patient(method: Callable[..., R]) -> Callable[..., R]:
@@ -97,13 +99,13 @@ class StudyStorage(RDBStorage):
         Optuna repeats an insertion whose answer was lost, up to five times. It calls this within
         the transaction that has locked the study's row, so a place is never doubled.
         """
-        slot = template_trial.user_attrs.get(SLOT) if template_trial is not None else None
-        if slot is not None:
-            attribute = models.TrialUserAttributeModel
-            place = (attribute.key == SLOT) & (attribute.value_json == json.dumps(slot))
+        attributes = template_trial.user_attrs if template_trial is not None else {}
+        attribute = models.TrialUserAttributeModel
+        for key in attributes.keys() & UNIQUE_ATTRIBUTES:
+            same = (attribute.key == key) & (attribute.value_json == json.dumps(attributes[key]))
             found = sqlalchemy.select(models.TrialModel).join(attribute)
             there = session.scalars(
-                found.where(models.TrialModel.study_id == study_id, place)
+                found.where(models.TrialModel.study_id == study_id, same)
             ).first()
             if there is not None:
                 return there

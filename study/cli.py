@@ -8,7 +8,6 @@ import functools
 import json
 import logging
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -138,7 +137,7 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"study: {' '.join(message.split())}", file=sys.stderr)
+    print(f"study: {' '.join(map(str.strip, message.splitlines()))}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -195,12 +194,14 @@ def run(request: "Request", stop_after: str | None) -> None:
     from study.gpus import worker_environments
     from study.initialisation import open_or_create
     from study.launcher import run_workers
+    from study.suggested_commands import suggested
 
     session = open_or_create(request, track=_stoppable(stop))
     _say_places(session)
     if _count_unfinished(session) == 0:
         say(f"the budget of {session.protocol.budget} trials is done")
     else:
+        session.compare_code()
         run_workers(session, worker_environments(session.config), stop=stop)
     _print_trials(session)
     n_unfinished = _count_unfinished(session)
@@ -212,7 +213,8 @@ def run(request: "Request", stop_after: str | None) -> None:
         _fail(message, INTERRUPTED)
     if not session.has_complete_trial():
         _fail("no trial is complete: see the reasons with `study trials --json`", 1)
-    say(f"next: study final --name {session.protocol.study_name}{_elsewhere(session)}")
+    name = session.protocol.study_name
+    say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
 
 
 @command
@@ -231,6 +233,7 @@ def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) ->
 
     try:
         session = await_session(request, stop=stop)
+        session.compare_code()
         prepared = session.prepare_data(track=_stoppable(stop))
     except StopRequested:
         return
@@ -312,6 +315,20 @@ def extend(request: "Request") -> None:
 
 
 @command
+@click.argument("new")
+def fork(request: "Request", new: str) -> None:
+    """Start a changed study NEW from the one of --name, with its trials where they still fit."""
+    from study.forking import fork
+    from study.suggested_commands import suggested
+
+    session, ancestry = fork(request, new, track=track)
+    _say_places(session)
+    for line in ancestry.lines():
+        say(line)
+    say(f"next: {suggested('run', '--name', new, place=session.config.storage)}")
+
+
+@command
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
@@ -321,12 +338,14 @@ def final(request: "Request", reopen: str | None) -> None:
     from study.session import open_session
 
     session = open_session(request)
+    session.compare_code()
     winner = choose_winner(session)
 
     from study.final_run import open_final, run_final
 
     say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
     queued = open_final(session, winner, reopen=reopen, track=_stoppable(stop))
+    queued.compare_code()
     prepared = queued.prepare_data()
     with _epoch_progress(queued) as announce:
         result = run_final(queued, prepared, stop=stop, announce=announce)
@@ -442,17 +461,6 @@ def _say_places(session: "StudySession") -> None:
     n_dropped = sum(session.protocol.facts["n_dropped"].values())
     if n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
-
-
-def _elsewhere(session: "StudySession") -> str:
-    """Return the options that a following command needs to find the study, ready for a shell."""
-    from storage.database import parse_url
-    from study.config import StudyConfig
-
-    here, usual = session.config.storage, StudyConfig().storage
-    options = ["--storage", str(parse_url(here.url))] if here.url != usual.url else []
-    options += ["--runs", str(here.runs)] if here.runs != usual.runs else []
-    return f" {shlex.join(options)}" if options else ""
 
 
 def _stoppable(stop: StopFlag) -> "Track":

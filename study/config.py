@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -21,7 +21,9 @@ from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.errors import ConfigurationError
 from study.search_space import RangesConfig, SpaceName
+from study.truth_values import truth_value_for_a_number
 
+M = TypeVar("M", bound=BaseModel)
 DEFAULT_PRESET = "quickstart"
 
 
@@ -99,6 +101,14 @@ class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
         return number
 
 
+class ProtocolConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How strictly a study is held to what it began with."""
+
+    strict: bool = Field(
+        False, description="Refuse workers of another code version, which else are warned"
+    )
+
+
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Everything that defines a study and how it is run here."""
 
@@ -117,6 +127,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
     workers: WorkersConfig = WorkersConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
     storage: StorageConfig = StorageConfig()
 
     @model_validator(mode="after")
@@ -178,10 +189,7 @@ class Request:
     def place(self) -> "Place":
         """Return where the study is, without judging the rest of the request."""
         values = self._values(base={"name": None})
-        try:
-            return Place.model_validate({key: values[key] for key in ("name", "storage")})
-        except ValidationError as error:
-            raise ConfigurationError(_explained(error)) from None
+        return _validated(Place, {key: values[key] for key in ("name", "storage")})
 
     def resolve(self, base: Mapping[str, Any] | None = None) -> StudyConfig:
         """Compose the configuration.
@@ -219,8 +227,18 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
     Raises:
         ConfigurationError: If a value is refused; the message names the first and counts the rest.
     """
+    return _validated(StudyConfig, values)
+
+
+def _validated(kind: type[M], values: Mapping[str, Any]) -> M:
+    mistaken = truth_value_for_a_number(kind, values)
+    if mistaken is not None:
+        key, value = mistaken
+        raise ConfigurationError(
+            f"{key}: true and false are no numbers, got {value!r}: see `study config`"
+        )
     try:
-        return StudyConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError(_explained(error)) from None
 

@@ -18,20 +18,32 @@ from data.split_writer import Track, no_progress
 from model.baselines import majority_baseline, random_baseline
 from storage.database import initialising, parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
-from storage.records import Protocol, add_protocol, find_protocol, raise_budget, read_protocol
+from storage.records import (
+    TAKEN_OVER_FROM,
+    Protocol,
+    add_protocol,
+    delete_epochs,
+    find_protocol,
+    raise_budget,
+    read_protocol,
+)
 from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
-from study.config import Request, StudyConfig, as_stored, validated
+from study.config import Request, StudyConfig, as_stored
 from study.errors import StudyError
 from study.gpus import count_workers
 from study.protocol import (
+    completed_by,
+    located,
     protocol_fingerprint,
     refuse_differences,
     refuse_other_budget,
     refuse_other_data,
+    refuse_other_runs_folder,
 )
 from study.provenance import git_revision, versions
 from study.session import StudySession, bind
+from study.taking_over import Inherit, add_inherited, inherit_nothing
 
 
 @dataclass(frozen=True)
@@ -63,15 +75,21 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
         StorageError: If the database or the runs folder is refused.
     """
     config = request.resolve()
-    found = _find_protocol(config, config.name)
+    found = find_study(config, config.name)
     if found is not None:
         if not request.names_configuration:
             config = request.resolve(base=found.configuration)
+        config = completed_by(config, found, request)
         if not request.gives("search.n_trials"):
-            search = config.search.model_copy(update={"n_trials": found.budget})
-            config = config.model_copy(update={"search": search})
+            config = with_budget(config, found.budget)
     count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
     return initialise(config, track=track)
+
+
+def with_budget(config: StudyConfig, n_trials: int) -> StudyConfig:
+    """Return a configuration with another number of trials."""
+    search = config.search.model_copy(update={"n_trials": n_trials})
+    return config.model_copy(update={"search": search})
 
 
 def initialise(
@@ -79,6 +97,7 @@ def initialise(
     *,
     name: str | None = None,
     points: Iterable[Point] | None = None,
+    inherit: Inherit = inherit_nothing,
     track: Track = no_progress,
 ) -> StudySession:
     """Create a study with its whole budget as waiting trials; one that exists stays as it is.
@@ -89,6 +108,7 @@ def initialise(
         config: The resolved configuration.
         name: Under which the study is stored; default `config.name`.
         points: Places of the queue with given parameters; default the budget, sampled.
+        inherit: Asked, where the study is created, what else it begins with.
         track: Shows the progress of the decoding.
 
     Returns:
@@ -104,7 +124,7 @@ def initialise(
     folder = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX)).folder
     # Looked at before the protocol, for another `init` may finish between the two looks.
     in_use = folder.is_dir() and any(folder.iterdir())
-    found = _find_protocol(config, name)
+    found = find_study(config, name)
     if found is not None:
         _refuse_other(found, config, budget=len(queue))
     else:
@@ -116,9 +136,9 @@ def initialise(
         protocol = find_protocol(handle.database, name)
         if protocol is not None:
             _refuse_other(protocol, config, budget=len(queue))
-            refuse_other_data(protocol, prepared.fingerprint)
+            refuse_other_data(protocol, config, prepared.fingerprint)
         else:
-            protocol = _create(handle, _completed(config), name, queue, prepared)
+            protocol = _create(handle, _completed(config), name, queue, prepared, inherit)
         session = bind(config, protocol, handle, place)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
@@ -144,17 +164,25 @@ def _create(
     name: str,
     queue: Sequence[Point],
     prepared: PreparedData,
+    inherit: Inherit,
 ) -> Protocol:
-    """Fill the queue, then store the protocol; the caller holds the init lock."""
+    """Fill the study, then store the protocol; the caller holds the init lock."""
     _remove_leftovers(handle, name)
-    optuna_study = optuna.create_study(study_name=name, storage=handle, direction="maximize")
+    inherited = inherit(handle, prepared)
+    optuna_study = optuna.create_study(
+        study_name=name,
+        storage=handle,
+        direction="maximize",
+        load_if_exists=True,  # only where the answer to its creation was lost
+    )
+    add_inherited(handle, optuna_study, inherited)
     _fill_queue(optuna_study, queue, first_slot=0)
     protocol = Protocol(
         study_name=name,
         budget=len(queue),
         configuration=as_stored(config),
         fingerprint=protocol_fingerprint(config, prepared.fingerprint),
-        facts=_facts(prepared),
+        facts={**_facts(prepared, config), **inherited.facts},
     )
     add_protocol(handle.database, protocol)
     return protocol
@@ -169,17 +197,20 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
     for study in handle.get_all_studies():
         if study.study_name == name:
             trials = handle.get_all_trials(study._study_id, deepcopy=False)
-            if any("slot" not in trial.user_attrs for trial in trials):
+            if any(not trial.user_attrs.keys() & {"slot", TAKEN_OVER_FROM} for trial in trials):
                 raise StudyError(
                     f"--name must be free, the database holds another program's study {name!r}: "
                     "choose another --name"
                 )
+            # The epochs first: SQLite gives the row numbers of deleted trials again.
+            delete_epochs(handle.database, [trial._trial_id for trial in trials])
             handle.delete_study(study._study_id)
 
 
 def _fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
     """Add the places that are missing; the caller holds the init lock."""
-    there = {trial.user_attrs["slot"] for trial in optuna_study.get_trials(deepcopy=False)}
+    # Trials that were taken over have no place.
+    there = {trial.user_attrs.get("slot") for trial in optuna_study.get_trials(deepcopy=False)}
     for slot, point in enumerate(points, start=first_slot):
         if slot not in there:
             given = {"fixed_params": dict(point.params)} if point.params else {}
@@ -192,7 +223,8 @@ def _fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_sl
             )
 
 
-def _find_protocol(config: StudyConfig, name: str) -> Protocol | None:
+def find_study(config: StudyConfig, name: str) -> Protocol | None:
+    """Return the protocol of a study at the place of a configuration, None where there is none."""
     place = config.storage
     try:
         handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
@@ -205,8 +237,10 @@ def _find_protocol(config: StudyConfig, name: str) -> Protocol | None:
 
 
 def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int) -> None:
-    refuse_differences(validated(protocol.configuration), config)
-    refuse_other_budget(protocol.study_name, fixed=protocol.budget, given=budget)
+    refuse_differences(protocol, config)
+    if not protocol.study_name.endswith(FINAL_SUFFIX):
+        refuse_other_runs_folder(protocol, config)
+    refuse_other_budget(protocol, config, budget=budget)
 
 
 def _refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
@@ -235,18 +269,12 @@ def _completed(config: StudyConfig) -> StudyConfig:
     return config.model_copy(
         update={
             "workers": config.workers.model_copy(update={"threads": threads}),
-            "data": config.data.model_copy(update={"source": absolute_source(config.data.source)}),
+            "data": config.data.model_copy(update={"source": located(config.data.source)}),
         }
     )
 
 
-def absolute_source(source: str) -> str:
-    """Return a local folder as an absolute path, a hub id as it is."""
-    folder = Path(source).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else source
-
-
-def _facts(prepared: PreparedData) -> dict[str, Any]:
+def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
     described = prepared.description
     train, validation = described.class_counts["train"], described.class_counts["validation"]
     return {
@@ -258,6 +286,7 @@ def _facts(prepared: PreparedData) -> dict[str, Any]:
             "majority": vars(majority_baseline(validation, train_counts=train)),
             "random": vars(random_baseline(validation)),
         },
+        "runs_folder": str(config.storage.runs.absolute()),
         "versions": versions(),
         "git_revision": git_revision(),
     }

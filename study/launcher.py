@@ -1,6 +1,7 @@
 """Many workers on this machine: one process each, one log file each, one stop for all."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.live import Live
 
@@ -24,16 +26,22 @@ REFRESH_SECONDS = 2.0
 MOST_WORKERS_ON_SQLITE = 8
 
 
-def worker_command(session: StudySession, *, device: str) -> list[str]:
+def worker_command(
+    session: StudySession, *, device: str, seconds_left: float = math.inf
+) -> list[str]:
     """Return the command line of a worker that joins a study; holds no database address."""
     config = session.config
     patience = config.storage.model_dump(mode="json", exclude={"url", "runs"})
-    settings = {"data.cache": str(config.data.cache)}
+    settings: dict[str, Any] = {
+        "data.cache": str(config.data.cache),
+        "protocol.strict": config.protocol.strict,
+    }
     settings |= {f"storage.{key}": value for key, value in patience.items()}
     return [
         *(sys.executable, "-m", "study", "worker"),
         *("--name", session.protocol.study_name),
         *("--device", device),
+        *(("--stop-after", f"{seconds_left:.0f}s") if seconds_left < math.inf else ()),
         *(part for k, v in settings.items() for part in ("--set", f"{k}={json.dumps(v)}")),
     ]
 
@@ -73,7 +81,14 @@ def run_workers(
     logs = [
         session.paths.logs / f"worker-{here}-{index}.log" for index in range(len(environments))
     ]
-    workers = [_start(session, own, log) for own, log in zip(environments, logs, strict=True)]
+    commands = [
+        worker_command(session, device=_device(session, own), seconds_left=stop.seconds_left)
+        for own in environments
+    ]
+    workers = [
+        _start(command, session, own, log)
+        for command, own, log in zip(commands, environments, logs, strict=True)
+    ]
     try:
         _watch(session, workers, stop)
     finally:
@@ -87,10 +102,15 @@ def run_workers(
             raise StudyError(f"a worker failed: {last.removeprefix('study: ')} (log: {log})")
 
 
-def _start(session: StudySession, own: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _device(session: StudySession, own: dict[str, str]) -> str:
+    """Return a worker's device; one that is given a GPU must not fall back to the CPU."""
+    return "cuda" if VARIABLE in own else session.config.execution.device
+
+
+def _start(
+    command: Sequence[str], session: StudySession, own: dict[str, str], log: Path
+) -> subprocess.Popen[bytes]:
     config = session.config
-    # A worker that is given a GPU must not fall back to the CPU on its own.
-    device = "cuda" if VARIABLE in own else config.execution.device
     # The database address may hold a password, which everyone could read in a command line.
     environment = os.environ | {
         LAUNCHER_PID: str(os.getpid()),
@@ -101,7 +121,7 @@ def _start(session: StudySession, own: dict[str, str], log: Path) -> subprocess.
     }
     with log.open("ab") as file:
         return subprocess.Popen(
-            worker_command(session, device=device),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

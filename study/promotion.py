@@ -13,10 +13,11 @@ def choose_winner(session: StudySession) -> TrialRow:
     """
     name = session.protocol.study_name
     rows = read_trials(session.storage_handle, name)
+    n_places = sum(not row.is_taken_over for row in rows)
     unfinished = sum(row.state in ("waiting", "running") for row in rows)
     if unfinished:
         raise StudyError(
-            f"study {name!r} must be over before its final run, {unfinished} of {len(rows)} "
+            f"study {name!r} must be over before its final run, {unfinished} of {n_places} "
             f"trials are not: finish them with `study run --name {name}`"
         )
     winner = best_complete(rows)

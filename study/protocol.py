@@ -1,25 +1,69 @@
 """What a study fixes before its first trial, and how a difference is refused.
 
 Frozen is all that changes the result of a trial or of the search. Where things lie and how many
-workers run is operational; budget and final run have commands of their own.
+workers run is operational; budget and final run have commands of their own. Every refusal names
+the field, both values, and the command for going on.
 """
 
+import logging
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
-from study.config import StudyConfig
+from storage.run_paths import FINAL_SUFFIX, RunPaths
+from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError
+from study.provenance import git_revision, versions
+from study.suggested_commands import fork_command, suggested
+
+logger = logging.getLogger(__name__)
 
 OPERATIONAL: dict[str, Any] = {
     "name": True,
     "description": True,
     "storage": True,
+    "protocol": True,
     "final": True,
     "workers": {"n_workers", "per_gpu"},
     "execution": {"device"},
     "data": {"source", "cache"},
     "search": {"n_trials"},
 }
+# A final run is a study with these two of its settings in the place of the searched ones.
+SETTING_OF_FINAL_RUN = {
+    "search.n_epochs": "final.n_epochs",
+    "data.image_size": "final.image_size",
+}
+STRICT = "protocol.strict"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting with two values; None where one side has none."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} is {self.old!r} there, {self.new!r} here"
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """Return in which values two mappings differ, by dotted key."""
+    found: list[Difference] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            within = differences(before, after)
+            found += [Difference(f"{key}.{one.key}", one.old, one.new) for one in within]
+        elif before != after:
+            found.append(Difference(key, before, after))
+    return found
 
 
 def frozen_part(config: StudyConfig) -> dict[str, Any]:
@@ -32,68 +76,146 @@ def protocol_fingerprint(config: StudyConfig, data_fingerprint: str) -> str:
     return fingerprint([frozen_part(config), data_fingerprint])
 
 
-def refuse_differences(fixed: StudyConfig, given: StudyConfig) -> None:
+def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> StudyConfig:
+    """Return a configuration with what a study keeps unless a request says otherwise.
+
+    These are the threads that `init` has counted and the strictness: a file that does not name
+    them does not change them.
+    """
+    fixed = validated(protocol.configuration)
+    threads = given.workers.threads or fixed.workers.threads
+    strict = given if request.gives(STRICT) else fixed
+    return given.model_copy(
+        update={
+            "workers": given.workers.model_copy(update={"threads": threads}),
+            "protocol": strict.protocol,
+        }
+    )
+
+
+def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
     """Refuse to go on with a study that was fixed differently.
 
     Args:
-        fixed: Configuration stored with the study.
+        protocol: What the study fixed.
         given: Configuration to go on with; unset threads stand for those of the study.
 
     Raises:
         ProtocolError: If they differ; the message names each field with both values.
     """
-    old, new = _flat(frozen_part(fixed)), _flat(frozen_part(given))
+    fixed = validated(protocol.configuration)
+    old, new = frozen_part(fixed), frozen_part(given)
     if given.workers.threads is None:
-        new["workers.threads"] = old["workers.threads"]
-    differences = [
-        f"{key} is {old.get(key)!r} there, {new.get(key)!r} here"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    if differences:
+        new["workers"] = old["workers"]
+    found = differences(old, new)
+    if protocol.study_name.endswith(FINAL_SUFFIX):
+        names = SETTING_OF_FINAL_RUN
+        found = [Difference(names.get(one.key, one.key), one.old, one.new) for one in found]
+    if found:
+        name = _searched_name(protocol)
+        changes = {one.key: one.new for one in found}
         raise ProtocolError(
-            f"study {fixed.name!r} was fixed with other settings: {'; '.join(differences)}: "
-            "give the same settings, or another --name for a new study"
+            f"study {name!r} was fixed with other settings: {'; '.join(map(str, found))}: "
+            "give the same settings, or start a changed study with "
+            f"`{fork_command(name, changes, place=given.storage)}`"
         )
 
 
-def refuse_other_data(protocol: Protocol, fingerprint: str) -> None:
+def refuse_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) -> None:
     """Refuse data that are not those the study began with.
+
+    Args:
+        protocol: What the study fixed.
+        given: Configuration that the data were found with.
+        fingerprint: Of the data that were found.
 
     Raises:
         ProtocolError: If the fingerprints differ.
     """
     fixed = protocol.facts["data_fingerprint"]
-    if fixed != fingerprint:
+    if fixed == fingerprint:
+        return
+    name, source = _searched_name(protocol), located(given.data.source)
+    command = fork_command(name, {"data.source": source}, place=given.storage)
+    raise ProtocolError(
+        f"--data must be the data of study {name!r}, their fingerprint is {fixed[:12]} there "
+        f"(from {protocol.configuration['data']['source']!r} at init), {fingerprint[:12]} here "
+        f"(from {source!r}): give the same data, or start a changed study with `{command}`"
+    )
+
+
+def located(source: str) -> str:
+    """Return a data source that means the same in any folder."""
+    folder = Path(source).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else source
+
+
+def refuse_other_runs_folder(protocol: Protocol, given: StudyConfig) -> None:
+    """Refuse a runs folder that is neither the one of `init` nor the same under another path.
+
+    Raises:
+        ProtocolError: If the study's marker is not in it.
+    """
+    fixed, runs = protocol.facts.get("runs_folder"), given.storage.runs.absolute()
+    # Studies of earlier versions did not note it; their marker is looked for all the same.
+    if fixed is None or runs.resolve() == Path(fixed).resolve():
+        return
+    name = protocol.study_name
+    try:
+        RunPaths(runs, name).check(protocol.study_key)
+    except StorageError as error:
+        missing = isinstance(error, StudyNotFoundError)
+        found = "holds no such study" if missing else "holds another study of this name"
         raise ProtocolError(
-            f"--data must be the data of study {protocol.study_name!r} ({fixed[:12]}), "
-            f"those found have {fingerprint[:12]}: give the same data, or another --name"
-        )
+            f"storage.runs is '{fixed}' there, '{runs}' here, which {found}: go on with "
+            f"`--runs {shlex.quote(fixed)}`, or start a changed study here with "
+            f"`{fork_command(name, {}, place=given.storage)}`"
+        ) from None
 
 
-def refuse_other_budget(name: str, *, fixed: int, given: int) -> None:
+def refuse_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) -> None:
     """Refuse a budget that is not the study's.
 
     Raises:
         ProtocolError: If it differs; the message holds the command that changes it.
     """
-    if given > fixed:
+    name, fixed = protocol.study_name, protocol.budget
+    rule = f"--trials must be {fixed}, the budget of study {name!r}, got {budget}"
+    extend = ("extend", "--name", name, "--trials")
+    if budget > fixed:
+        command = suggested(*extend, str(budget - fixed), place=given.storage)
+        raise ProtocolError(f"{rule}: add to it with `{command}`")
+    if budget < fixed:
+        command = suggested(*extend, "N", place=given.storage)
         raise ProtocolError(
-            f"--trials must be {fixed}, the budget of study {name!r}, got {given}: "
-            f"add to it with `study extend --name {name} --trials {given - fixed}`"
-        )
-    if given < fixed:
-        raise ProtocolError(
-            f"--trials must be {fixed}, the budget of study {name!r}, got {given}: a budget only "
-            f"grows, with `study extend --name {name} --trials N`; leave --trials out"
+            f"{rule}: a budget only grows, with `{command}`; leave --trials out to go on"
         )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def code_differences(protocol: Protocol) -> list[Difference]:
+    """Return how this code differs from that with which a study began."""
+    there = {"git_revision": protocol.facts["git_revision"], **protocol.facts["versions"]}
+    return differences(there, {"git_revision": git_revision(), **versions()})
+
+
+def compare_code(protocol: Protocol, given: StudyConfig) -> None:
+    """Warn, in one line, when this code is not that with which a study began.
+
+    Raises:
+        ProtocolError: If it differs and `protocol.strict` is set.
+    """
+    found = code_differences(protocol)
+    if not found:
+        return
+    name = _searched_name(protocol)
+    says = f"study {name!r} began with another code version: {'; '.join(map(str, found))}"
+    if given.protocol.strict:
+        raise ProtocolError(
+            f"{says}: go on with that version, accept this one with `--set {STRICT}=false`, or "
+            f"start a changed study with `{fork_command(name, {}, place=given.storage)}`"
+        )
+    logger.warning("%s: refuse this with --set %s=true", says, STRICT)
+
+
+def _searched_name(protocol: Protocol) -> str:
+    return protocol.study_name.removesuffix(FINAL_SUFFIX)

@@ -6,14 +6,11 @@ only asked for values.
 """
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, Field, model_validator
 
 from model.configuration import NetworkConfig, OptimizationConfig
-
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
 
 SpaceName = Literal["joint", "lr-wd", "blocks-dropout", "fixed"]
 
@@ -115,9 +112,25 @@ class Hyperparameters:
         """Return the values by name."""
         return asdict(self)
 
+    def as_params(self) -> dict[str, float]:
+        """Return the values under the names by which a trial is asked for them."""
+        values = self.as_dict()
+        blocks = values.pop("blocks")
+        return values | {f"blocks_{stage}": count for stage, count in enumerate(blocks, start=1)}
+
+
+class Asked(Protocol):
+    """What is asked for values: Optuna's trial, or anything that answers like one."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Answer with a real number."""
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Answer with a whole number."""
+
 
 def suggest(
-    trial: "BaseTrial",
+    trial: Asked,
     space: SpaceName,
     ranges: RangesConfig,
     *,

@@ -9,14 +9,21 @@ from optuna.trial import TrialState
 
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
+from model.seeds import derive_seed
 from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.records import Protocol, longest_epoch_seconds, read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import StudyStorage, open_study_storage
-from study.config import Request, StudyConfig, validated
+from study.config import Request, StudyConfig
 from study.errors import StudyError
-from study.protocol import refuse_differences, refuse_other_data
+from study.protocol import (
+    compare_code,
+    completed_by,
+    refuse_differences,
+    refuse_other_data,
+    refuse_other_runs_folder,
+)
 from study.stopping import StopFlag, StopRequested
 
 # Optuna would say on standard error that a study was created; we say it ourselves.
@@ -53,6 +60,14 @@ class StudySession:
         """Folders of the searched study."""
         return RunPaths(self.config.storage.runs, self.searched_name)
 
+    @property
+    def sampling_seed(self) -> int:
+        """Seed of the sampler: a fork that took trials over must not draw their points again."""
+        fork = self.protocol.facts.get("forked_from")
+        if fork is None or not fork["taken_over"]:
+            return self.config.seed
+        return derive_seed(self.config.seed, "fork", self.protocol.study_name)
+
     def trial_paths(self, slot: int) -> TrialPaths:
         """Files of a place in the queue."""
         return self.paths.final(slot) if self.is_final else self.paths.trial(slot)
@@ -79,8 +94,16 @@ class StudySession:
             ProtocolError: If the data are not those that the study began with.
         """
         prepared = prepare(self.config.data, track=track)
-        refuse_other_data(self.protocol, prepared.fingerprint)
+        refuse_other_data(self.protocol, self.config, prepared.fingerprint)
         return prepared
+
+    def compare_code(self) -> None:
+        """Warn, or refuse, when this code is not that with which the study began.
+
+        Raises:
+            ProtocolError: If it differs and `protocol.strict` is set.
+        """
+        compare_code(self.protocol, self.config)
 
 
 def final_name(study_name: str) -> str:
@@ -103,11 +126,13 @@ def open_session(request: Request, name: str | None = None) -> StudySession:
     """
     place = request.place()
     handle = open_study_storage(place.storage.url, outage_seconds=place.storage.outage_seconds)
-    protocol = read_protocol(handle.database, name or place.name or _only_study(handle))
-    asked = request.resolve(base=protocol.configuration)
-    refuse_differences(validated(protocol.configuration), asked)
+    protocol = read_protocol(handle.database, name or place.name or only_study(handle))
+    asked = completed_by(request.resolve(base=protocol.configuration), protocol, request)
+    refuse_differences(protocol, asked)
     session = bind(asked, protocol, handle, place.storage)
-    session.paths.check(read_protocol(handle.database, session.searched_name).study_key)
+    searched = read_protocol(handle.database, session.searched_name)
+    refuse_other_runs_folder(searched, session.config)
+    session.paths.check(searched.study_key)
     return session
 
 
@@ -135,8 +160,18 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
         time.sleep(1.0)
 
 
-def _only_study(handle: StudyStorage) -> str:
-    names = [name for name in study_names(handle.database) if not name.endswith(FINAL_SUFFIX)]
+def only_study(handle: StudyStorage, *, besides: str = "") -> str:
+    """Return the name of the one study of a database, final runs not counted.
+
+    Args:
+        handle: The database.
+        besides: Name of another study that does not count.
+
+    Raises:
+        StudyError: If there are several, or none.
+    """
+    searched = [name for name in study_names(handle.database) if not name.endswith(FINAL_SUFFIX)]
+    names = [name for name in searched if name != besides]
     if len(names) != 1:
         raise StudyError(
             f"--name must say which study, there are {', '.join(names) or 'none yet'}: "

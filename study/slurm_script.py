@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from storage.database import parse_url, sqlite_path
 from study.errors import StudyError
-from study.initialisation import absolute_source
 from study.launcher import postgresql_hint, worker_command
+from study.protocol import located
 from study.session import StudySession
 
 TIME_LIMIT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
@@ -205,7 +205,7 @@ def _anchored(session: StudySession) -> StudySession:
         "data": config.data.model_copy(
             update={
                 "cache": config.data.cache.absolute(),
-                "source": absolute_source(config.data.source),
+                "source": located(config.data.source),
             }
         ),
     }

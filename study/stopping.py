@@ -93,12 +93,16 @@ class StopFlag:
             or (self._launcher != 0 and os.getppid() != self._launcher)
         )
 
+    @property
+    def seconds_left(self) -> float:
+        """Time until the flag sets itself, in seconds; infinite where it never does."""
+        return max(1.0, self._until - time.monotonic())
+
     def leaves_time_for(self, longest_epoch_seconds: Callable[[], float | None]) -> bool:
         """Whether an epoch as long as the longest one so far would reach its checkpoint."""
         if self.is_set or self._until == float("inf"):
             return not self.is_set
-        seconds_left = self._until - time.monotonic()
-        return seconds_left > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
+        return self.seconds_left > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
 
     def interrupting(self, batches: Iterable[T]) -> Iterator[T]:
         """Pass batches through.

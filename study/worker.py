@@ -188,8 +188,8 @@ class Worker:
 
     def _run(self, lease: Lease, heartbeat: Heartbeat) -> float:
         number = self._session.storage_handle.get_trial(lease.trial_id).number
-        config = self._session.config
-        self._optuna_study.sampler = build_sampler(config.search, seed=config.seed, number=number)
+        config, seed = self._session.config, self._session.sampling_seed
+        self._optuna_study.sampler = build_sampler(config.search, seed=seed, number=number)
         trial = self._claimant.open_trial(lease)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
         return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))

@@ -11,7 +11,14 @@ from optuna.trial import TrialState, create_trial
 
 from storage.leases import acquire
 from storage.owners import Owner
-from storage.records import EpochRecord, Protocol, add_protocol, put_epoch
+from storage.records import (
+    TAKEN_OVER_FROM,
+    EpochRecord,
+    Protocol,
+    add_protocol,
+    copy_epochs,
+    put_epoch,
+)
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 
 STUDY_NAME = "pets"
@@ -140,6 +147,23 @@ def _search(opened: StudyStorage) -> None:
 
 def put(handle: StudyStorage, trial_id: int, record: EpochRecord) -> None:
     handle.database.write(lambda connection: put_epoch(connection, trial_id, record))
+
+
+@pytest.fixture
+def forked_study(searched_study: StudyStorage) -> StudyStorage:
+    """The searched study with a complete trial more, which another study ran."""
+    optuna_study = optuna.load_study(study_name=STUDY_NAME, storage=searched_study)
+    first = optuna_study.get_trials()[0]
+    first.values = [0.7]
+    first.user_attrs = {TAKEN_OVER_FROM: {"study": "older", "trial": 3}}
+    trial_id = searched_study.create_new_trial(optuna_study._study_id, first)
+    copy_epochs(searched_study.database, {first._trial_id: trial_id})
+    with searched_study.engine.begin() as connection:
+        origin = '{"study": "older"}'
+        connection.exec_driver_sql(
+            "UPDATE protocols SET facts = json_set(facts, '$.forked_from', json(?))", (origin,)
+        )
+    return searched_study
 
 
 @pytest.fixture

@@ -81,6 +81,15 @@ def test_report_of_search_shows_figures_trials_and_cost(
     assert "exception: <b>no memory</b>" in page.text and page.tags["b"] == 4
 
 
+def test_report_of_fork_tells_its_own_trials_from_those_taken_over(
+    forked_study: StudyStorage, runs: Path
+) -> None:
+    page = report(forked_study, runs)
+    assert "1 trial was taken over from study older and is not counted here" in page.text
+    assert "6*" in page.text and "* taken over from another study" in page.text
+    assert "11 epochs trained, of 24" in page.text
+
+
 def test_report_of_final_run_before_its_test_says_so(
     searched_study: StudyStorage, final_trial_id: int, runs: Path
 ) -> None:

@@ -1,11 +1,17 @@
+import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
+from study.cli import main
+from study.stopping import SIGNALS
 from tests.tools.pictures import write_pictures
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +48,47 @@ def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
             "grace_seconds": 10,
         },
     }
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended that ran in this process."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
+    """Run the command line in this process, for commands that end before they train."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    level = logging.getLogger("study").level
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["study", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return Ended(end.value.code, said.out, said.err)
+
+    yield run
+    signal.set_wakeup_fd(-1)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    logging.getLogger("study").setLevel(level)
+
+
+@pytest.fixture
+def config_file(tiny_settings: dict[str, object], tmp_path: Path) -> str:
+    """The whole configuration as a file."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_settings))
+    return str(path)
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

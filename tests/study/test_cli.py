@@ -8,23 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 
 from tests.study.conftest import ROOT, Command
 
-Settings = dict[str, object]
 REPORT_TORCH = (
     "import atexit, sys; from study.cli import main; "
     "atexit.register(lambda: print('torch' in sys.modules, 'datasets' in sys.modules)); main()"
 )
-
-
-@pytest.fixture
-def config_file(tiny_settings: Settings, tmp_path: Path) -> str:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny_settings))
-    return str(path)
 
 
 def run_reporting_torch(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -32,6 +32,13 @@ from study.errors import ConfigurationError
         ("search.n_epochs", r"--set must have the form section\.key=value"),
         ("search.n_epochs=[1", r"--set search\.n_epochs must be YAML"),
         ("search=3", r"search: .*got 3"),
+        ("search.n_epochs=true", r"search\.n_epochs: true and false are no numbers, got True"),
+        ("optimization.learning_rate=yes", r"learning_rate: true and false are no numbers"),
+        ("network.blocks=[1, true, 2]", r"blocks: true and false.* got \[1, True, 2\]"),
+        ("search.ranges.dropout.low=false", r"dropout\.low: true and false .* got False"),
+        ("search.ranges.learning_rate={low: true, high: 1}", r"learning_rate\.low: true and"),
+        ("search.ranges.weight_decay.log=3", r"weight_decay\.log: .*boolean"),
+        ("storage.grace_seconds=true", r"storage\.grace_seconds: true and false"),
     ],
 )
 def test_setting_that_cannot_be_is_refused_with_key_rule_and_value(
@@ -84,6 +91,21 @@ def test_preset_is_valid_says_what_it_is_for_and_survives_yaml(name: str) -> Non
 def test_every_setting_has_a_description() -> None:
     assert all(len(description) > 10 for _, _, description in describe_keys())
     assert len(set(all_keys())) == len(all_keys())
+
+
+@given(st.sampled_from(all_keys()), st.booleans())
+def test_truth_values_are_taken_only_where_they_belong(key: str, value: bool) -> None:
+    default = next(default for name, default, _ in describe_keys() if name == key)
+    if isinstance(default, bool):
+        Request(options={key: value}).resolve()
+    else:
+        with pytest.raises(ConfigurationError):
+            Request(options={key: value}).resolve()
+
+
+def test_place_refuses_a_truth_value_too() -> None:
+    with pytest.raises(ConfigurationError, match="storage.outage_seconds: true and false"):
+        Request(assignments=("storage.outage_seconds=true",)).place()
 
 
 @given(st.sampled_from(all_keys()), st.sampled_from([[], {}, "?", -1, True]))

@@ -15,6 +15,7 @@ def test_study_on_postgresql_runs_to_its_end_and_tells_no_password(
     command: Command, tiny_settings: dict[str, object], tmp_path: Path
 ) -> None:
     settings = deepcopy(tiny_settings)
+    larger = "search.ranges.dropout.high=0.6"
     with running_server() as url:
         settings["storage"] |= {"url": url.replace("tester@", "tester:hunter2@")}  # type: ignore[operator]
         file = tmp_path / "tiny.yaml"
@@ -26,13 +27,16 @@ def test_study_on_postgresql_runs_to_its_end_and_tells_no_password(
             ["status", "--config", str(file), "--json"],
             ["report", "--config", str(file)],
             ["config", "--config", str(file)],
+            ["fork", "changed", "--config", str(file), "--name", "tiny", "--set", larger],
         ):
             ended = command(*arguments)
             assert ended.returncode == 0, ended.stderr
             said += [ended.stdout, ended.stderr]
         assert json.loads(said[4])["complete"] == 4
+        assert "4 of 4 finished trials are taken over" in said[10]
         refused = command("run", "--config", str(file), "--set", "seed=1")
         assert refused.returncode == 2
+        assert "tester:***@" in refused.stderr
         said += [refused.stderr]
     lost = command("status", "--config", str(file))
     assert lost.returncode == 2

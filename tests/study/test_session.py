@@ -9,7 +9,7 @@ import yaml
 from optuna.trial import TrialState
 
 from data.errors import DataError
-from storage.errors import StorageError, StudyNotFoundError
+from storage.errors import StudyNotFoundError
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import SAMPLED, Point, extend, initialise, open_or_create
@@ -216,5 +216,5 @@ def test_open_session_with_another_protocol_or_folder_is_refused(
     initialise(changed(tiny_settings))
     with pytest.raises(ProtocolError, match="seed is 42 there, 1 here"):
         open_session(request(tiny_settings, seed=1))
-    with pytest.raises(StorageError, match="has no such study"):
+    with pytest.raises(ProtocolError, match="holds no such study"):
         open_session(request(tiny_settings, **{"storage.runs": str(tmp_path / "elsewhere")}))

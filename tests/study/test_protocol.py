@@ -1,0 +1,271 @@
+"""What is refused, or warned about, when a study is gone on with in another way."""
+
+import json
+import logging
+import re
+import shlex
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from storage.configuration import StorageConfig
+from storage.records import read_protocol
+from study.config import Request, StudyConfig, all_keys
+from study.errors import ProtocolError
+from study.initialisation import initialise, open_or_create
+from study.protocol import differences, refuse_differences
+from study.session import StudySession, open_session
+from study.suggested_commands import assignment, fork_command, suggested
+from tests.study.conftest import Call, Command
+
+Settings = dict[str, Any]
+Spoil = Callable[[Path], object]
+
+RANGE = "{low: 0.01, high: 0.5, log: true}"
+DRIFTS = {
+    "learning-rate range": (
+        ["--set", f"search.ranges.learning_rate={RANGE}"],
+        "search.ranges.learning_rate is None there, {'low': 0.01, 'high': 0.5, 'log': True} here",
+    ),
+    "image size": (["--set", "data.image_size=12"], "data.image_size is 8 there, 12 here"),
+    "seed": (["--set", "seed=7"], "seed is 42 there, 7 here"),
+    "pruner": (
+        ["--set", "search.pruner=median"],
+        "search.pruner is 'none' there, 'median' here",
+    ),
+}
+
+
+def suggested_command(message: str) -> list[str]:
+    """Return the words of the fork command in a message, NEW called `changed`."""
+    (command,) = re.findall(r"`study (fork NEW [^`]+)`", message)
+    words = shlex.split(command)
+    return ["changed" if word == "NEW" else word for word in words]
+
+
+@pytest.mark.parametrize("verb", ["init", "run", "worker"])
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_drift_is_refused_with_the_field_both_values_and_a_command_that_goes_on(
+    call: Call, config_file: str, verb: str, drift: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    options, named = DRIFTS[drift]
+    refused = call(verb, "--config", config_file, *options)
+    assert refused.code == 2
+    assert len(refused.err.strip().splitlines()) == 1
+    assert named in refused.err
+    assert "give the same settings" in refused.err
+
+    went_on = call(*suggested_command(refused.err))
+    assert went_on.code == 0, went_on.err
+    accepted = call("init", "--config", config_file, *options, "--name", "changed")
+    assert accepted.code == 0, accepted.err
+
+
+@pytest.mark.parametrize("verb", ["init", "run", "worker"])
+def test_another_data_file_is_refused_with_both_fingerprints_and_sources(
+    call: Call, config_file: str, pictures: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    picture = pictures / "dots" / "0.png"
+    Image.open(picture).transpose(Image.Transpose.ROTATE_90).save(picture)
+    refused = call(verb, "--config", config_file)
+    assert refused.code == 2
+    there, here = re.findall(r"\b[0-9a-f]{12}\b", refused.err)
+    assert there != here
+    assert refused.err.count(f"(from '{pictures}'") == 2
+    went_on = call(*suggested_command(refused.err))
+    assert went_on.code == 0, went_on.err
+    assert f"data fingerprint: '{there}' -> '{here}'" in went_on.out
+
+
+@pytest.mark.parametrize("verb", ["init", "run", "worker"])
+def test_another_runs_folder_is_refused_at_once_with_both_folders(
+    call: Call, config_file: str, tmp_path: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    elsewhere = tmp_path / "else where"
+    start = time.monotonic()
+    refused = call(verb, "--config", config_file, "--runs", str(elsewhere))
+    assert time.monotonic() - start < 10  # a worker waits a minute for a study that may come
+    assert refused.code == 2
+    assert f"storage.runs is '{tmp_path}/runs' there, '{elsewhere}' here" in refused.err
+    assert f"`--runs {tmp_path}/runs`" in refused.err
+    assert not elsewhere.exists()
+    went_on = call(*suggested_command(refused.err))
+    assert went_on.code == 0, went_on.err
+    assert (elsewhere / "changed").is_dir()
+
+
+def test_runs_folder_of_another_study_of_the_same_name_is_refused(
+    call: Call, config_file: str, tmp_path: Path
+) -> None:
+    place = ["--storage", f"sqlite:///{tmp_path}/other.db", "--runs", str(tmp_path / "others")]
+    assert call("init", "--config", config_file).code == 0
+    assert call("init", "--config", config_file, *place).code == 0
+    refused = call("status", "--config", config_file, "--runs", str(tmp_path / "others"))
+    assert refused.code == 2
+    assert "holds another study of this name" in refused.err
+
+
+def test_runs_folder_under_another_path_is_the_same(
+    call: Call, config_file: str, tmp_path: Path
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    assert call("init", "--config", config_file, "--runs", str(tmp_path / "link")).code == 0
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    moved = call("init", "--config", config_file, "--runs", str(tmp_path / "moved"))
+    assert moved.code == 0, moved.err
+
+
+def test_refusal_names_a_place_that_is_not_the_usual_one_but_no_password() -> None:
+    usual = fork_command("old one", {"seed": 7}, place=StorageConfig())
+    assert usual == "study fork NEW --name 'old one' --set seed=7"
+    url = "postgresql+psycopg://me:hunter2@host/db"
+    place = StorageConfig(url=url, runs=Path("/shared/my runs"))
+    command = suggested("extend", "--trials", "2", place=place)
+    assert "hunter2" not in command
+    assert shlex.split(command)[4:] == [
+        *("--storage", "postgresql+psycopg://me:***@host/db"),
+        *("--runs", "/shared/my runs"),
+    ]
+
+
+numbers = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
+printable = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "))
+plain = numbers | printable
+
+
+@given(
+    plain
+    | st.text(st.characters(exclude_categories=("Cs", "Co", "Cn")))
+    | st.lists(plain, max_size=3)
+    | st.dictionaries(printable, plain, max_size=3)
+)
+def test_assignment_survives_shell_and_yaml(value: object) -> None:
+    (text,) = shlex.split(shlex.join([assignment("section.key", value)]))
+    assert len(text.splitlines()) == 1
+    assert Request(assignments=(text,))._values({})["section"]["key"] == value
+
+
+def test_differences_name_the_innermost_keys() -> None:
+    old = {"a": {"b": 1, "c": None}, "d": [1, 2]}
+    new = {"a": {"b": 2, "c": {"low": 1}}, "d": [1, 3]}
+    found = {one.key: (one.old, one.new) for one in differences(old, new)}
+    assert found == {"a.b": (1, 2), "a.c": (None, {"low": 1}), "d": ([1, 2], [1, 3])}
+    assert differences(old, old) == []
+
+
+@pytest.fixture
+def begun_elsewhere(tiny_settings: Settings) -> StudySession:
+    """A study whose `init` ran with another version of the code."""
+    session = initialise(StudyConfig.model_validate(tiny_settings))
+    facts = deepcopy(session.protocol.facts)
+    facts["git_revision"] = "0" * 40
+    facts["versions"]["torch"] = "1.0"
+    with session.storage_handle.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE protocols SET facts = ?", (json.dumps(facts),))
+    return session
+
+
+def request(session: StudySession, *assignments: str) -> Request:
+    place = session.config.storage
+    options = {"storage.url": place.url, "storage.runs": str(place.runs)}
+    return Request(assignments=assignments, options=options)
+
+
+def test_another_code_version_is_warned_about_in_one_line(
+    begun_elsewhere: StudySession, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_session(request(begun_elsewhere)).compare_code()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    text = record.getMessage()
+    assert "\n" not in text
+    assert f"git_revision is '{'0' * 40}' there" in text
+    assert re.search(r"torch is '1\.0' there, '\d[^']+' here", text)
+    assert "optuna" not in text
+
+
+def test_the_same_code_version_is_passed_over(
+    tiny_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = initialise(StudyConfig.model_validate(tiny_settings))
+    open_session(request(session, "protocol.strict=true")).compare_code()
+    assert caplog.records == []
+
+
+def test_strict_study_refuses_another_code_version_until_told_otherwise(
+    call: Call, begun_elsewhere: StudySession, config_file: str
+) -> None:
+    for verb in ("worker", "run", "final"):
+        refused = call(verb, "--config", config_file, "--set", "protocol.strict=true")
+        assert refused.code == 2
+        assert "torch is '1.0' there" in refused.err
+    (_, name, _) = re.findall(r"`([^`]+)`", refused.err)[-1].split()[2:5]
+    assert name == "--name"
+    went_on = call(*suggested_command(refused.err), "--set", "protocol.strict=true")
+    assert went_on.code == 0, went_on.err
+
+
+def test_strictness_of_init_holds_until_a_request_says_otherwise(
+    tiny_settings: Settings, config_file: str
+) -> None:
+    strict = Request(file=Path(config_file), assignments=("protocol.strict=true",))
+    session = open_or_create(strict)
+    assert open_session(request(session)).config.protocol.strict
+    assert open_session(Request(file=Path(config_file))).config.protocol.strict
+    assert open_or_create(Request(file=Path(config_file))).config.protocol.strict
+    told = request(session, "protocol.strict=false")
+    assert not open_session(told).config.protocol.strict
+
+
+def test_commands_that_only_read_never_warn(
+    call: Call, begun_elsewhere: StudySession, config_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for verb in ("status", "trials", "init"):
+        assert call(verb, "--config", config_file).code == 0
+    assert call("extend", "--config", config_file, "--trials", "1").code == 0
+    assert caplog.records == []
+
+
+@pytest.mark.slow
+def test_worker_of_another_code_version_says_one_line_and_works(
+    command: Command, begun_elsewhere: StudySession, config_file: str
+) -> None:
+    ended = command("worker", "--config", config_file)
+    assert ended.returncode == 0, ended.stderr
+    warnings = [line for line in ended.stderr.splitlines() if line.startswith("WARNING")]
+    assert len(warnings) == 1 and "torch is '1.0' there" in warnings[0]
+    ended = command("worker", "--config", config_file, "--set", "protocol.strict=true")
+    assert ended.returncode == 2
+
+
+def test_refusal_of_a_final_run_names_the_settings_of_final_runs(
+    tiny_settings: Settings,
+) -> None:
+    session = initialise(StudyConfig.model_validate(tiny_settings), name="tiny-final")
+    protocol = read_protocol(session.storage_handle.database, "tiny-final")
+    search = session.config.search.model_copy(update={"n_epochs": 9})
+    with pytest.raises(ProtocolError) as refusal:
+        refuse_differences(protocol, session.config.model_copy(update={"search": search}))
+    assert "final.n_epochs is 3 there, 9 here" in str(refusal.value)
+    assert "fork NEW --name tiny --set final.n_epochs=9" in str(refusal.value)
+
+
+def test_every_frozen_setting_can_be_given_to_a_fork(tiny_settings: Settings) -> None:
+    config = StudyConfig.model_validate(tiny_settings).model_dump(mode="json")
+    for key in all_keys():
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        resolved = Request(assignments=(assignment(key, value),)).resolve(base=config)
+        assert resolved == StudyConfig.model_validate(tiny_settings)
