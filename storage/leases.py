@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.database import Database
@@ -90,13 +90,14 @@ def acquire(
         if row is not None and held and row.owner == str(owner):
             return Lease(trial_id, row.owner, row.attempt, row.fruitless_attempts)
         n_epochs = _epochs_done(connection, trial_id)
-        fruitless = 0
         if row is not None and held:
             if lost is None or (row.attempt, row.beat_at) != (lost.attempt, lost.beat_at):
                 return None
             connection.execute(_open(trial_id, row.attempt).values(ending=LOST))
-            if n_epochs == row.epochs_at_start:
-                fruitless = row.fruitless_attempts + 1
+        was_lost = row is not None and row.ending in (None, LOST)
+        fruitless = 0
+        if row is not None and was_lost and n_epochs == row.epochs_at_start:
+            fruitless = row.fruitless_attempts + 1
         attempt = row.attempt + 1 if row is not None else 1
         now = database.now(connection)
         connection.execute(
@@ -110,7 +111,7 @@ def acquire(
                 beat_at=now,
             )
         )
-        return Lease(trial_id, str(owner), attempt, fruitless, taken_over=held)
+        return Lease(trial_id, str(owner), attempt, fruitless, taken_over=was_lost)
 
     try:
         return database.write(claim)
@@ -125,11 +126,12 @@ def _epochs_done(connection: Connection, trial_id: int) -> int:
 
 def _open(trial_id: int, attempt: int) -> Any:
     """Return an update of an attempt that has not ended."""
-    return attempts.update().where(
-        attempts.c.trial_id == trial_id,
-        attempts.c.attempt == attempt,
-        attempts.c.ending.is_(None),
-    )
+    return attempts.update().where(_is_open(trial_id, attempt))
+
+
+def _is_open(trial_id: int, attempt: int) -> ColumnElement[bool]:
+    same = (attempts.c.trial_id == trial_id) & (attempts.c.attempt == attempt)
+    return same & attempts.c.ending.is_(None)
 
 
 def beat(database: Database, lease: Lease) -> bool:
@@ -145,11 +147,7 @@ def renew(database: Database, connection: Connection, lease: Lease) -> bool:
 
 def is_held(database: Database, lease: Lease) -> bool:
     """Return whether a lease is still ours; nothing is written."""
-    found = select(attempts.c.attempt).where(
-        attempts.c.trial_id == lease.trial_id,
-        attempts.c.attempt == lease.attempt,
-        attempts.c.ending.is_(None),
-    )
+    found = select(attempts.c.attempt).where(_is_open(lease.trial_id, lease.attempt))
     return database.read(lambda connection: connection.execute(found).first()) is not None
 
 
@@ -157,6 +155,12 @@ def end(database: Database, lease: Lease, ending: str) -> None:
     """End an attempt and free its trial; nothing happens when the lease is lost already."""
     change = _open(lease.trial_id, lease.attempt).values(ending=ending)
     database.write(lambda connection: connection.execute(change))
+
+
+def withdraw(database: Database, lease: Lease) -> None:
+    """Undo a claim that was no attempt at its trial; nothing happens when the lease is lost."""
+    mine = _is_open(lease.trial_id, lease.attempt) & (attempts.c.owner == lease.owner)
+    database.write(lambda connection: connection.execute(attempts.delete().where(mine)))
 
 
 def held_leases(database: Database) -> dict[int, HeldLease]:
@@ -186,6 +190,16 @@ def read_endings(database: Database, trial_ids: Sequence[int]) -> dict[int, list
     for trial_id, ending in database.read(lambda connection: connection.execute(wanted).all()):
         endings[trial_id].append(ending)
     return dict(endings)
+
+
+def read_owners(database: Database, trial_ids: Sequence[int]) -> dict[int, set[Owner]]:
+    """Return who has ever held each trial."""
+    wanted = select(attempts.c.trial_id, attempts.c.owner)
+    wanted = wanted.where(attempts.c.trial_id.in_(trial_ids))
+    owners: dict[int, set[Owner]] = defaultdict(set)
+    for trial_id, owner in database.read(lambda connection: connection.execute(wanted).all()):
+        owners[trial_id].add(Owner.parse(owner))
+    return dict(owners)
 
 
 def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grace: float) -> None:
