@@ -20,7 +20,12 @@ from storage.database import initialising, parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
 from storage.records import Protocol, add_protocol, find_protocol, raise_budget, read_protocol
 from storage.run_paths import FINAL_SUFFIX, RunPaths
-from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+from storage.study_storage import (
+    StudyStorage,
+    create_study_storage,
+    is_ours,
+    open_study_storage,
+)
 from study.config import Request, StudyConfig, as_stored, validated
 from study.errors import StudyError
 from study.protocol import (
@@ -130,7 +135,7 @@ def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
         protocol = read_protocol(database, name)
         larger = replace(protocol, budget=protocol.budget + len(points))
         # The trials first: a death in between leaves places that the same command finds again.
-        _fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
+        fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
         raise_budget(database, name, larger.budget)
     return replace(session, protocol=larger)
 
@@ -145,7 +150,7 @@ def _create(
     """Fill the queue, then store the protocol; the caller holds the init lock."""
     _remove_leftovers(handle, name)
     optuna_study = optuna.create_study(study_name=name, storage=handle, direction="maximize")
-    _fill_queue(optuna_study, queue, first_slot=0)
+    fill_queue(optuna_study, queue, first_slot=0)
     protocol = Protocol(
         study_name=name,
         budget=len(queue),
@@ -166,7 +171,7 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
     for study in handle.get_all_studies():
         if study.study_name == name:
             trials = handle.get_all_trials(study._study_id, deepcopy=False)
-            if any("slot" not in trial.user_attrs for trial in trials):
+            if not all(map(is_ours, trials)):
                 raise StudyError(
                     f"--name must be free, the database holds another program's study {name!r}: "
                     "choose another --name"
@@ -174,9 +179,9 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
             handle.delete_study(study._study_id)
 
 
-def _fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
+def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
     """Add the places that are missing; the caller holds the init lock."""
-    there = {trial.user_attrs["slot"] for trial in optuna_study.get_trials(deepcopy=False)}
+    there = {trial.user_attrs.get("slot") for trial in optuna_study.get_trials(deepcopy=False)}
     for slot, point in enumerate(points, start=first_slot):
         if slot not in there:
             given = {"fixed_params": dict(point.params)} if point.params else {}
