@@ -78,16 +78,17 @@ def load_newest(paths: TrialPaths) -> dict[str, Any] | None:
     return None
 
 
-def keep_newest(paths: TrialPaths) -> None:
-    """Remove the checkpoints that a finished trial no longer needs: all but the last."""
-    for path in _generations(paths)[1:]:
-        path.unlink(missing_ok=True)
+def superfluous_weights(paths: TrialPaths, *, kept: bool) -> list[Path]:
+    """Return the files that a finished trial no longer needs.
 
-
-def remove_weights(paths: TrialPaths) -> None:
-    """Remove the checkpoints and the best weights of a trial."""
-    for path in (*_generations(paths), paths.best):
-        path.unlink(missing_ok=True)
+    Args:
+        paths: Its files.
+        kept: Whether its last checkpoint and its best weights are kept.
+    """
+    generations = _generations(paths)
+    if kept:
+        return generations[1:]
+    return generations + [paths.best] * paths.best.exists()
 
 
 def _generations(paths: TrialPaths) -> list[Path]:

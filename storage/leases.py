@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.database import Database
@@ -89,9 +89,7 @@ def acquire_waiting(
         if trial_id is None:
             return None
         set_running(connection, trial_id)
-        previous = _newest(connection, trial_id)
-        attempt = previous.attempt + 1 if previous is not None else 1
-        return _insert(database, connection, Lease(trial_id, str(owner), attempt))
+        return _insert(database, connection, _next(connection, trial_id, owner))
 
     return database.write(claim)
 
@@ -117,16 +115,11 @@ def acquire(
         held = row is not None and row.ending is None
         if row is not None and held and row.owner == str(owner):
             return Lease(trial_id, row.owner, row.attempt, row.fruitless_attempts)
-        fruitless = 0
         if row is not None and held:
             if lost is None or (row.attempt, row.beat_at) != (lost.attempt, lost.beat_at):
                 return None
             connection.execute(_open(trial_id, row.attempt).values(ending=LOST))
-            if connection.execute(select(_epochs_done(trial_id))).scalar() == row.epochs_at_start:
-                fruitless = row.fruitless_attempts + 1
-        attempt = row.attempt + 1 if row is not None else 1
-        lease = Lease(trial_id, str(owner), attempt, fruitless, taken_over=held)
-        return _insert(database, connection, lease)
+        return _insert(database, connection, _next(connection, trial_id, owner))
 
     try:
         return database.write(claim)
@@ -139,6 +132,18 @@ def _newest(connection: Connection, trial_id: int) -> Row[Any] | None:
     newest = select(attempts).where(attempts.c.trial_id == trial_id)
     locked = newest.order_by(attempts.c.attempt.desc()).limit(1).with_for_update()
     return connection.execute(locked).first()
+
+
+def _next(connection: Connection, trial_id: int, owner: Owner) -> Lease:
+    """Return the lease that follows the newest attempt, which has ended."""
+    row = _newest(connection, trial_id)
+    if row is None:
+        return Lease(trial_id, str(owner), attempt=1)
+    was_lost = row.ending == LOST
+    n_epochs = connection.execute(select(_epochs_done(trial_id))).scalar()
+    is_fruitless = was_lost and n_epochs == row.epochs_at_start
+    fruitless = row.fruitless_attempts + 1 if is_fruitless else 0
+    return Lease(trial_id, str(owner), row.attempt + 1, fruitless, taken_over=was_lost)
 
 
 def _newest_of(connection: Connection, owner: Owner) -> Lease | None:
@@ -172,11 +177,12 @@ def _epochs_done(trial_id: int) -> Any:
 
 def _open(trial_id: int, attempt: int) -> Any:
     """Return an update of an attempt that has not ended."""
-    return attempts.update().where(
-        attempts.c.trial_id == trial_id,
-        attempts.c.attempt == attempt,
-        attempts.c.ending.is_(None),
-    )
+    return attempts.update().where(_is_open(trial_id, attempt))
+
+
+def _is_open(trial_id: int, attempt: int) -> ColumnElement[bool]:
+    same = (attempts.c.trial_id == trial_id) & (attempts.c.attempt == attempt)
+    return same & attempts.c.ending.is_(None)
 
 
 def beat(database: Database, lease: Lease) -> bool:
@@ -192,11 +198,7 @@ def renew(database: Database, connection: Connection, lease: Lease) -> bool:
 
 def is_held(database: Database, lease: Lease) -> bool:
     """Return whether a lease is still ours; nothing is written."""
-    found = select(attempts.c.attempt).where(
-        attempts.c.trial_id == lease.trial_id,
-        attempts.c.attempt == lease.attempt,
-        attempts.c.ending.is_(None),
-    )
+    found = select(attempts.c.attempt).where(_is_open(lease.trial_id, lease.attempt))
     return database.read(lambda connection: connection.execute(found).first()) is not None
 
 
@@ -215,6 +217,12 @@ def give_back(database: Database, lease: Lease, ending: str) -> None:
             set_waiting(connection, lease.trial_id)
 
     database.write(change)
+
+
+def withdraw(database: Database, lease: Lease) -> None:
+    """Undo a claim that was no attempt at its trial; nothing happens when the lease is lost."""
+    mine = _is_open(lease.trial_id, lease.attempt) & (attempts.c.owner == lease.owner)
+    database.write(lambda connection: connection.execute(attempts.delete().where(mine)))
 
 
 def held_leases(database: Database) -> dict[int, HeldLease]:
@@ -241,6 +249,16 @@ def read_endings(database: Database, trial_ids: Sequence[int]) -> dict[int, list
     for trial_id, ending in database.read(lambda connection: connection.execute(wanted).all()):
         endings[trial_id].append(ending)
     return dict(endings)
+
+
+def read_owners(database: Database, trial_ids: Sequence[int]) -> dict[int, set[Owner]]:
+    """Return who has ever held each trial."""
+    wanted = select(attempts.c.trial_id, attempts.c.owner)
+    wanted = wanted.where(attempts.c.trial_id.in_(trial_ids))
+    owners: dict[int, set[Owner]] = defaultdict(set)
+    for trial_id, owner in database.read(lambda connection: connection.execute(wanted).all()):
+        owners[trial_id].add(Owner.parse(owner))
+    return dict(owners)
 
 
 def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grace: float) -> None:

@@ -41,6 +41,11 @@ class Owner:
         return self.host != socket.gethostname() and self.boot != _boot()
 
 
+def is_running(pid: int) -> bool:
+    """Return whether this host has a process of this number."""
+    return _process_start(pid) is not None
+
+
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

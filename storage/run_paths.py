@@ -2,6 +2,9 @@
 
 import errno
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +15,8 @@ from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
+MARKER = ".study-key"
+PART = re.compile(r"\..+\.([0-9]+)\.part")
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,36 @@ class RunPaths:
         """The folder of the first final run, or of one after a reopening."""
         return TrialPaths(self.folder / ("final" if slot == 0 else f"final-{slot + 1}"))
 
+    def trial_folders(self) -> dict[int, TrialPaths]:
+        """Return the trials that have a folder, by slot."""
+        there = {entry.name for entry in _subfolders(self.folder / "trials")}
+        slots = sorted(int(name) for name in there if name.isdecimal())
+        return {slot: self.trial(slot) for slot in slots if self.trial(slot).folder.name in there}
+
+    def final_folders(self) -> dict[int, TrialPaths]:
+        """Return the final runs that have a folder, by slot."""
+        names = {entry.name for entry in _subfolders(self.folder)}
+        found = [re.fullmatch(r"final(?:-([0-9]+))?", name) for name in names]
+        slots = sorted(int(name[1] or 1) - 1 for name in found if name)
+        return {slot: self.final(slot) for slot in slots if self.final(slot).folder.name in names}
+
     @property
     def _marker(self) -> Path:
-        return self.folder / ".study-key"
+        return self.folder / MARKER
+
+    def key(self) -> str | None:
+        """Return the key of the study that the folder belongs to, None where nothing says so."""
+        try:
+            return self._marker.read_text()
+        except OSError:
+            return None
+
+    def is_unused(self) -> bool:
+        """Return whether nothing is in the folder, save what a cut-off `claim` left."""
+        try:
+            return all(PART.fullmatch(entry.name) for entry in self.folder.iterdir())
+        except FileNotFoundError:
+            return True
 
     def claim(self, study_key: str) -> None:
         """Leave the study's key in its folder, so that every worker can tell that it is the same.
@@ -156,6 +188,58 @@ class RunPaths:
             raise StudyNotFoundError(f"{rule} has no such study: {remedy}")
         if self._marker.read_text() != study_key:
             raise StorageError(f"{rule} holds another study of this name: {remedy}")
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """What a process was writing beside a file that it would then replace.
+
+    Attributes:
+        pid: The process.
+        age_seconds: Time since it last wrote.
+    """
+
+    path: Path
+    pid: int
+    age_seconds: float
+
+
+def part_files(folder: Path, *, below: bool) -> list[PartFile]:
+    """Return the unfinished files in a folder, or everywhere below it too."""
+    found = []
+    for path in sorted(folder.glob("**/.*.part" if below else ".*.part")):
+        name = PART.fullmatch(path.name)
+        if name is not None:
+            with suppress(FileNotFoundError):  # its process has just finished it
+                age_seconds = time.time() - path.stat().st_mtime
+                found.append(PartFile(path, int(name[1]), age_seconds))
+    return found
+
+
+def claimed_folders(runs: Path) -> dict[Path, str]:
+    """Return the run folders of all studies, of whichever database, with the keys in them."""
+    studies = [RunPaths(runs, entry.name) for entry in _subfolders(runs)]
+    keys = {paths.folder: paths.key() for paths in studies}
+    return {folder: key for folder, key in keys.items() if key is not None}
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; one that is gone is fine.
+
+    Raises:
+        RunFolderError: If it cannot be removed.
+    """
+    with writing(path), suppress(FileNotFoundError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -41,6 +41,11 @@ SLOT = "slot"
 UNIQUE_ATTRIBUTES = (SLOT, TAKEN_OVER_FROM)
 
 
+def is_ours(trial: FrozenTrial) -> bool:
+    """Return whether this program has added a trial, and no other."""
+    return not trial.user_attrs.keys().isdisjoint(UNIQUE_ATTRIBUTES)
+
+
 def _patient(method: Callable[..., R]) -> Callable[..., R]:
     """Repeat a method of Optuna's storage while the database is away."""
 
@@ -188,6 +193,17 @@ def open_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
         opened = StudyStorage(url, outage_seconds=outage_seconds)
         _check_version(opened.database, url)
     return opened
+
+
+def refuse_read_only(handle: StudyStorage, text: str) -> None:
+    """Refuse a database that cannot be written.
+
+    Raises:
+        StorageError: If it cannot.
+    """
+    same = service_version.update().values(version=SCHEMA_VERSION)
+    with _refusals(parse_url(text)):
+        handle.database.write(lambda connection: connection.execute(same))
 
 
 @contextmanager

@@ -329,6 +329,27 @@ def fork(request: "Request", new: str) -> None:
 
 
 @command
+@click.option("--repair", is_flag=True, help="Repair what is found.")
+@json_option
+def doctor(request: "Request", repair: bool, as_json: bool) -> None:
+    """List what a crash has left, and what --repair would do; only tell what may be others'."""
+    from study.doctor import examine
+
+    treated = []
+    for one in examine(request, repair=repair, say=functools.partial(print, file=sys.stderr)):
+        treated.append(one)
+        if not as_json:
+            say(one.line)
+    if as_json:
+        _print_json([one.as_json() for one in treated])
+    n_left = sum(one.outcome == "found" for one in treated)
+    if n_left:
+        _fail(f"{n_left} to repair: the same command with --repair does it", 1)
+    if not as_json:
+        say("nothing is left to repair")
+
+
+@command
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""

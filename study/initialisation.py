@@ -19,7 +19,6 @@ from model.baselines import majority_baseline, random_baseline
 from storage.database import initialising, parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
 from storage.records import (
-    TAKEN_OVER_FROM,
     Protocol,
     add_protocol,
     delete_epochs,
@@ -28,7 +27,12 @@ from storage.records import (
     read_protocol,
 )
 from storage.run_paths import FINAL_SUFFIX, RunPaths
-from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+from storage.study_storage import (
+    StudyStorage,
+    create_study_storage,
+    is_ours,
+    open_study_storage,
+)
 from study.config import Request, StudyConfig, as_stored
 from study.errors import StudyError
 from study.gpus import count_workers
@@ -153,7 +157,7 @@ def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
         protocol = read_protocol(database, name)
         larger = replace(protocol, budget=protocol.budget + len(points))
         # The trials first: a death in between leaves places that the same command finds again.
-        _fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
+        fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
         raise_budget(database, name, larger.budget)
     return replace(session, protocol=larger)
 
@@ -176,7 +180,7 @@ def _create(
         load_if_exists=True,  # only where the answer to its creation was lost
     )
     add_inherited(handle, optuna_study, inherited)
-    _fill_queue(optuna_study, queue, first_slot=0)
+    fill_queue(optuna_study, queue, first_slot=0)
     protocol = Protocol(
         study_name=name,
         budget=len(queue),
@@ -197,7 +201,7 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
     for study in handle.get_all_studies():
         if study.study_name == name:
             trials = handle.get_all_trials(study._study_id, deepcopy=False)
-            if any(not trial.user_attrs.keys() & {"slot", TAKEN_OVER_FROM} for trial in trials):
+            if not all(map(is_ours, trials)):
                 raise StudyError(
                     f"--name must be free, the database holds another program's study {name!r}: "
                     "choose another --name"
@@ -207,7 +211,7 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
             handle.delete_study(study._study_id)
 
 
-def _fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
+def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
     """Add the places that are missing; the caller holds the init lock."""
     # Trials that were taken over have no place.
     there = {trial.user_attrs.get("slot") for trial in optuna_study.get_trials(deepcopy=False)}

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
@@ -14,7 +14,7 @@ from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.records import Protocol, longest_epoch_seconds, read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
-from storage.study_storage import StudyStorage, open_study_storage
+from storage.study_storage import SLOT, StudyStorage, open_study_storage
 from study.config import Request, StudyConfig
 from study.errors import StudyError
 from study.protocol import (
@@ -75,6 +75,11 @@ class StudySession:
     def optuna_study(self) -> optuna.Study:
         """Return Optuna's view of the study."""
         return optuna.load_study(study_name=self.protocol.study_name, storage=self.storage_handle)
+
+    def places(self) -> list[FrozenTrial]:
+        """Return the trials that are places in the queue."""
+        trials = self.optuna_study().get_trials(deepcopy=False)
+        return [trial for trial in trials if SLOT in trial.user_attrs]
 
     def has_complete_trial(self) -> bool:
         """Return whether there is a result to choose from."""

@@ -6,7 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.checkpoints import keep_newest, load_checkpoint, load_newest, save_generation
+from storage.checkpoints import (
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+    save_generation,
+    superfluous_weights,
+)
 from storage.errors import CheckpointError, RunFolderError
 from storage.run_paths import RunPaths, TrialPaths
 
@@ -94,8 +100,11 @@ def test_save_generation_on_a_full_disk_says_so_and_leaves_nothing(
     assert [path.name for path in paths.checkpoints.iterdir()] == ["epoch-00001.pt"]
 
 
-def test_keep_newest_leaves_the_last(paths: TrialPaths) -> None:
+def test_superfluous_weights_are_all_but_the_last_or_all(paths: TrialPaths) -> None:
+    assert superfluous_weights(paths, kept=False) == []
     save_generation(paths, 1, content(1))
     save_generation(paths, 2, content(2))
-    keep_newest(paths)
-    assert [path.name for path in paths.checkpoints.iterdir()] == ["epoch-00002.pt"]
+    save_checkpoint(paths.best, content(2))
+    first, second = paths.checkpoint(1), paths.checkpoint(2)
+    assert superfluous_weights(paths, kept=True) == [first]
+    assert superfluous_weights(paths, kept=False) == [second, first, paths.best]

@@ -13,7 +13,9 @@ from storage.leases import (
     end,
     held_leases,
     read_endings,
+    read_owners,
     refuse_other_machines,
+    withdraw,
 )
 from storage.owners import Owner
 from storage.records import EpochRecord, put_epoch, read_epochs
@@ -84,6 +86,21 @@ def test_fruitless_attempts_count_only_lost_attempts_without_a_new_epoch(
     end(handle.database, held, "preempted")
     again = claim(handle, ELSEWHERE)
     assert again is not None and again.fruitless_attempts == 0
+
+
+def test_withdrawn_claim_leaves_no_row_and_the_lost_attempt_still_counts(
+    handle: StudyStorage,
+) -> None:
+    claim(handle, ELSEWHERE)
+    mine = take_over(handle, ME)
+    withdraw(handle.database, mine)
+    assert read_endings(handle.database, [1]) == {1: ["lost"]}
+    assert held_leases(handle.database) == {}
+    again = claim(handle, ELSEWHERE)
+    assert again == Lease(1, str(ELSEWHERE), attempt=2, fruitless_attempts=1, taken_over=True)
+    withdraw(handle.database, mine)
+    assert held_leases(handle.database)[1].owner == str(ELSEWHERE)
+    assert read_owners(handle.database, [1, 2]) == {1: {ELSEWHERE}}
 
 
 def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, tmp_path: Path) -> None:

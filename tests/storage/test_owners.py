@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from storage.owners import Owner
+from storage.owners import Owner, is_running
 
 ME = Owner.current()
 ELSEWHERE = Owner("another-host", "another-boot", 1, "1")
@@ -21,11 +21,14 @@ def test_owner_of_this_process_is_alive_and_of_a_killed_one_is_dead() -> None:
     other = replace(ME, pid=child.pid, started=fields[19])
     assert not ME.is_known_dead()
     assert not other.is_known_dead()
+    assert is_running(child.pid)
     child.kill()
     time.sleep(0.2)
     assert other.is_known_dead()  # not yet waited for: a zombie counts as dead
+    assert not is_running(child.pid)
     child.communicate()
     assert other.is_known_dead()
+    assert not is_running(child.pid)
     assert replace(ME, boot="before").is_known_dead()
     assert not ELSEWHERE.is_known_dead()
     assert ME.host == socket.gethostname()

@@ -8,7 +8,12 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from storage.errors import StorageError, StudyNotFoundError
-from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+from storage.study_storage import (
+    StudyStorage,
+    create_study_storage,
+    open_study_storage,
+    refuse_read_only,
+)
 
 
 def test_open_missing_database_is_refused_and_creates_no_file(tmp_path: Path) -> None:
@@ -45,6 +50,17 @@ def test_create_twice_keeps_what_is_there(handle: StudyStorage, tmp_path: Path) 
     again = create_study_storage(f"sqlite:///{tmp_path}/study.db", outage_seconds=1)
     assert [study.study_name for study in again.get_all_studies()] == ["kept"]
     again.engine.dispose()
+
+
+def test_database_that_cannot_be_written_is_refused_in_one_line(
+    handle: StudyStorage, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    refuse_read_only(handle, url)
+    with handle.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
+    with pytest.raises(StorageError, match="readonly database"):
+        refuse_read_only(handle, url)
 
 
 def test_pickled_storage_keeps_its_engine_settings(handle: StudyStorage) -> None:

@@ -139,7 +139,13 @@ def test_light_commands_leave_torch_and_datasets_unimported(
 ) -> None:
     assert command("init", "--config", config_file).returncode == 0
     place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
-    for light in (["config"], ["status", *place], ["trials", *place], ["--help"]):
+    for light in (
+        ["config"],
+        ["status", *place],
+        ["trials", *place],
+        ["doctor", *place],
+        ["--help"],
+    ):
         ended = run_reporting_torch(tmp_path, *light)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.splitlines()[-1] == "False False"

@@ -1,0 +1,50 @@
+"""Our rows of trials that Optuna no longer has.
+
+SQLite gives the numbers of deleted rows again: a new trial would begin with what an old one left.
+Test evaluations stay, for what was seen cannot be unseen.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Table, column, func, select, table
+
+from storage.database import Database
+from storage.tables import attempts, epochs
+
+TRIALS = table("trials", column("trial_id"))
+"""Optuna's."""
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """How many rows there are."""
+
+    n_attempts: int
+    n_epochs: int
+
+
+def count_orphans(database: Database) -> Orphans:
+    """Return how many rows belong to no trial."""
+
+    def count(connection: Connection) -> Orphans:
+        counts = (
+            select(func.count()).select_from(rows).where(_is_orphan(rows))
+            for rows in (attempts, epochs)
+        )
+        return Orphans(*(connection.execute(one).scalar_one() for one in counts))
+
+    return database.read(count)
+
+
+def remove_orphans(database: Database) -> None:
+    """Remove the rows that belong to no trial, whichever they are by now."""
+
+    def remove(connection: Connection) -> None:
+        for rows in (attempts, epochs):
+            connection.execute(rows.delete().where(_is_orphan(rows)))
+
+    database.write(remove)
+
+
+def _is_orphan(rows: Table) -> ColumnElement[bool]:
+    return rows.c.trial_id.not_in(select(TRIALS.c.trial_id))
