@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 from study.cli import app
 from tests.postgresql import PostgreSQLServer, requires_postgresql
 from tests.resilience.conftest import on_both_databases
+from tests.tools.cutting_proxy import CuttingProxy
 from tests.tools.processes import StartedProcess
 from tests.tools.studies import SmallStudy, epochs_said
 
@@ -78,6 +79,26 @@ def test_stop_after_ends_between_two_epochs_within_the_time(slow_study: SmallStu
     assert worker.epochs()
     assert seconds < 6.5  # no epoch was begun that could not be brought to its checkpoint
     assert_resumed_as_if_never_stopped(slow_study, worker)
+
+
+@pytest.mark.slow
+@requires_postgresql
+@pytest.mark.parametrize("study", ["postgresql"], indirect=True)
+def test_sigterm_while_the_database_hangs(
+    slow_study: SmallStudy, postgresql: PostgreSQLServer
+) -> None:
+    with CuttingProxy(postgresql.port) as proxy:
+        url = slow_study.url.replace(f":{postgresql.port}/", f":{proxy.port}/")
+        worker = slow_study.start_worker(url=url)
+        worker.wait_for_epoch(2)
+        with proxy.hanging():
+            time.sleep(4)
+            start = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(LONGEST_GOODBYE_SECONDS) == 0
+            print(f"SIGTERM, the database hung: exit 0 after {time.monotonic() - start:.2f} s")
+    slow_study.work()
+    slow_study.assert_whole(1)
 
 
 @pytest.mark.slow

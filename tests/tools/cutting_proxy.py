@@ -2,6 +2,8 @@
 
     with CuttingProxy(server.port) as proxy:
         proxy.cut(at=3)  # the third transaction that writes
+        with proxy.hanging():  # connections stay open and nothing answers
+            ...
 
 The server has executed the COMMIT when the connection is cut, and the client never hears of it:
 it cannot know whether its transaction happened. `proxy.commits` lists what the transactions that
@@ -11,7 +13,8 @@ wrote were about, so that a test can cut each of them in turn.
 import socket
 import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -78,6 +81,8 @@ class CuttingProxy:
         self._lock = threading.Lock()
         self._countdown = self._times = 0
         self._about = ""
+        self._flows = threading.Event()
+        self._flows.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> "CuttingProxy":
@@ -89,8 +94,18 @@ class CuttingProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._flows.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Pass nothing on within the context, on old and new connections, but close none."""
+        self._flows.clear()
+        try:
+            yield
+        finally:
+            self._flows.set()
 
     def cut(self, *, at: int = 1, about: str = "", times: int = 1) -> None:
         """Cut the connection after the COMMIT of a transaction that writes.
@@ -128,6 +143,7 @@ class CuttingProxy:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with client:
             try:
+                self._flows.wait()
                 with socket.create_connection(("127.0.0.1", self._server_port)) as server:
                     _greet(client, server)
                     self._pass_on(client, server)
@@ -136,10 +152,11 @@ class CuttingProxy:
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         """Pass the client's messages on until one is the COMMIT to cut."""
-        answers = _Answers(server, client)
+        answers = _Answers(server, client, self._flows)
         said = Conversation()
         while True:
             kind, message = _read_message(client)
+            self._flows.wait()
             writes = said.hear(kind, message[5:])
             if writes and self._must_cut(writes):
                 answers.keep_back()
@@ -156,9 +173,12 @@ class _Answers:
         kept: Set when a whole answer was kept back, or the server is gone.
     """
 
-    def __init__(self, server: socket.socket, client: socket.socket) -> None:
+    def __init__(
+        self, server: socket.socket, client: socket.socket, flows: threading.Event
+    ) -> None:
         self._server = server
         self._client = client
+        self._flows = flows
         self._keeps = False
         self.kept = threading.Event()
         threading.Thread(target=self._run, daemon=True).start()
@@ -171,6 +191,7 @@ class _Answers:
         try:
             while True:
                 kind, message = _read_message(self._server)
+                self._flows.wait()
                 if not self._keeps:
                     self._client.sendall(message)
                 elif kind == READY_FOR_QUERY:
