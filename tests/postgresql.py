@@ -3,9 +3,11 @@
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Literal
 
 import pytest
 
+END_WITH_THE_TEST = ("setpriv", "--pdeathsig", "QUIT")
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 requires_postgresql = pytest.mark.skipif(
     not BINARIES, reason="needs Debian's package postgresql (apt-get install postgresql)"
@@ -31,20 +34,43 @@ class PostgreSQLServer:
         self.folder = folder
         self.port = port
         self._numbers = itertools.count(1)
-        _run("initdb", "--pgdata", f"{folder}/data", "--username", "tester", "--auth", "trust")
+        options = ["--pgdata", f"{folder}/data", "--username", "tester", "--auth", "trust"]
+        subprocess.run(
+            ["setpriv", *_user_rights(), BINARIES[-1] / "initdb", *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+        )
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        where = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
-        options = f"-p {self.port} {where}"
-        self._control("start", "-o", options, "-l", f"{self.folder}/log")
+        where = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port)]
+        where += ["-c", f"unix_socket_directories={self.folder}", "-D", f"{self.folder}/data"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*END_WITH_THE_TEST, *_user_rights(), BINARIES[-1] / "postgres", *where],
+                cwd="/",
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + 60
+        while subprocess.run(self._client("pg_isready", "-q"), cwd="/").returncode != 0:
+            log_text = (self.folder / "log").read_text()
+            assert self._process.poll() is None and time.monotonic() < until, log_text
+            time.sleep(0.05)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server: `fast` ends its sessions first, `immediate` is a crash."""
-        self._control("stop", "-m", mode)
+        self._process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        self._process.wait(60)
 
-    def _control(self, action: str, *arguments: str) -> None:
-        _run("pg_ctl", action, "-w", "-D", f"{self.folder}/data", *arguments)
+    def is_running(self) -> bool:
+        """Return whether it was started and not stopped."""
+        return self._process.poll() is None
+
+    def _client(self, program: str, *arguments: str) -> list[str]:
+        place = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "tester"]
+        return [str(BINARIES[-1] / program), *place, *arguments]
 
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         """Return the address of a database, by way of another port where a proxy listens."""
@@ -53,7 +79,7 @@ class PostgreSQLServer:
     def create_database(self) -> str:
         """Create a new, empty database; return its name."""
         name = f"test_{next(self._numbers)}"
-        _run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tester", name)
+        subprocess.run(self._client("createdb", name), check=True, cwd="/")
         return name
 
 
@@ -71,7 +97,7 @@ def postgresql_server() -> Iterator[PostgreSQLServer]:
         try:
             yield server
         finally:
-            if (folder / "data" / "postmaster.pid").exists():
+            if server.is_running():
                 server.stop("immediate")
     finally:
         shutil.rmtree(folder)
@@ -84,8 +110,8 @@ def running_server() -> Iterator[str]:
         yield server.url()
 
 
-def _run(program: str, *arguments: str) -> None:
-    command = [str(BINARIES[-1] / program), *arguments]
-    if os.geteuid() == 0:  # the server refuses to run as root
-        command = ["runuser", "-u", "postgres", "--", *command]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+def _user_rights() -> list[str]:
+    """Return the options of `setpriv` for a server that refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    return ["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]

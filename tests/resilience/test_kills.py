@@ -1,3 +1,4 @@
+import pytest
 from optuna.trial import TrialState
 
 from tests.resilience.conftest import on_both_databases
@@ -26,3 +27,21 @@ def test_trial_killed_twice_is_the_trial_that_would_have_been(study: SmallStudy)
     study.assert_whole(1)
     assert study.run_sha256(0) == straight.run_sha256(0)
     assert study.trials()[0].intermediate_values == straight.trials()[0].intermediate_values
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["checkpoint", "best_weights", "epochs_csv"])
+def test_half_written_file_of_a_killed_worker_is_gone_when_the_trial_ends(
+    study: SmallStudy, file: str
+) -> None:
+    study.init()
+    killed = study.processes.start(
+        *study.arguments("worker"),
+        folder=study.folder,
+        prelude=f"tests.resilience.kill_points:within_the_write_of_{file}",
+    )
+    assert killed.wait() == -9
+    assert len(list(study.runs.rglob("*.part"))) == 1
+    study.work()
+    study.assert_whole(1)
+    assert not list(study.runs.rglob("*.part"))

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from tests.postgresql import PostgreSQLServer, requires_postgresql
+from tests.tools.cutting_proxy import CuttingProxy
 from tests.tools.processes import StartedProcess, wait_until
 from tests.tools.studies import SmallStudy, epochs_said
 from tests.tools.write_lock import write_lock_held
@@ -66,6 +67,29 @@ def test_sqlite_locked_by_another_process_for_half_a_minute(
         assert [worker.poll() for worker in workers] == [None] * N_WORKERS
         assert len(epochs_said(*workers)) <= n_said + N_WORKERS  # the lock did hold them
     assert_nothing_lost(study, workers)
+
+
+@pytest.mark.slow
+@requires_postgresql
+@pytest.mark.parametrize("study", ["postgresql"], indirect=True)
+def test_postgresql_that_hangs_for_a_while_is_waited_for(
+    study: SmallStudy, postgresql: PostgreSQLServer
+) -> None:
+    study = study.with_settings(
+        search={"n_epochs": N_EPOCHS}, optimization={"batch_size": 2}
+    ).init()
+    with CuttingProxy(postgresql.port) as proxy:
+        worker = study.start_worker(
+            url=study.url.replace(f":{postgresql.port}/", f":{proxy.port}/")
+        )
+        worker.wait_for_epoch(2)
+        with proxy.hanging():
+            time.sleep(20)
+            n_said = len(worker.epochs())
+            assert n_said < N_EPOCHS
+        assert worker.wait() == 0
+    study.assert_whole(1)
+    assert worker.epochs() == [(0, epoch) for epoch in range(1, N_EPOCHS + 1)]
 
 
 @pytest.mark.slow

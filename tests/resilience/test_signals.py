@@ -1,5 +1,6 @@
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -7,8 +8,10 @@ from optuna.trial import TrialState
 from study.cli import app
 from tests.postgresql import PostgreSQLServer, requires_postgresql
 from tests.resilience.conftest import on_both_databases
+from tests.tools.cutting_proxy import CuttingProxy
 from tests.tools.processes import StartedProcess
 from tests.tools.studies import SmallStudy, epochs_said
+from tests.tools.write_lock import write_lock_held
 
 LONGEST_GOODBYE_SECONDS = 10.0
 knows_stop_after = any("--stop-after" in option.opts for option in app.commands["worker"].params)
@@ -83,6 +86,26 @@ def test_stop_after_ends_between_two_epochs_within_the_time(slow_study: SmallStu
 @pytest.mark.slow
 @requires_postgresql
 @pytest.mark.parametrize("study", ["postgresql"], indirect=True)
+def test_sigterm_while_the_database_hangs(
+    slow_study: SmallStudy, postgresql: PostgreSQLServer
+) -> None:
+    with CuttingProxy(postgresql.port) as proxy:
+        url = slow_study.url.replace(f":{postgresql.port}/", f":{proxy.port}/")
+        worker = slow_study.start_worker(url=url)
+        worker.wait_for_epoch(2)
+        with proxy.hanging():
+            time.sleep(4)
+            start = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(LONGEST_GOODBYE_SECONDS) == 0
+            print(f"SIGTERM, the database hung: exit 0 after {time.monotonic() - start:.2f} s")
+    slow_study.work()
+    slow_study.assert_whole(1)
+
+
+@pytest.mark.slow
+@requires_postgresql
+@pytest.mark.parametrize("study", ["postgresql"], indirect=True)
 def test_sigterm_while_the_database_is_away(
     slow_study: SmallStudy, postgresql: PostgreSQLServer
 ) -> None:
@@ -102,3 +125,17 @@ def test_sigterm_while_the_database_is_away(
     said = epochs_said(worker, second)
     assert set(said) == {(0, epoch) for epoch in range(1, 7)}
     assert len(said) <= 7  # at most the epoch that could not be recorded was trained twice
+
+
+@pytest.mark.slow
+def test_sigterm_while_sqlite_is_locked(slow_study: SmallStudy, tmp_path: Path) -> None:
+    worker = slow_study.start_worker()
+    worker.wait_for_epoch(2)
+    with write_lock_held(tmp_path / "study.db"):
+        time.sleep(4)
+        start = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(LONGEST_GOODBYE_SECONDS) == 0
+        print(f"SIGTERM, SQLite locked: exit 0 after {time.monotonic() - start:.2f} s")
+    slow_study.work()
+    slow_study.assert_whole(1)

@@ -49,14 +49,26 @@ def serve() -> Request:
         if "poll" in request:
             _answer({"exit_code": _poll(request["poll"], running)})
             continue
+        bound, binding = os.pipe()
         pid = os.fork()
         if pid == 0:
+            _end_with_the_server()
+            os.write(binding, b"!")
+            os.close(bound)
+            os.close(binding)
             return request
+        os.read(bound, 1)  # until then it could outlive this process
+        os.close(bound)
+        os.close(binding)
         running.add(pid)
         _answer({"pid": pid})
     for pid in running:  # the test process is gone
         os.kill(pid, signal.SIGKILL)
     os._exit(0)
+
+
+def _end_with_the_server() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _answer(answer: dict[str, Any]) -> None:
@@ -73,7 +85,6 @@ def _poll(pid: int, running: set[int]) -> int | None:
 
 def become(request: Request) -> None:
     """Take over what a new process would have been given, then run the command line."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),

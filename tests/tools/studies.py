@@ -147,7 +147,6 @@ class SmallStudy:
             assert trial.value == max(trial.intermediate_values.values())
         folders = sorted(path.name for path in (self.runs / NAME / "trials").iterdir())
         assert folders == [self.trial_paths(slot).folder.name for slot in range(n_trials)]
-        assert not list(self.runs.rglob("*.part"))
 
 
 def epochs_said(*workers: StartedProcess) -> list[tuple[int, int]]:

@@ -1,0 +1,143 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from storage.checkpoints import load_checkpoint
+from tests.tools.processes import StartedProcess, wait_until
+from tests.tools.small_disk import SmallDisk, small_disk
+from tests.tools.studies import SmallStudy
+
+
+@pytest.fixture
+def disk(study: SmallStudy) -> Iterator[SmallDisk]:
+    with small_disk(study.runs, megabytes=4) as mounted:
+        yield mounted
+
+
+def reason(trial: FrozenTrial) -> str:
+    found = trial.user_attrs["reason"]
+    print(f"trial {trial.number}: {found['kind']}: {found['message']}")
+    return str(found["message"])
+
+
+def errors(worker: StartedProcess) -> list[str]:
+    lines = worker.errors.read_text().splitlines()
+    print(f"{worker.name}, exit {worker.poll()}:", *lines[-3:], sep="\n  ")
+    return lines
+
+
+def assert_checkpoints_are_whole(study: SmallStudy) -> None:
+    checkpoints = list(study.runs.rglob("*.pt"))
+    assert checkpoints
+    for path in checkpoints:
+        load_checkpoint(path)
+    assert not list(study.runs.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_full_disk_ends_the_trial_with_its_reason_and_leaves_no_broken_file(
+    study: SmallStudy, disk: SmallDisk
+) -> None:
+    study = study.with_settings(
+        search={"n_trials": 3, "n_epochs": 6}, optimization={"batch_size": 4}
+    ).init()
+    worker = study.start_worker()
+    worker.wait_for_epoch(2)
+    disk.fill()
+    wait_until(lambda: study.trials()[0].state.is_finished(), "the end of trial 0")
+    disk.free()
+    assert worker.wait() == 0
+    errors(worker)
+    first, *others = study.trials()
+    assert first.state == TrialState.FAIL
+    text = reason(first)
+    assert "No space left on device" in text
+    assert "storage.runs must have room" in text
+    assert others[-1].state == TrialState.COMPLETE  # the worker has survived
+    assert_checkpoints_are_whole(study)
+
+
+@pytest.mark.slow
+def test_full_disk_under_the_database_too_loses_no_trial(
+    study: SmallStudy, disk: SmallDisk
+) -> None:
+    study = study.with_settings(
+        search={"n_trials": 2, "n_epochs": 6}, optimization={"batch_size": 4}
+    )
+    study = SmallStudy(
+        study.processes, study.folder, f"sqlite:///{study.runs}/study.db", study.settings
+    ).init()
+    worker = study.start_worker()
+    worker.wait_for_epoch(2)
+    disk.fill()
+    assert worker.wait(60) in (1, 2)
+    last = errors(worker)[-1]
+    assert last.startswith("study: ")
+    assert "disk is full" in last or "No space left" in last
+    disk.free()
+    study.work()
+    unfinished = [trial for trial in study.trials() if not trial.state.is_finished()]
+    assert unfinished == []
+    assert study.trials()[-1].state == TrialState.COMPLETE
+    assert_checkpoints_are_whole(study)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["init", "worker"])
+def test_read_only_run_folder_is_refused_in_one_line_and_costs_no_trial(
+    study: SmallStudy, disk: SmallDisk, command: str
+) -> None:
+    study = study.with_settings(search={"n_trials": 3})
+    if command == "worker":
+        study.init()
+    disk.make_read_only()
+    refused = study.processes.start(*study.arguments(command), folder=study.folder)
+    assert refused.wait() == 2, errors(refused)
+    (line,) = errors(refused)
+    assert line.startswith("study: ") and "--runs" in line and str(study.runs) in line
+    disk.make_writable()
+    study.init().work()
+    study.assert_whole(3)
+
+
+def flip_bytes(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(byte ^ 0xFF for byte in content[middle : middle + 64])
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [flip_bytes, cut_short, empty])
+@pytest.mark.parametrize("which", ["the newest", "all"])
+def test_damaged_checkpoint_falls_back_and_ends_as_it_would_have(
+    study: SmallStudy, damage: Callable[[Path], None], which: str
+) -> None:
+    study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 4}).init()
+    straight = study.elsewhere("straight").init()
+    straight.work()
+    worker = study.start_worker()
+    worker.wait_for_epoch(4)
+    worker.kill()
+    checkpoints = sorted(study.trial_paths(0).checkpoints.glob("epoch-*.pt"))
+    assert len(checkpoints) in (2, 3)  # killed, perhaps, before the third-newest was removed
+    damaged = checkpoints if which == "all" else checkpoints[-1:]
+    for path in damaged:
+        damage(path)
+
+    second = study.work()
+    assert len([line for line in errors(second) if "is damaged" in line]) == len(damaged)
+    whole = 0 if which == "all" else int(checkpoints[-2].stem.removeprefix("epoch-"))
+    assert second.epochs()[0] == (0, whole + 1)
+    study.assert_whole(1)
+    assert study.run_sha256(0) == straight.run_sha256(0)
