@@ -100,8 +100,10 @@ class StopFlag:
 
     def leaves_time_for(self, longest_epoch_seconds: Callable[[], float | None]) -> bool:
         """Whether an epoch as long as the longest one so far would reach its checkpoint."""
-        if self.is_set or self._until == float("inf"):
-            return not self.is_set
+        if self.is_set:
+            return False
+        if self._until == float("inf"):
+            return True
         return self.seconds_left > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
 
     def interrupting(self, batches: Iterable[T]) -> Iterator[T]:
