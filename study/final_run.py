@@ -176,7 +176,7 @@ def _test(
             lease = acquire(database, run._trial_id, Owner.current(), lost=held)
             if lease is not None:
                 break
-        time.sleep(1.0)
+        time.sleep(min(1.0, place.heartbeat_seconds))
     else:
         return None
     seconds = place.heartbeat_seconds
