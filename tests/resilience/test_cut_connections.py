@@ -63,7 +63,8 @@ class Cuts:
             try:
                 check(study)
             except AssertionError as error:
-                problems.append(f"{where}: {error}")
+                ends = [trial.user_attrs.get("reason") for trial in study.trials()]
+                problems.append(f"{where}: {error} {ends}")
             index += 1
         assert index > 2
         print(f"cut at each of {index - 1} transactions, {len(problems)} problems")

@@ -31,7 +31,8 @@ def assert_resumed_as_if_never_stopped(study: SmallStudy, stopped: StartedProces
     assert sorted(trial.intermediate_values) == said  # whole epochs, and no other
     second = study.work()
     study.assert_whole(1)
-    assert epochs_said(stopped, second) == [(0, epoch) for epoch in range(1, 7)]
+    n_epochs = study.settings["search"]["n_epochs"]
+    assert epochs_said(stopped, second) == [(0, epoch) for epoch in range(1, n_epochs + 1)]
     straight = study.elsewhere("straight").init()
     straight.work()
     assert study.run_sha256(0) == straight.run_sha256(0)
@@ -72,15 +73,16 @@ def test_second_signal_ends_at_once_and_loses_at_most_the_epoch(slow_study: Smal
 @pytest.mark.slow
 @on_both_databases
 @pytest.mark.skipif(not knows_stop_after, reason="`study worker` has no --stop-after yet")
-def test_stop_after_ends_between_two_epochs_within_the_time(slow_study: SmallStudy) -> None:
+def test_stop_after_ends_between_two_epochs_within_the_time(study: SmallStudy) -> None:
+    study = study.with_settings(search={"n_epochs": 20}, optimization={"batch_size": 1}).init()
     start = time.monotonic()
-    worker = slow_study.start_worker("--stop-after", "6s")
-    assert worker.wait(6 + LONGEST_GOODBYE_SECONDS) == 0
+    worker = study.start_worker("--stop-after", "4s")
+    assert worker.wait(4 + LONGEST_GOODBYE_SECONDS) == 0
     seconds = time.monotonic() - start
-    print(f"--stop-after 6s: exit 0 after {seconds:.2f} s, {len(worker.epochs())} epochs")
+    print(f"--stop-after 4s: exit 0 after {seconds:.2f} s, {len(worker.epochs())} epochs")
     assert worker.epochs()
-    assert seconds < 6.5  # no epoch was begun that could not be brought to its checkpoint
-    assert_resumed_as_if_never_stopped(slow_study, worker)
+    assert seconds < 5  # no epoch was begun that could not be brought to its checkpoint
+    assert_resumed_as_if_never_stopped(study, worker)
 
 
 @pytest.mark.slow

@@ -145,6 +145,8 @@ class CuttingProxy:
             try:
                 self._flows.wait()
                 with socket.create_connection(("127.0.0.1", self._server_port)) as server:
+                    for connection in (client, server):
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     _greet(client, server)
                     self._pass_on(client, server)
             except OSError:  # one of the two has gone, or is not there
