@@ -172,7 +172,7 @@ class RunPaths:
         if not os.access(self.folder, os.W_OK):
             raise RunFolderError(
                 f"storage.runs must be a folder that can be written, {self.folder} cannot: "
-                "mend the rights, or mount it writable, and give the same command again"
+                "mend the rights, mount it writable, or give the right folder with --runs"
             )
 
     def check(self, study_key: str) -> None:
