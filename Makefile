@@ -61,7 +61,7 @@ test: $(READY)  ## Run the tests, in a few minutes
 	$(VENV)/bin/pytest -q -n auto
 
 test-slow: $(READY)  ## Run the long tests too
-	$(VENV)/bin/pytest -q -m "slow and not gpu"
+	$(VENV)/bin/pytest -q -m "slow and not gpu" -n auto --dist loadfile
 
 check: $(READY)  ## Check format, lint, types and layers
 	$(VENV)/bin/ruff format --check .

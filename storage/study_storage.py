@@ -116,13 +116,13 @@ class StudyStorage(RDBStorage):
                 return there
         return super()._get_prepared_new_trial(study_id, template_trial, session)
 
-    # Optuna's cache calls `_create_new_trial` and `_get_trials`, hence these two private names.
+    # Optuna's cache calls these private methods, not the public ones that call them.
     create_new_study = _patient(RDBStorage.create_new_study)
     delete_study = _patient(RDBStorage.delete_study)
     set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
     set_study_system_attr = _patient(RDBStorage.set_study_system_attr)
     _create_new_trial = _patient(RDBStorage._create_new_trial)
-    set_trial_param = _patient(RDBStorage.set_trial_param)
+    _set_trial_param = _patient(RDBStorage._set_trial_param)
     set_trial_state_values = _patient(RDBStorage.set_trial_state_values)
     set_trial_intermediate_value = _patient(RDBStorage.set_trial_intermediate_value)
     set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
@@ -141,7 +141,7 @@ class StudyStorage(RDBStorage):
         RDBStorage.get_trial_id_from_study_id_trial_number
     )
     get_trial = _patient_reader(RDBStorage.get_trial)
-    get_best_trial = _patient_reader(RDBStorage.get_best_trial)
+    _get_best_trial_id = _patient_reader(RDBStorage._get_best_trial_id)
     _get_trials = _patient_reader(RDBStorage._get_trials)
 
 

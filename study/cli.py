@@ -122,7 +122,14 @@ def main() -> NoReturn:
     except Exception as error:
         if isinstance(error, _refusals()):
             _fail(str(error), 2)
-        _fail(f"{type(error).__name__}: {error} (traceback in {_log_traceback()})", 1)
+        log = _log_traceback()
+        if _is_outage(error):
+            _fail(
+                f"the database did not answer for too long, see {log}: nothing is lost, "
+                "the same command continues when it is back",
+                1,
+            )
+        _fail(f"{type(error).__name__}: {error} (traceback in {log})", 1)
     sys.exit(0)
 
 
@@ -134,6 +141,12 @@ def _refusals() -> tuple[type[Exception], ...]:
     from study.errors import StudyError
 
     return (StudyError, DataError, StorageError, ModelError, DashboardError)
+
+
+def _is_outage(error: Exception) -> bool:
+    from storage.database import is_transient
+
+    return is_transient(error)
 
 
 def _fail(message: str, code: int) -> NoReturn:

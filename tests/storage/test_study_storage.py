@@ -1,10 +1,12 @@
+import inspect
 import pickle
+import re
 import sqlite3
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, _cached_storage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from storage.errors import StorageError, StudyNotFoundError
@@ -86,3 +88,12 @@ class TestConformanceCached(StorageTestCase):
     @pytest.fixture
     def storage(self, handle: StudyStorage) -> BaseStorage:
         return optuna.storages.get_storage(handle)
+
+
+def test_all_that_optuna_s_cache_asks_for_waits_out_an_outage() -> None:
+    source = inspect.getsource(_cached_storage)
+    asked = set(re.findall(r"_backend\.(\w+)", source))
+    heartbeat_only = {name for name in asked if "heartbeat" in name or "stale" in name}
+    assert len(asked - heartbeat_only) > 15
+    for name in asked - heartbeat_only:
+        assert hasattr(getattr(StudyStorage, name), "__wrapped__"), name
