@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import optuna
 from optuna.pruners import (
     BasePruner,
     MedianPruner,
@@ -33,6 +34,20 @@ def build_sampler(search: "SearchConfig", *, seed: int, number: int) -> BaseSamp
             return GPSampler(n_startup_trials=search.n_startup_trials, seed=trial_seed)
         case "random":
             return RandomSampler(seed=trial_seed)
+
+
+def skip_draws(trial: optuna.Trial) -> None:
+    """Bring a fresh sampler to where an earlier life of the trial has left its own.
+
+    That life died between two suggestions. What it drew is stored and not drawn again, so the
+    draws must be made up for: the others are then those that it would have come to.
+    """
+    study = trial.study
+    frozen = study.get_trials(deepcopy=False)[trial.number]
+    given = frozen.system_attrs.get("fixed_params", {})
+    for name, distribution in trial.distributions.items():
+        if not (name in trial.relative_params or name in given or distribution.single()):
+            study.sampler.sample_independent(study, frozen, name, distribution)
 
 
 def build_pruner(search: "SearchConfig") -> BasePruner:

@@ -21,7 +21,7 @@ from study.claiming import Claimant
 from study.errors import StudyError
 from study.objective import TrialRun
 from study.retention import keep_best_checkpoints
-from study.sampling import build_pruner, build_sampler
+from study.sampling import build_pruner, build_sampler, skip_draws
 from study.session import StudySession
 from study.stopping import StopFlag, StopRequested
 
@@ -193,6 +193,7 @@ class Worker:
         config, seed = self._session.config, self._session.sampling_seed
         self._optuna_study.sampler = build_sampler(config.search, seed=seed, number=number)
         trial = self._claimant.open_trial(lease)
+        skip_draws(trial)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
         return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
 

@@ -43,5 +43,5 @@ def test_worker_without_a_study_says_so_after_a_minute(study: SmallStudy) -> Non
     worker = study.start_worker()
     assert worker.wait(75) == 2
     assert time.monotonic() - start > 55
-    (line,) = worker.errors.read_text().splitlines()
-    assert "create it with `study init`" in line
+    last = worker.errors.read_text().splitlines()[-1]
+    assert last.startswith("study: ") and "create it with `study init`" in last

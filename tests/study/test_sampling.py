@@ -1,8 +1,10 @@
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from study.config import SearchConfig
-from study.sampling import build_pruner, build_sampler
+from study.sampling import build_pruner, build_sampler, skip_draws
 
 
 def first_point(search: SearchConfig, *, seed: int, number: int) -> float:
@@ -60,3 +62,27 @@ def test_pruner_halving_and_none_do_what_they_say() -> None:
     halving = SearchConfig(pruner="halving", n_epochs=6, pruner_warmup_epochs=2)
     assert pruned_at(halving, [0.1] * 6) == 2
     assert pruned_at(SearchConfig(pruner="none"), [0.0] * 6) is None
+
+
+@given(n_drawn=st.integers(0, 5))
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_trial_that_died_between_two_suggestions_comes_to_the_same_point(
+    sampler: str, n_drawn: int
+) -> None:
+    search = SearchConfig(sampler=sampler)  # type: ignore[arg-type]
+    names = ["a", "b", "c", "d", "e"]
+
+    def resume(optuna_study: optuna.Study, n_suggested: int) -> dict[str, float]:
+        optuna_study.sampler = build_sampler(search, seed=3, number=0)
+        trial = optuna.Trial(optuna_study, optuna_study.trials[0]._trial_id)
+        skip_draws(trial)
+        for name in names[:n_suggested]:
+            trial.suggest_float(name, 0, 1)
+        return dict(trial.params)
+
+    straight, killed = optuna.create_study(), optuna.create_study()
+    for each in (straight, killed):
+        each.ask()
+    expected = resume(straight, 5)
+    resume(killed, n_drawn)
+    assert resume(killed, 5) == expected
