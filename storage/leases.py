@@ -351,6 +351,4 @@ class Heartbeat:
 
     def _refuse(self) -> None:
         self._lost = True
-        raise LeaseLostError(
-            f"trial {self._lease.trial_id} was taken over by another worker: dropped here"
-        )
+        raise LeaseLostError("the trial was taken over by another worker: dropped here")

@@ -267,7 +267,8 @@ def writing(path: Path) -> Iterator[None]:
             raise
         raise RunFolderError(
             f"storage.runs must have room and be writable, {path} cannot be written "
-            f"({error.strerror}): free space or mend the rights, and give the same command again"
+            f"({error.strerror}): free space or mend the rights; `study extend` replaces a trial "
+            "that was lost to it"
         ) from None
 
 

@@ -167,6 +167,7 @@ def test_config_prints_what_config_reads(command: Command, tmp_path: Path) -> No
     assert command("config", "--config", "copy.yaml").stdout == printed
 
 
+@pytest.mark.slow
 def test_whole_path_by_commands_with_two_workers(
     command: Command, config_file: str, tmp_path: Path
 ) -> None:

@@ -1,7 +1,5 @@
-import signal
 import subprocess
 import sys
-import time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -120,38 +118,6 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
         stopped.optuna_study().trials[0].intermediate_values
         == straight.optuna_study().trials[0].intermediate_values
     )
-
-
-def test_killed_worker_is_followed_at_once_from_its_checkpoint(
-    tiny_settings: Settings, tmp_path: Path
-) -> None:
-    budget = {"n_trials": 1, "n_epochs": 30}
-    straight = initialise(configured(tiny_settings, search=budget))
-    work(straight)
-
-    place = {"url": f"sqlite:///{tmp_path}/killed.db", "runs": str(tmp_path / "killed")}
-    killed = initialise(configured(tiny_settings, search=budget, storage=place))
-    command = [sys.executable, "-m", "study", "worker", "--storage", place["url"]]
-    worker = subprocess.Popen(
-        [*command, "--runs", place["runs"]],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert worker.stdout is not None
-    for line in worker.stdout:
-        if "epoch 3/30" in line:
-            break
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    worker.stdout.close()
-    assert killed.optuna_study().trials[0].state == TrialState.RUNNING
-    start = time.monotonic()
-    said = work(killed)
-    assert time.monotonic() - start < 30
-    assert 1 < int(said[0].removeprefix("0:")) <= 30
-    assert said[-1] == "0:30"
-    assert run_sha256(killed.trial_paths(0)) == run_sha256(straight.trial_paths(0))
 
 
 def test_checkpoint_that_was_not_reported_is_reported_on_resume(tiny_settings: Settings) -> None:
