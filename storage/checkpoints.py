@@ -75,6 +75,8 @@ def load_newest(paths: TrialPaths) -> dict[str, Any] | None:
             return load_checkpoint(path)
         except CheckpointError as error:
             logger.warning("%s", error)
+            if not isinstance(error.__cause__, OSError):  # it would outlive whole, older ones
+                path.unlink(missing_ok=True)
     return None
 
 

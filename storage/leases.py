@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from storage.database import Database
 from storage.errors import LeaseLostError, StorageError
-from storage.optuna_rows import next_waiting, set_running, set_waiting
+from storage.optuna_rows import is_running, next_waiting, set_running, set_waiting
 from storage.owners import Owner
 from storage.tables import attempts, epochs
 
@@ -89,13 +89,24 @@ def acquire_waiting(
         if trial_id is None:
             return None
         set_running(connection, trial_id)
-        return _insert(database, connection, _next(connection, trial_id, owner))
+        newest = _newest(connection, trial_id)
+        if newest is not None and newest.ending is None:  # nobody runs what waits
+            connection.execute(_open(trial_id, newest.attempt).values(ending=LOST))
+        return _insert(database, connection, _next(connection, newest, trial_id, owner))
 
-    return database.write(claim)
+    try:
+        return database.write(claim)
+    except IntegrityError:  # another worker inserted the same attempt first
+        return None
 
 
 def acquire(
-    database: Database, trial_id: int, owner: Owner, *, lost: HeldLease | None = None
+    database: Database,
+    trial_id: int,
+    owner: Owner,
+    *,
+    lost: HeldLease | None = None,
+    running: bool = False,
 ) -> Lease | None:
     """Claim a trial that nobody holds, or take it over from a lost worker.
 
@@ -104,6 +115,7 @@ def acquire(
         trial_id: Optuna's row number.
         owner: Who claims.
         lost: The lease to take over, as it was seen; it must not have changed since.
+        running: Whether to refuse a trial that, by now, waits or is finished.
 
     Returns:
         The lease, or None where another worker holds it. Asking again after a lost answer returns
@@ -111,6 +123,8 @@ def acquire(
     """
 
     def claim(connection: Connection) -> Lease | None:
+        # The attempt after the one that is judged here: where another worker was faster, its
+        # attempt has the same number, and the insertion fails.
         row = _newest(connection, trial_id)
         held = row is not None and row.ending is None
         if row is not None and held and row.owner == str(owner):
@@ -119,7 +133,9 @@ def acquire(
             if lost is None or (row.attempt, row.beat_at) != (lost.attempt, lost.beat_at):
                 return None
             connection.execute(_open(trial_id, row.attempt).values(ending=LOST))
-        return _insert(database, connection, _next(connection, trial_id, owner))
+        if running and not is_running(connection, trial_id):
+            return None
+        return _insert(database, connection, _next(connection, row, trial_id, owner))
 
     try:
         return database.write(claim)
@@ -134,15 +150,14 @@ def _newest(connection: Connection, trial_id: int) -> Row[Any] | None:
     return connection.execute(locked).first()
 
 
-def _next(connection: Connection, trial_id: int, owner: Owner) -> Lease:
-    """Return the lease that follows the newest attempt, which has ended."""
-    row = _newest(connection, trial_id)
+def _next(connection: Connection, row: Row[Any] | None, trial_id: int, owner: Owner) -> Lease:
+    """Return the lease that follows an attempt, which has ended or is being taken over."""
     if row is None:
         return Lease(trial_id, str(owner), attempt=1)
-    was_lost = row.ending == LOST
+    was_lost = row.ending in (None, LOST)
     n_epochs = connection.execute(select(_epochs_done(trial_id))).scalar()
-    is_fruitless = was_lost and n_epochs == row.epochs_at_start
-    fruitless = row.fruitless_attempts + 1 if is_fruitless else 0
+    is_fruitless = n_epochs == row.epochs_at_start
+    fruitless = row.fruitless_attempts + was_lost if is_fruitless else 0
     return Lease(trial_id, str(owner), row.attempt + 1, fruitless, taken_over=was_lost)
 
 
@@ -228,7 +243,8 @@ def withdraw(database: Database, lease: Lease) -> None:
 def held_leases(database: Database) -> dict[int, HeldLease]:
     """Return every lease that is held, by trial id."""
 
-    held = select(attempts, database.clock.label("now")).where(attempts.c.ending.is_(None))
+    now = database.clock.label("now")
+    held = select(attempts, now).where(attempts.c.ending.is_(None)).order_by(attempts.c.attempt)
     rows = database.read(lambda connection: connection.execute(held).all())
     return {
         row.trial_id: HeldLease(

@@ -42,6 +42,13 @@ def set_running(connection: Connection, trial_id: int) -> None:
     )
 
 
+def is_running(connection: Connection, trial_id: int) -> bool:
+    """Return whether a trial runs, and keep it so until the transaction ends."""
+    state = select(trials.c.state).where(trials.c.trial_id == trial_id)
+    found = connection.execute(state.with_for_update(key_share=True)).scalar()
+    return bool(found == TrialState.RUNNING)
+
+
 def set_waiting(connection: Connection, trial_id: int) -> None:
     """Let a running trial wait."""
     connection.execute(

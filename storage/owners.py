@@ -11,7 +11,7 @@ class Owner:
     """A process, told apart from every other one, also after a reboot or a reused number."""
 
     host: str
-    boot: str
+    boot: str  # machine:boot:namespace of process numbers
     pid: int
     started: str
 
@@ -32,13 +32,20 @@ class Owner:
 
     def is_known_dead(self) -> bool:
         """Return whether this host can tell that the process is gone."""
-        if self.host != socket.gethostname() or not _boot():
+        machine, boot, processes = _parts(self.boot)
+        this_machine, this_boot, these_processes = _parts(_boot())
+        if self.host != socket.gethostname() or machine != this_machine or not boot:
             return False
-        return self.boot != _boot() or _process_start(self.pid) != self.started
+        if boot != this_boot:
+            return True
+        # A container sees other processes than its neighbours, a restricted /proc only its own.
+        sees_it = processes == these_processes and is_running(1)
+        return sees_it and _process_start(self.pid) != self.started
 
     def is_on_another_machine(self) -> bool:
         """Return whether the process runs elsewhere; two containers share one machine's boot."""
-        return self.host != socket.gethostname() and self.boot != _boot()
+        is_elsewhere = _parts(self.boot)[1] != _parts(_boot())[1]
+        return self.host != socket.gethostname() and is_elsewhere
 
 
 def is_running(pid: int) -> bool:
@@ -48,7 +55,21 @@ def is_running(pid: int) -> bool:
 
 def _boot() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        processes = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        processes = 0
+    return f"{_read('/etc/machine-id')}:{_read('/proc/sys/kernel/random/boot_id')}:{processes}"
+
+
+def _parts(boot: str) -> tuple[str, str, str]:
+    machine, _, rest = boot.partition(":")
+    boot_id, _, processes = rest.partition(":")
+    return machine, boot_id, processes
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
     except OSError:
         return ""
 

@@ -16,7 +16,6 @@ from storage.leases import (
     Lease,
     acquire,
     acquire_waiting,
-    end,
     refuse_other_machines,
 )
 from storage.owners import Owner
@@ -75,11 +74,9 @@ class Claimant:
             trial_id = trial._trial_id
             if trial_id in live:
                 continue
-            lease = acquire(self._handle.database, trial_id, self._owner, lost=lost.get(trial_id))
+            seen = lost.get(trial_id)
+            lease = acquire(self._handle.database, trial_id, self._owner, lost=seen, running=True)
             if lease is None:
-                continue
-            if self._handle.get_trial(trial_id).state.is_finished():
-                end(self._handle.database, lease, "too late")  # told between our two looks
                 continue
             logger.info("took over trial %d from a lost worker", trial.number)
             return lease

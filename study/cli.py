@@ -253,10 +253,14 @@ def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) ->
 
     from study.worker import Worker
 
-    with _epoch_progress(session) as announce:
-        Worker(
-            session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
-        ).work()
+    try:
+        with _epoch_progress(session) as announce:
+            Worker(
+                session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
+            ).work()
+    except Exception as error:
+        if not (stop.is_set and _is_outage(error)):
+            raise
 
 
 @command

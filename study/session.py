@@ -173,14 +173,18 @@ def only_study(handle: StudyStorage, *, besides: str = "") -> str:
         besides: Name of another study that does not count.
 
     Raises:
-        StudyError: If there are several, or none.
+        StudyError: If there are several.
+        StudyNotFoundError: If there are none.
     """
     searched = [name for name in study_names(handle.database) if not name.endswith(FINAL_SUFFIX)]
     names = [name for name in searched if name != besides]
+    if not names:
+        raise StudyNotFoundError(
+            "--name must say which study, there are none yet: create one with `study init`"
+        )
     if len(names) != 1:
         raise StudyError(
-            f"--name must say which study, there are {', '.join(names) or 'none yet'}: "
-            "add --name NAME"
+            f"--name must say which study, there are {', '.join(names)}: add --name NAME"
         )
     return names[0]
 

@@ -70,13 +70,17 @@ class StopFlag:
         while os.read(reader, 1)[0] not in listened:
             pass
         self._signalled = True
+        # A signal to the whole process group is followed by that of the launcher, who had it too.
+        forgiven = 1 if self._launcher else 0
         until = float("inf") if grace_seconds is None else time.monotonic() + grace_seconds
         while (seconds := until - time.monotonic()) > 0:
             wait_seconds = None if seconds == float("inf") else seconds
             if not select.select([reader], [], [], wait_seconds)[0]:
                 break
             if (number := os.read(reader, 1)[0]) in listened:
-                os._exit(128 + number)
+                if not forgiven:
+                    os._exit(128 + number)
+                forgiven -= 1
         _end("stopped without an answer: another worker takes the trial over", code)
 
     @property

@@ -170,7 +170,7 @@ class Worker:
         except DivergedError as error:  # pruned, so that the sampler learns from it
             return Outcome(TrialState.PRUNED, "diverged", message=str(error))
         except Exception as error:
-            if self._stop.is_set and is_transient(error):
+            if is_transient(error):  # the trial is as good as before: another goes on with it
                 raise
             if is_out_of_memory(error):
                 return self._out_of_memory(lease, str(error).splitlines()[0])

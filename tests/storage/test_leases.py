@@ -20,7 +20,7 @@ from storage.leases import (
 from storage.owners import Owner
 from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_storage import StudyStorage
-from tests.storage.races import race_for_leases
+from tests.storage.races import race_for_leases, race_for_takeovers
 
 ME = Owner.current()
 ELSEWHERE = Owner("another-host", "another-boot", 1, "1")
@@ -85,7 +85,7 @@ def test_fruitless_attempts_count_only_lost_attempts_without_a_new_epoch(
     assert held.fruitless_attempts == 1
     end(handle.database, held, "preempted")
     again = claim(handle, ELSEWHERE)
-    assert again is not None and again.fruitless_attempts == 0
+    assert again is not None and again.fruitless_attempts == 1  # no retry spent, none refunded
 
 
 def test_withdrawn_claim_leaves_no_row_and_the_lost_attempt_still_counts(
@@ -105,6 +105,10 @@ def test_withdrawn_claim_leaves_no_row_and_the_lost_attempt_still_counts(
 
 def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, tmp_path: Path) -> None:
     assert race_for_leases(f"sqlite:///{tmp_path}/study.db", n_workers=8, n_trials=10) == 10
+
+
+def test_takeover_by_many_at_once_is_granted_to_one(handle: StudyStorage, tmp_path: Path) -> None:
+    assert race_for_takeovers(f"sqlite:///{tmp_path}/study.db", n_workers=6, n_trials=5) == 5
 
 
 def test_heartbeat_renews_and_refuses_to_write_after_a_takeover(handle: StudyStorage) -> None:

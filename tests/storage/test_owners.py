@@ -29,7 +29,11 @@ def test_owner_of_this_process_is_alive_and_of_a_killed_one_is_dead() -> None:
     child.communicate()
     assert other.is_known_dead()
     assert not is_running(child.pid)
-    assert replace(ME, boot="before").is_known_dead()
+    machine, _, processes = ME.boot.split(":")
+    assert replace(ME, boot=f"{machine}:before:{processes}").is_known_dead()
+    # Cloned machines share a name, containers a kernel: neither can tell of the other's processes.
+    assert not replace(ME, boot=f"another:before:{processes}").is_known_dead()
+    assert not replace(ME, boot=f"{ME.boot}0", pid=2**22 + 1).is_known_dead()
     assert not ELSEWHERE.is_known_dead()
     assert ME.host == socket.gethostname()
 

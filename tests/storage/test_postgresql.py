@@ -16,7 +16,7 @@ from storage.leases import acquire, beat, held_leases
 from storage.owners import Owner
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
-from tests.storage.races import race_for_leases
+from tests.storage.races import race_for_leases, race_for_takeovers
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,6 +91,10 @@ def test_init_lock_lets_one_in_at_a_time(server: str) -> None:
 
 def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:
     assert race_for_leases(server, n_workers=8, n_trials=20) == 20
+
+
+def test_takeover_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:
+    assert race_for_takeovers(server, n_workers=6, n_trials=30) == 30
 
 
 def test_lease_that_stood_still_is_taken_over_by_one_swap(handle: StudyStorage) -> None:
