@@ -65,7 +65,8 @@ class Chaos:
                     workers.append(self.start("worker"))
             if signals and workers and time.monotonic() > next_signal:
                 victim, number = self.random.choice(workers), signals.pop()
-                if victim.epochs() and victim.poll() is None:
+                # Told twice, a worker would end at once, with another exit code.
+                if victim.epochs() and victim.poll() is None and victim.pid not in told_to_leave:
                     victim.send_signal(number)
                     told_to_leave.add(victim.pid)
                     self.random_kills += number == signal.SIGKILL

@@ -434,7 +434,7 @@ def test_fork_killed_at_any_moment_is_finished_by_the_same_command(
     killed = 0
     for part in range(10):
         running = start("changed")
-        time.sleep(seconds * (0.5 + 0.05 * part))
+        time.sleep(seconds * (0.2 + 0.07 * part))
         running.kill()
         killed += running.wait() != 0
     assert killed > 3
