@@ -91,7 +91,7 @@ def ours(url: str, n_epochs: int, calls: Calls) -> None:
         lease = claimant.claim()
         if lease is None:
             break
-        trial = claimant.open_trial(lease)
+        trial = optuna.Trial(optuna_study, lease.trial_id)
         calls.claims.append(time.perf_counter() - start)
         calls.trials.append(trial.number)
         with Heartbeat(

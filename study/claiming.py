@@ -82,12 +82,6 @@ class Claimant:
             return lease
         return None
 
-    def open_trial(self, lease: Lease) -> optuna.Trial:
-        """Return Optuna's trial of a lease."""
-        # Optuna's cache knows a trial only once it has listed the study's trials.
-        self._optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return optuna.Trial(self._optuna_study, lease.trial_id)
-
     def put_off(self, trial_id: int) -> None:
         """Let a trial wait until every other one has been tried."""
         self._put_off.add(trial_id)

@@ -43,6 +43,7 @@ def skip_draws(trial: optuna.Trial) -> None:
     draws must be made up for: the others are then those that it would have come to.
     """
     study = trial.study
+    # Optuna's cache stores parameters of a trial only after it has listed the study's trials.
     frozen = study.get_trials(deepcopy=False)[trial.number]
     given = frozen.system_attrs.get("fixed_params", {})
     for name, distribution in trial.distributions.items():

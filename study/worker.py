@@ -192,7 +192,7 @@ class Worker:
         number = self._session.storage_handle.get_trial(lease.trial_id).number
         config, seed = self._session.config, self._session.sampling_seed
         self._optuna_study.sampler = build_sampler(config.search, seed=seed, number=number)
-        trial = self._claimant.open_trial(lease)
+        trial = optuna.Trial(self._optuna_study, lease.trial_id)
         skip_draws(trial)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
         return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
