@@ -1,0 +1,68 @@
+"""Commands that train the winner for long, and judge weights."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from study.commands.options import command, json_option
+from study.commands.output import epoch_progress, fail, print_json, print_metrics, stoppable
+from study.progress import say, track
+from study.stopping import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
+
+if TYPE_CHECKING:
+    from study.config import Request
+
+
+@command
+@click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
+def final(request: "Request", reopen: str | None) -> None:
+    """Train the winner for long, then test it, once."""
+    stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
+
+    from study.promotion import choose_winner
+    from study.session import open_session
+
+    session = open_session(request)
+    session.compare_code()
+    winner = choose_winner(session)
+
+    from study.final_run import open_final, run_final
+
+    say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
+    queued = open_final(session, winner, reopen=reopen, track=stoppable(stop))
+    queued.compare_code()
+    prepared = queued.prepare_data()
+    with epoch_progress(queued) as announce:
+        result = run_final(queued, prepared, stop=stop, announce=announce)
+    if result is None:
+        fail("stopped before the end of the final run: the same command continues", INTERRUPTED)
+    if result.was_done:
+        say(f"the final run of trial {result.searched_trial} was tested before; its result stands")
+    print_metrics(result.metrics)
+    say(f"everything of this run lies in {result.paths.folder}")
+
+
+@command
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@json_option
+def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
+    """Evaluate the best.pt of a trial or final run on the validation split."""
+    from storage.checkpoints import load_checkpoint
+
+    saved = load_checkpoint(checkpoint)
+
+    from data.image_cache import prepare
+    from study.final_run import evaluate_checkpoint, refuse_untrained_data
+
+    resolved = request.resolve(base=json.loads(saved["configuration"]))
+    prepared = prepare(resolved.data, track=track)
+    refuse_untrained_data(saved, prepared, checkpoint)
+    examples = prepared.validation()
+    metrics = asdict(evaluate_checkpoint(saved, examples, execution=resolved.execution).metrics)
+    if as_json:
+        print_json(metrics)
+    else:
+        print_metrics({"validation": metrics})

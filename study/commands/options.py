@@ -1,0 +1,84 @@
+"""The group of all commands, and the options that they share."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+REQUEST_OPTIONS = (
+    click.option("--preset", metavar="NAME", help="A preset: `study config` lists them."),
+    click.option("--config", type=click.Path(path_type=Path), help="YAML file with settings."),
+    click.option(
+        "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
+    ),
+    click.option(
+        "--data",
+        envvar="STUDY_DATA",
+        metavar="SOURCE",
+        help="Hub id, folder of parquet files or of class folders, or synthetic.",
+    ),
+    click.option(
+        "--storage", envvar="STUDY_STORAGE", metavar="URL", help="Database of the study."
+    ),
+    click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
+    click.option("--name", metavar="NAME", help="Name of the study."),
+    click.option(
+        "--workers", metavar="N", help="Local worker processes; auto: on every visible GPU."
+    ),
+    click.option("--workers-per-gpu", type=int, metavar="N", help="Where --workers is auto."),
+    click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
+    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
+)
+SETTING_OF_OPTION = {
+    "data": "data.source",
+    "storage": "storage.url",
+    "runs": "storage.runs",
+    "name": "name",
+    "workers": "workers.n_workers",
+    "workers_per_gpu": "workers.per_gpu",
+    "trials": "search.n_trials",
+    "device": "execution.device",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
+def app() -> None:
+    """Search small residual networks for a set of images, train the winner, test it once."""
+
+
+def command(function: Callable[..., None]) -> click.Command:
+    """Make a command of a function that takes a request; every command has the same options."""
+
+    @functools.wraps(function)
+    def parsed(
+        preset: str | None, config: Path | None, sets: tuple[str, ...], **others: Any
+    ) -> None:
+        from study.config import Request
+
+        options = {setting: others.pop(name) for name, setting in SETTING_OF_OPTION.items()}
+        function(Request(preset, config, sets, options), **others)
+
+    for option in reversed(REQUEST_OPTIONS):
+        parsed = option(parsed)
+    return app.command(function.__name__.strip("_").replace("_", "-"))(parsed)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
+stop_after_option = click.option(
+    "--stop-after",
+    metavar="DURATION",
+    help="Leave in order after, say, 3h50m; start no epoch that would last longer.",
+)
+
+
+def server_options(port: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add --host and --port."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        where = click.option("--host", default="127.0.0.1", show_default=True, help="Address.")
+        which = click.option("--port", default=port, show_default=True, help="Port.")
+        return where(which(function))
+
+    return add

@@ -1,0 +1,84 @@
+"""What commands show, and how they end with a line and an exit code."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from study.progress import EpochProgress, say, track
+from study.stopping import StopFlag
+
+if TYPE_CHECKING:
+    from data.split_writer import Track
+    from study.session import StudySession
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with one line and an exit code."""
+    print(f"study: {' '.join(map(str.strip, message.splitlines()))}", file=sys.stderr)
+    sys.exit(code)
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether the database, and nobody else, is at fault."""
+    from storage.database import is_transient
+
+    return is_transient(error)
+
+
+def say_places(session: "StudySession") -> None:
+    """Say where a study is, and how many images it does without."""
+    from storage.database import parse_url
+
+    say(
+        f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
+        f"database {parse_url(session.config.storage.url)!r}, runs {session.paths.folder}"
+    )
+    n_dropped = sum(session.protocol.facts["n_dropped"].values())
+    if n_dropped:
+        say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
+
+
+def stoppable(stop: StopFlag) -> "Track":
+    """Return a way to show progress that a signal ends between two steps."""
+    return lambda *loop: stop.interrupting(track(*loop))
+
+
+def epoch_progress(session: "StudySession") -> EpochProgress:
+    """Return what shows the epochs of a study as they end."""
+    kind = "final run" if session.is_final else "trial"
+    return EpochProgress(kind=kind, n_epochs=session.config.search.n_epochs)
+
+
+def print_trials(session: "StudySession") -> None:
+    """Print the table of all trials."""
+    from dashboards.trials import read_trials, trials_table
+
+    print_rich(trials_table(read_trials(session.storage_handle, session.protocol.study_name)))
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print what was measured on each split, a line each."""
+    for split in ("validation", "test"):
+        if split in metrics:
+            values = metrics[split]
+            say(
+                f"{split}: macro-F1 {values['macro_f1']:.4f}, accuracy {values['accuracy']:.4f}, "
+                f"top-5 accuracy {values['top5_accuracy']:.4f}, loss {values['loss']:.4f}"
+            )
+    if "test" in metrics:
+        say(
+            f"standard error of the test accuracy: {metrics['test_accuracy_standard_error']:.4f} "
+            f"({metrics['n_test_images']} images)"
+        )
+
+
+def print_json(value: Any) -> None:
+    """Print JSON that people can read too."""
+    print(json.dumps(value, indent=2))
+
+
+def print_rich(*renderables: Any) -> None:
+    """Print what rich can lay out."""
+    from rich.console import Console
+
+    Console().print(*renderables)

@@ -1,0 +1,124 @@
+"""Commands that only read, and servers of what is read."""
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from study.commands.options import command, json_option, server_options
+from study.commands.output import print_json, print_rich, print_trials
+from study.progress import say, track
+
+if TYPE_CHECKING:
+    from study.config import Request
+
+
+@command
+def config(request: "Request") -> None:
+    """Print the resolved configuration."""
+    from study.config import as_yaml, preset_names
+
+    resolved = request.resolve()
+    print(f"# presets: {', '.join(preset_names())}")
+    print(re.sub(r"(://[^:/@]+):.*@", r"\1:***@", as_yaml(resolved)), end="")
+
+
+@command
+@json_option
+def data(request: "Request", as_json: bool) -> None:
+    """Decode the images, if not done yet, and describe them."""
+    from dashboards.data_table import data_tables
+    from data.image_cache import prepare
+
+    described = prepare(request.resolve(base={}).data, track=track).description
+    if as_json:
+        print_json(described.model_dump(mode="json"))
+    else:
+        print_rich(*data_tables(described))
+
+
+@command
+@json_option
+def status(request: "Request", as_json: bool) -> None:
+    """Show how far a study is."""
+    from dashboards.status import read_status, status_table
+    from study.session import open_session
+
+    session = open_session(request)
+    now = read_status(session.storage_handle, session.protocol.study_name)
+    if as_json:
+        print_json(now.as_json())
+    else:
+        print_rich(status_table(now))
+
+
+@command
+@json_option
+def trials(request: "Request", as_json: bool) -> None:
+    """List the trials of a study, the best first."""
+    from dashboards.trials import read_trials
+    from study.session import open_session
+
+    session = open_session(request)
+    if as_json:
+        rows = read_trials(session.storage_handle, session.protocol.study_name)
+        print_json([row.as_json() for row in rows])
+    else:
+        print_trials(session)
+
+
+@command
+@json_option
+def best(request: "Request", as_json: bool) -> None:
+    """Show the best complete trial of a study so far."""
+    from dashboards.trials import best_complete, read_trials, trials_table
+    from study.errors import StudyError
+    from study.session import open_session
+
+    session = open_session(request)
+    row = best_complete(read_trials(session.storage_handle, session.protocol.study_name))
+    if row is None:
+        raise StudyError(
+            f"study {session.protocol.study_name!r} must have a complete trial, it has none yet: "
+            "see `study status`"
+        )
+    if as_json:
+        print_json(row.as_json())
+    else:
+        print_rich(trials_table([row]))
+
+
+@command
+def report(request: "Request") -> None:
+    """Write the report of a study, one HTML file."""
+    from dashboards.report import write_report
+    from study.session import open_session
+
+    session = open_session(request)
+    write_report(
+        session.storage_handle,
+        session.protocol.study_name,
+        runs=session.config.storage.runs,
+        path=session.paths.report,
+    )
+    say(f"the report is {session.paths.report}")
+
+
+@command
+@server_options(8080)
+def dashboard(request: "Request", host: str, port: int) -> None:
+    """Serve optuna-dashboard on the study's database, read-only."""
+    from dashboards.optuna_app import build_dashboard, serve_dashboard
+    from study.session import open_session
+
+    session = open_session(request)
+    serve_dashboard(build_dashboard(session.storage_handle), host=host, port=port)
+
+
+@command
+@server_options(6006)
+def tensorboard(request: "Request", host: str, port: int) -> None:
+    """Serve TensorBoard on the runs of the study."""
+    from dashboards.tensorboard import serve_tensorboard
+    from study.session import open_session
+
+    sys.exit(serve_tensorboard(open_session(request).paths.folder, host=host, port=port))

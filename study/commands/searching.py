@@ -1,0 +1,193 @@
+"""Commands that create, run and mend a study."""
+
+import functools
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from study.commands.options import command, json_option, stop_after_option
+from study.commands.output import (
+    epoch_progress,
+    fail,
+    is_outage,
+    print_json,
+    print_trials,
+    say_places,
+    stoppable,
+)
+from study.progress import say, track
+from study.stopping import (
+    INTERRUPTED,
+    LAUNCHER_GRACE_SECONDS,
+    WORKER_GRACE_SECONDS,
+    StopFlag,
+    StopRequested,
+    parse_duration,
+)
+
+if TYPE_CHECKING:
+    from study.config import Request
+    from study.session import StudySession
+
+
+@command
+def init(request: "Request") -> None:
+    """Create a study: prepare the data, fix the protocol, queue the whole budget."""
+    from study.initialisation import open_or_create
+
+    say_places(open_or_create(request, track=track))
+
+
+@command
+@stop_after_option
+def run(request: "Request", stop_after: str | None) -> None:
+    """Create the study if needed, run local workers until its budget is done, show the trials."""
+    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
+        grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
+    )
+
+    from study.gpus import worker_environments
+    from study.initialisation import open_or_create
+    from study.launcher import run_workers
+    from study.suggested_commands import suggested
+
+    session = open_or_create(request, track=stoppable(stop))
+    say_places(session)
+    if _count_unfinished(session) == 0:
+        say(f"the budget of {session.protocol.budget} trials is done")
+    else:
+        session.compare_code()
+        run_workers(session, worker_environments(session.config), stop=stop)
+    print_trials(session)
+    n_unfinished = _count_unfinished(session)
+    if n_unfinished:
+        message = f"stopped with {n_unfinished} trials to go: the same command continues"
+        if stop_after and not stop.is_signalled:
+            say(message)
+            return
+        fail(message, INTERRUPTED)
+    if not session.has_complete_trial():
+        fail("no trial is complete: see the reasons with `study trials --json`", 1)
+    name = session.protocol.study_name
+    say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+
+
+@command
+@stop_after_option
+@click.option(
+    "--leave-when-idle", is_flag=True, help="Leave when nothing waits, though others still run."
+)
+def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) -> None:
+    """Join a study and work until nothing waits and nothing runs."""
+    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
+        grace_seconds=WORKER_GRACE_SECONDS
+    )
+    logging.getLogger("study").setLevel(logging.INFO)
+
+    from study.session import await_session
+
+    try:
+        session = await_session(request, stop=stop)
+        session.compare_code()
+        prepared = session.prepare_data(track=stoppable(stop))
+    except StopRequested:
+        return
+
+    from study.worker import Worker
+
+    try:
+        with epoch_progress(session) as announce:
+            Worker(
+                session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
+            ).work()
+    except Exception as error:
+        if not (stop.is_set and is_outage(error)):
+            raise
+
+
+@command
+def extend(request: "Request") -> None:
+    """Add --trials to the budget of a study."""
+    from dataclasses import replace
+
+    from study.errors import StudyError
+    from study.initialisation import SAMPLED, extend
+    from study.session import open_session
+
+    n_more = request.options["search.n_trials"]
+    if n_more is None or n_more < 1:
+        raise StudyError(f"--trials must be at least 1, got {n_more}: say how many to add")
+    others = {key: value for key, value in request.options.items() if key != "search.n_trials"}
+    session = extend(open_session(replace(request, options=others)), [SAMPLED] * n_more)
+    say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
+
+
+@command
+@click.argument("new")
+def fork(request: "Request", new: str) -> None:
+    """Start a changed study NEW from the one of --name, with its trials where they still fit."""
+    from study.forking import fork
+    from study.suggested_commands import suggested
+
+    session, ancestry = fork(request, new, track=track)
+    say_places(session)
+    for line in ancestry.lines():
+        say(line)
+    say(f"next: {suggested('run', '--name', new, place=session.config.storage)}")
+
+
+@command
+@click.option("--repair", is_flag=True, help="Repair what is found.")
+@json_option
+def doctor(request: "Request", repair: bool, as_json: bool) -> None:
+    """List what a crash has left, and what --repair would do; only tell what may be others'."""
+    from study.doctor import examine
+
+    treated = []
+    for one in examine(request, repair=repair, say=functools.partial(print, file=sys.stderr)):
+        treated.append(one)
+        if not as_json:
+            say(one.line)
+    if as_json:
+        print_json([one.as_json() for one in treated])
+    n_left = sum(one.outcome == "found" for one in treated)
+    if n_left:
+        fail(f"{n_left} to repair: the same command with --repair does it", 1)
+    if not as_json:
+        say("nothing is left to repair")
+
+
+@command
+@click.option(
+    "--tasks",
+    "n_tasks",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Tasks of the array, one worker each.",
+)
+@click.option("--at-once", type=click.IntRange(min=1), help="Most tasks at a time; default all.")
+@click.option("--time", default="4:00:00", show_default=True, help="Time limit of a task.")
+@click.option("--gpus-per-task", type=click.IntRange(0, 1), default=1, show_default=True)
+@click.option("--cpus-per-task", type=click.IntRange(min=1), help="Default: workers.threads.")
+@click.option("--partition", help="Default: the cluster's.")
+@click.option("--node", help="The one node that runs all tasks; SQLite needs it.")
+@click.option("--leave-when-idle", is_flag=True, help="Passed on to the workers.")
+@click.option("--sbatch", "more", multiple=True, help="Any other option of sbatch; repeatable.")
+def slurm_script(request: "Request", time: str, leave_when_idle: bool, **asked: Any) -> None:
+    """Print a batch script that runs workers as an array of Slurm tasks."""
+    from study.session import open_session
+    from study.slurm_script import ArrayJob, parse_time_limit, script_hints, slurm_script
+
+    job = ArrayJob(limit_seconds=parse_time_limit(time), **asked)
+    session = open_session(request)
+    print(slurm_script(session, job, leave_when_idle=leave_when_idle), end="")
+    for hint in script_hints(session, job):  # not on the standard output, which is the script
+        print(hint, file=sys.stderr)
+
+
+def _count_unfinished(session: "StudySession") -> int:
+    trials = session.optuna_study().get_trials(deepcopy=False)
+    return sum(not trial.state.is_finished() for trial in trials)
