@@ -1,10 +1,11 @@
 """Measure claims and epoch reports of many workers, beside Optuna's plain storages.
 
-Every worker is a process that claims trials from one queue, reports each epoch of them and tells
-their end, without training anything. Ours goes through what a real worker calls: lease and state
-for a claim; lease, our row and Optuna's value for an epoch. The peer is `optuna.create_study` with
-a plain address, `ask`, `report`, `tell`. Both run in turn, so that what else runs here meets
-both. A rate is the number of calls over the mean time that one worker spent in them.
+Every worker is a process that claims its share of one queue; when all have, each reports all
+epochs of its trials; when all have, each tells their end. Nothing is trained. Ours goes through
+what a real worker calls: lease and state for a claim; lease, our row and Optuna's value for an
+epoch. The peer is `optuna.create_study` with a plain address, `ask`, `report`, `tell`. Both run in
+turn, so that what else runs here meets both. A rate is the number of calls over the time from
+when all began to when the last had ended.
 
     python -m benchmarks.storage_throughput --out storage-throughput.json
     python -m benchmarks.storage_throughput --workers 2 --trials 8 --repeats 1 --databases sqlite
@@ -27,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 import sqlalchemy
@@ -37,9 +38,10 @@ from sqlalchemy.engine import make_url
 
 from storage.configuration import StorageConfig
 from storage.database import BUSY_TIMEOUT_SECONDS
-from storage.leases import Heartbeat, end
+from storage.leases import Heartbeat, Lease, end
 from storage.records import EpochRecord, report
-from storage.study_storage import create_study_storage, open_study_storage
+from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
+from storage.watch import Watch
 from study.claiming import Claimant
 from tests.postgresql import BINARIES, running_server
 
@@ -50,12 +52,46 @@ WORST_SECONDS = 120.0
 
 @dataclass
 class Calls:
-    """What one worker did: the duration of each call in seconds, and what went wrong."""
+    """What one worker did, and what went wrong.
 
-    claims: list[float] = field(default_factory=list)
-    reports: list[float] = field(default_factory=list)
+    Attributes:
+        spans: Begin and end of every call in seconds, by kind: claim or report.
+        trials: Numbers of the trials it claimed.
+        errors: First line of each error.
+    """
+
+    spans: dict[str, list[tuple[float, float]]] = field(
+        default_factory=lambda: {"claim": [], "report": []}
+    )
     trials: list[int] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Note when what happens inside begins and ends."""
+        start = time.monotonic()
+        yield
+        self.spans[kind].append((start, time.monotonic()))
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note an error and go on."""
+        try:
+            yield
+        except Exception as error:
+            self.errors.append(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+class Held(Protocol):
+    """A trial that a worker has claimed."""
+
+    number: int
+
+    def report(self, epoch: int) -> None:
+        """Report an epoch."""
+
+    def tell(self) -> None:
+        """Tell its end."""
 
 
 @dataclass(frozen=True)
@@ -70,65 +106,84 @@ class Throughput:
     errors: int
 
 
-@contextmanager
-def timed(durations: list[float]) -> Iterator[None]:
-    """Add the time spent inside."""
-    start = time.perf_counter()
-    yield
-    durations.append(time.perf_counter() - start)
+class Ours:
+    """A trial as a worker of this project holds it."""
+
+    def __init__(
+        self, handle: StudyStorage, optuna_study: optuna.Study, lease: Lease, watch: Watch
+    ) -> None:
+        self._handle = handle
+        self._optuna_study = optuna_study
+        self._lease = lease
+        self._heartbeat = Heartbeat(
+            handle.database, lease, seconds=PLACE.heartbeat_seconds, between=watch.look
+        )
+        self.number = optuna.Trial(optuna_study, lease.trial_id).number
+
+    def report(self, epoch: int) -> None:
+        """Write lease, row and value."""
+        records = [EpochRecord(epoch, *(0.5,) * 12)]
+        self._heartbeat.within(
+            functools.partial(report, trial_id=self._lease.trial_id, records=records)
+        )
+
+    def tell(self) -> None:
+        """Tell Optuna, then end the lease."""
+        self._heartbeat.confirm()
+        self._optuna_study.tell(self.number, 0.5, state=TrialState.COMPLETE)
+        end(self._handle.database, self._lease, "complete")
 
 
-def ours(url: str, n_epochs: int, calls: Calls) -> None:
-    """Work as a worker of this project does, without training."""
+def claim_ours(url: str) -> Callable[[], Held | None]:
+    """Return what claims a trial as a worker of this project does."""
     handle = open_study_storage(url, outage_seconds=PLACE.outage_seconds)
     optuna_study = optuna.load_study(
         study_name=NAME, storage=handle, sampler=RandomSampler(seed=0)
     )
     claimant = Claimant(handle, optuna_study, PLACE)
-    seconds = PLACE.heartbeat_seconds
-    while True:
-        start = time.perf_counter()
+
+    def claim() -> Held | None:
         lease = claimant.claim()
-        if lease is None:
-            break
-        trial = optuna.Trial(optuna_study, lease.trial_id)
-        calls.claims.append(time.perf_counter() - start)
-        calls.trials.append(trial.number)
-        with Heartbeat(
-            handle.database, lease, seconds=seconds, between=claimant.watch.look
-        ) as heartbeat:
-            for epoch in range(1, n_epochs + 1):
-                records = [EpochRecord(epoch, *(0.5,) * 12)]
-                write = functools.partial(report, trial_id=lease.trial_id, records=records)
-                with timed(calls.reports):
-                    heartbeat.within(write)
-            heartbeat.confirm()
-        optuna_study.tell(trial.number, 0.5, state=TrialState.COMPLETE)
-        end(handle.database, lease, "complete")
+        return Ours(handle, optuna_study, lease, claimant.watch) if lease else None
+
+    return claim
 
 
-def plain(url: str, n_epochs: int, calls: Calls) -> None:
-    """Work as Optuna's tutorial does."""
+class Plain:
+    """A trial as Optuna's tutorial holds it."""
+
+    def __init__(self, optuna_study: optuna.Study, trial: optuna.Trial) -> None:
+        self._optuna_study = optuna_study
+        self._trial = trial
+        self.number = trial.number
+
+    def report(self, epoch: int) -> None:
+        """Report to Optuna."""
+        self._trial.report(0.5, epoch)
+
+    def tell(self) -> None:
+        """Tell Optuna."""
+        self._optuna_study.tell(self._trial, 0.5)
+
+
+def claim_plain(url: str) -> Callable[[], Held | None]:
+    """Return what asks for a trial as Optuna's tutorial does."""
     optuna_study = optuna.load_study(study_name=NAME, storage=url, sampler=RandomSampler(seed=0))
-    while True:
-        try:
-            start = time.perf_counter()
-            trial = optuna_study.ask()
-            seconds = time.perf_counter() - start
-            if "slot" not in trial.user_attrs:  # the queue was empty, a new trial was made
-                optuna_study.tell(trial, state=TrialState.FAIL)
-                break
-            calls.claims.append(seconds)
-            calls.trials.append(trial.number)
-            for epoch in range(1, n_epochs + 1):
-                with timed(calls.reports):
-                    trial.report(0.5, epoch)
-            optuna_study.tell(trial, 0.5)
-        except Exception as error:
-            calls.errors.append(f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def claim() -> Held | None:
+        trial = optuna_study.ask()
+        if "slot" in trial.user_attrs:
+            return Plain(optuna_study, trial)
+        optuna_study.tell(trial, state=TrialState.FAIL)  # the queue was empty, this one is new
+        return None
+
+    return claim
 
 
-SYSTEMS: dict[str, Callable[[str, int, Calls], None]] = {"ours": ours, "plain": plain}
+SYSTEMS: dict[str, Callable[[str], Callable[[], Held | None]]] = {
+    "ours": claim_ours,
+    "plain": claim_plain,
+}
 
 
 def fill(system: str, url: str, n_trials: int) -> None:
@@ -148,20 +203,17 @@ def measure(system: str, url: str, *, n_workers: int, n_trials: int, n_epochs: i
     filling = context.Process(target=fill, args=(system, url, n_trials))
     filling.start()
     filling.join()
-    barrier = context.Barrier(n_workers)
+    together = context.Barrier(n_workers)
     answers: Any = context.Queue()
 
-    def work(barrier: Barrier) -> None:
+    def run() -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         calls = Calls()
-        barrier.wait()
-        try:
-            SYSTEMS[system](url, n_epochs, calls)
-        except Exception as error:
-            calls.errors.append(f"{type(error).__name__}: {error}".splitlines()[0])
+        with calls.noted():
+            work(SYSTEMS[system](url), calls, together, n_trials // n_workers, n_epochs)
         answers.put(calls)
 
-    workers = [context.Process(target=work, args=(barrier,)) for _ in range(n_workers)]
+    workers = [context.Process(target=run) for _ in range(n_workers)]
     for worker in workers:
         worker.start()
     every: list[Calls] = [answers.get(timeout=WORST_SECONDS) for _ in workers]
@@ -170,17 +222,49 @@ def measure(system: str, url: str, *, n_workers: int, n_trials: int, n_epochs: i
     return summarise(every)
 
 
+def work(
+    claim: Callable[[], Held | None],
+    calls: Calls,
+    together: Barrier,
+    n_trials: int,
+    n_epochs: int,
+) -> None:
+    """Claim so many trials, report their epochs, tell their ends; each when all others do."""
+    mine: list[Held] = []
+    is_empty = False
+    together.wait(WORST_SECONDS)
+    while len(mine) < n_trials and not is_empty:
+        with calls.noted(), calls.timed("claim"):
+            one = claim()
+            is_empty = one is None
+            mine += [one] if one else []
+    together.wait(WORST_SECONDS)
+    for one in mine:
+        for epoch in range(1, n_epochs + 1):
+            with calls.noted(), calls.timed("report"):
+                one.report(epoch)
+    together.wait(WORST_SECONDS)
+    for one in mine:
+        calls.trials.append(one.number)
+        with calls.noted():
+            one.tell()
+
+
 def summarise(every: list[Calls]) -> Throughput:
     """Turn the calls of all workers into rates."""
-    claims = [seconds for calls in every for seconds in calls.claims]
-    reports = [seconds for calls in every for seconds in calls.reports]
+    rates, seconds = {}, []
+    for kind in ("claim", "report"):
+        spans = [span for calls in every for span in calls.spans[kind]]
+        starts, ends = zip(*spans, strict=True)
+        rates[kind] = len(spans) / (max(ends) - min(starts))
+        seconds += [end - start for start, end in spans]
+    seconds.sort()
     runs = Counter(number for calls in every for number in calls.trials)
-    waits = sorted(claims + reports)
     return Throughput(
-        claims_per_second=len(claims) / (sum(claims) / len(every)),
-        reports_per_second=len(reports) / (sum(reports) / len(every)),
-        p95_seconds=waits[int(0.95 * (len(waits) - 1))],
-        longest_seconds=waits[-1],
+        claims_per_second=rates["claim"],
+        reports_per_second=rates["report"],
+        p95_seconds=seconds[int(0.95 * (len(seconds) - 1))],
+        longest_seconds=seconds[-1],
         duplicates=sum(count - 1 for count in runs.values()),
         errors=sum(len(calls.errors) for calls in every),
     )
@@ -282,8 +366,8 @@ def parse_arguments() -> argparse.Namespace:
     kinds = ["sqlite", "postgresql"] if BINARIES else ["sqlite"]
     parser.add_argument("--databases", nargs="+", choices=["sqlite", "postgresql"], default=kinds)
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 4, 16, 32])
-    parser.add_argument("--trials", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=None)
     return parser.parse_args()

@@ -5,11 +5,12 @@ leaves no state between them that a death could leave behind. Everything else go
 own storage. The tables are those of Optuna 5 (its schema has not changed since 3.2).
 """
 
+import functools
 from datetime import UTC, datetime
 
 from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialModel
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Insert, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 trials: Table = TrialModel.__table__
@@ -61,7 +62,12 @@ def set_waiting(connection: Connection, trial_id: int) -> None:
 def put_value(connection: Connection, trial_id: int, step: int, value: float) -> None:
     """Report an intermediate value; the first one of a step stays."""
     stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     row = {"trial_id": trial_id, "step": step, "intermediate_value": stored}
-    insertion = dialect.insert(values).values(**row, intermediate_value_type=kind)
-    connection.execute(insertion.on_conflict_do_nothing(index_elements=["trial_id", "step"]))
+    typed = row | {"intermediate_value_type": kind}
+    connection.execute(_putting_a_value(connection.dialect.name), typed)
+
+
+@functools.cache  # composing the statement takes longer than executing it
+def _putting_a_value(dialect: str) -> Insert:
+    insertion = sqlite.insert(values) if dialect == "sqlite" else postgresql.insert(values)
+    return insertion.on_conflict_do_nothing(index_elements=["trial_id", "step"])

@@ -3,6 +3,7 @@
 The table `epochs` is the one source for every view; TensorBoard events and CSV files are copies.
 """
 
+import functools
 import hashlib
 import json
 import uuid
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Insert, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.database import Database
@@ -155,12 +156,16 @@ def raise_budget(database: Database, study_name: str, budget: int) -> None:
 
 def put_epoch(connection: Connection, trial_id: int, record: EpochRecord) -> None:
     """Store an epoch, in place of an earlier life's row of the same epoch."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    values = asdict(record)
-    insertion = dialect.insert(epochs).values(trial_id=trial_id, **values)
-    del values["epoch"]
+    row = {"trial_id": trial_id, **asdict(record)}
+    connection.execute(_putting_an_epoch(connection.dialect.name), row)
+
+
+@functools.cache  # composing the statement takes longer than executing it
+def _putting_an_epoch(dialect: str) -> Insert:
+    insertion = sqlite.insert(epochs) if dialect == "sqlite" else postgresql.insert(epochs)
+    new = {column.name: insertion.excluded[column.name] for column in epochs.columns}
     keys = ["trial_id", "epoch"]
-    connection.execute(insertion.on_conflict_do_update(index_elements=keys, set_=values))
+    return insertion.on_conflict_do_update(index_elements=keys, set_=new)
 
 
 def report(connection: Connection, trial_id: int, records: Sequence[EpochRecord]) -> None:
