@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 
 WRITING = ("insert", "update", "delete", "create")
 NO_STARTUP_YET = (80877103, 80877104)  # requests for SSL and GSSAPI, each answered by one byte
@@ -88,12 +87,7 @@ class CuttingProxy:
     def __enter__(self) -> "CuttingProxy":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._flows.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
