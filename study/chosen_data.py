@@ -1,13 +1,13 @@
-"""Which data a command means that looks at images and needs no study."""
+"""Which data a command means that looks at images and needs no study.
+
+The database is imported only where it is asked: data that are given are described without Optuna.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from storage.errors import StudyNotFoundError
-from storage.records import find_protocol
-from storage.study_storage import open_study_storage
 from study.config import Request, StudyConfig
-from study.session import only_study
 
 
 def chosen_configuration(request: Request) -> StudyConfig:
@@ -30,6 +30,10 @@ def chosen_configuration(request: Request) -> StudyConfig:
 
 
 def _fixed_by_a_study(request: Request, name: str | None) -> Mapping[str, Any]:
+    from storage.records import find_protocol
+    from storage.study_storage import open_study_storage
+    from study.session import only_study
+
     place = request.place().storage
     try:
         handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)

@@ -134,3 +134,9 @@ def test_chosen_data_are_those_of_the_study_unless_data_are_given(
     nowhere = Request(options={"storage.url": f"sqlite:///{tmp_path}/none.db"})
     assert chosen_configuration(nowhere).data == DataConfig()
     assert not (tmp_path / "none.db").exists()
+
+
+def test_tensorboard_of_all_runs_needs_no_study_but_a_folder(call: Call, tmp_path: Path) -> None:
+    ended = call("tensorboard", "--all", "--runs", str(tmp_path / "nowhere"))
+    assert ended.code == 2
+    assert "nowhere does not" in ended.err
