@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from rich import box
 from rich.table import Table
 
-from data.statistics import DataDescription
+from data.statistics import DataDescription, Duplicates
 
 
 def data_tables(described: DataDescription) -> tuple[Table, Table, str]:
-    """Return splits with counts and particularities, channel statistics, and the fingerprint."""
+    """Return splits with particularities, channel statistics, and two lines.
+
+    The lines are the duplicates and the fingerprint.
+    """
     splits = Table(
         title=f"{described.source}: {len(described.class_names)} classes", box=box.SIMPLE
     )
@@ -31,7 +34,21 @@ def data_tables(described: DataDescription) -> tuple[Table, Table, str]:
         channels.add_column(heading, justify="right")
     channels.add_row("mean", *(f"{value:.4f}" for value in described.mean))
     channels.add_row("std", *(f"{value:.4f}" for value in described.std))
-    return splits, channels, f"fingerprint {described.fingerprint}"
+    duplicates = _duplicates_line(described.duplicates)
+    return splits, channels, f"{duplicates}\nfingerprint {described.fingerprint}"
+
+
+def _duplicates_line(duplicates: Duplicates) -> str:
+    if duplicates.n_groups == 0:
+        return "duplicates: none"
+    within = [f"{count:,} in {split}" for split, count in duplicates.within.items() if count]
+    across = [
+        f"{count:,} of {split} in {earlier} too"
+        for split, shared in duplicates.across.items()
+        for earlier, count in shared.items()
+        if count
+    ]
+    return f"duplicates: {', '.join(within + across)}"
 
 
 def _range(class_counts: tuple[int, ...]) -> str:

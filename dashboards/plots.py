@@ -1,4 +1,4 @@
-"""Figures: confusion matrix, search history, learning curves; as PNG files or inline SVG.
+"""Figures: confusion matrix, history, learning curves, class counts; as PNG files or inline SVG.
 
 Built on `Figure` objects without pyplot, so that nothing is global. Texts and axes have one ink,
 which `svg` turns into the page's own text colour: the same figure suits a light and a dark page.
@@ -153,6 +153,32 @@ def split_curves_figure(train: Sequence[float], validation: Sequence[float]) -> 
         axes.plot(epochs, scores, color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("macro-F1", color=INK)
+    _legend(axes)
+    return figure
+
+
+def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Figure:
+    """Draw how many images each class has, in the order of the classes, with their mean.
+
+    Args:
+        counts: Images of each class.
+        class_names: One for each. Beyond 32 the axis shows class numbers instead.
+    """
+    n_classes = len(counts)
+    is_named = n_classes <= MOST_NAMED_CLASSES
+    figure, axes = _empty_figure(4.4, 3.6 if is_named else 2.9)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if is_named:
+        axes.bar(range(n_classes), counts, color=BLUE)
+    else:  # one outline: a thousand classes stay a small figure
+        axes.stairs(counts, np.arange(n_classes + 1) - 0.5, fill=True, color=BLUE, linewidth=0)
+    axes.axhline(float(np.mean(counts)), color=INK, linewidth=1, linestyle="--", label="mean")
+    axes.set_xlabel("class" + _numbering(n_classes), color=INK)
+    axes.set_ylabel("images", color=INK)
+    axes.set_ylim(0, 1.08 * max(counts))
+    if is_named:
+        short = [_shorten(name) for name in class_names]
+        axes.set_xticks(range(n_classes), short, rotation=90, fontsize=7, parse_math=False)
     _legend(axes)
     return figure
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashboards.errors import DashboardError
+from dashboards.baselines import best_of, known_baselines
 from dashboards.final_runs import drawn, read_final_runs
+from dashboards.pages import write_page
 from dashboards.plots import (
     LearningCurve,
     history_figure,
@@ -28,15 +28,13 @@ from dashboards.trials import (
     TrialRow,
     by_value,
     read_trials,
-    shown_duration,
-    shown_params,
 )
 from storage.records import (
     Protocol,
     read_epochs,
     read_protocol,
 )
-from storage.run_paths import RunPaths, write_atomically
+from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 
 MOST_TRIALS = 20
@@ -60,9 +58,12 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
     paths.check(protocol.study_key)
     rows = read_trials(storage, study_name)
     status = read_status(storage, study_name)
+    baselines = known_baselines(protocol, runs)
     context = {
         "protocol": protocol,
         "status": status,
+        "baselines": baselines,
+        "best_baseline": best_of(baselines),
         "rows": by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
         "n_rows": len(rows),
         "mark": TAKEN_OVER_MARK,
@@ -82,36 +83,7 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **_figures(storage, rows, status),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _render(context).encode())
-    except OSError as error:
-        raise DashboardError(
-            f"report must be a file that can be written, {path} cannot ({error.strerror}): "
-            "choose another path"
-        ) from None
-
-
-def _render(context: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = shown_duration
-    environment.filters["score"] = _shown_score
-    environment.filters["percent"] = lambda value: f"{100 * value:.2f} %"
-    environment.filters["params"] = lambda row: shown_params(row).items()
-    return environment.get_template("report.html").render(context)
-
-
-def _shown_score(value: float | None) -> str:
-    """Return a score with four digits, or what is left of one that would round to nothing."""
-    if value is None:
-        return "–"
-    return f"{value:.1e}" if 0 < value < 0.0005 else f"{value:.4f}"
+    write_page(path, "report.html", context)
 
 
 def _settings(protocol: Protocol) -> dict[str, list[tuple[str, str]]]:

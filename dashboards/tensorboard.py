@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from subprocess import call
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from dashboards.errors import DashboardError
 from storage.records import EpochRecord
-from storage.run_paths import writing
+from storage.run_paths import remove, writing
 
 HyperparameterValue = bool | int | float | str
 
@@ -68,6 +70,22 @@ class TensorBoardLog:
         """Flush and close the event file."""
         with writing(self._folder):
             self._writer.close()
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
+    """Write a run that holds only pictures; an older run in the folder is replaced.
+
+    Args:
+        folder: The run's folder.
+        pictures: RGB images, (N, H, W, 3), by tag.
+
+    Raises:
+        RunFolderError: If the folder cannot be written.
+    """
+    remove(folder)
+    with writing(folder), SummaryWriter(str(folder)) as writer:
+        for tag, images_NHWC in pictures.items():
+            writer.add_images(tag, images_NHWC, 0, dataformats="NHWC")
 
 
 def serve_tensorboard(folder: Path, *, host: str, port: int) -> int:

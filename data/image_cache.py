@@ -6,6 +6,7 @@ datasets itself: opening a finished entry is cheap.
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -16,14 +17,25 @@ from numpy.typing import NDArray
 
 from data.built_folder import build_once, require_free_space
 from data.configuration import DataConfig
+from data.duplicates import count_duplicates
+from data.encoded_images import EncodedImages
 from data.errors import DataError
 from data.sources import fingerprint_source, open_source
 from data.split_writer import Track, no_progress, write_split
-from data.splits import SPLITS, TEST, TRAIN, VALIDATION, choose_rows
-from data.statistics import DataDescription, SplitTally
+from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
+from data.statistics import (
+    MOST_DUPLICATE_GROUPS,
+    DataDescription,
+    DuplicateCopy,
+    DuplicateExample,
+    Duplicates,
+    SplitTally,
+)
 
-CACHE_FORMAT = 1
-"""Raised when the files or the decoding change, so that older entries are left alone."""
+CONTENT_FORMAT = 1
+"""Raised when equal settings would give other images: a part of the fingerprint."""
+CACHE_FORMAT = 2
+"""Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,10 @@ class PreparedData:
         """Opens the test split."""
         return self._open(TEST)
 
+    def picture(self, split: str, position: int) -> NDArray[np.uint8]:
+        """Reads one image, (H, W, 3), of any split, for people to look at."""
+        return np.array(self._open(split).images_NHWC[position])
+
     def _open(self, split: str) -> Examples:
         labels_N = np.load(_labels_file(self.folder, split))
         size = self.description.image_size
@@ -101,7 +117,7 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
         BrokenImageError: an image cannot be decoded and `broken_images` is "stop".
     """
     fingerprint = _fingerprint(config)
-    folder = config.cache / f"images-{fingerprint}"
+    folder = config.cache / f"images-{CACHE_FORMAT}-{fingerprint}"
     build_once(folder, partial(_build, config=config, fingerprint=fingerprint, track=track))
     described = DataDescription.load(_description_file(folder))
     # Whoever built the entry may have found the same content elsewhere.
@@ -110,7 +126,7 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
 
 def _fingerprint(config: DataConfig) -> str:
     key = config.model_dump(mode="json", exclude={"source", "cache"})
-    key |= {"format": CACHE_FORMAT, "content": fingerprint_source(config)}
+    key |= {"format": CONTENT_FORMAT, "content": fingerprint_source(config)}
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -132,7 +148,11 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
     for split in SPLITS:
         _require_every_class(split, tallies[split], class_names)
     described = DataDescription.of(
-        tallies, config=config, fingerprint=fingerprint, class_names=class_names
+        tallies,
+        config=config,
+        fingerprint=fingerprint,
+        class_names=class_names,
+        duplicates=_find_duplicates(tallies, encoded, rows),
     )
     described.save(_description_file(folder))
     shutil.rmtree(scratch)
@@ -161,6 +181,37 @@ def _require_every_class(split: str, tally: SplitTally, class_names: tuple[str, 
             f"none ({tally.n_dropped} images dropped); add some, raise {split}_limit or "
             "lower n_classes"
         )
+
+
+def _find_duplicates(
+    tallies: Mapping[str, SplitTally], encoded: EncodedImages, rows: Mapping[str, SplitRows]
+) -> Duplicates:
+    counts = count_duplicates(
+        {split: tally.digests_N for split, tally in tallies.items()},
+        {split: tally.labels_N for split, tally in tallies.items()},
+        most_groups=MOST_DUPLICATE_GROUPS,
+    )
+
+    def named(split: str, position: int) -> DuplicateCopy:
+        source_split = rows[split].source_split
+        row = tallies[split].rows_N[[position]]
+        return DuplicateCopy(
+            split=split,
+            position=position,
+            label=int(tallies[split].labels_N[position]),
+            source_split=source_split,
+            name=encoded.splits[source_split].read(row)[0].name,
+        )
+
+    return Duplicates.of(
+        counts,
+        tuple(
+            DuplicateExample(
+                n_copies=group.n_copies, copies=tuple(named(*copy) for copy in group.copies)
+            )
+            for group in counts.groups
+        ),
+    )
 
 
 def _images_file(folder: Path, split: str) -> Path:

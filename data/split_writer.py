@@ -21,7 +21,7 @@ from data.decoding import Original, decode
 from data.encoded_images import EncodedImage, EncodedSplit
 from data.errors import BrokenImageError
 from data.splits import SplitRows
-from data.statistics import SplitTally, tally_images
+from data.statistics import BrokenImage, SplitTally, tally_images
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -81,6 +81,7 @@ class _ChunkDecoder:
         images_NHWC = np.empty((len(rows_N), size, size, 3), dtype=np.uint8)
         originals: list[Original] = []
         kept: list[int] = []
+        dropped: list[BrokenImage] = []
         for position, image in enumerate(self.source.read(rows_N)):
             try:
                 if image.content is None:
@@ -90,19 +91,29 @@ class _ChunkDecoder:
             except Exception as error:
                 if self.config.broken_images == "stop":
                     raise self._refusal(image, error) from error
+                dropped.append(self._broken(image, error))
                 continue
             originals.append(original)
             kept.append(position)
         images_NHWC = images_NHWC[: len(kept)]
         labels_N = self.rows.labels_N[start : start + CHUNK_IMAGES][kept]
-        tally = tally_images(images_NHWC, labels_N, originals=originals)
-        tally.n_dropped = len(rows_N) - len(kept)
+        tally = tally_images(
+            images_NHWC, labels_N, rows_N=rows_N[kept], originals=originals, dropped=dropped
+        )
         return images_NHWC, tally
 
     def _refusal(self, image: EncodedImage, error: Exception) -> BrokenImageError:
+        broken = self._broken(image, error)
         return BrokenImageError(
-            f"source: an image cannot be decoded, split {self.rows.source_split}, {image.name}: "
-            f"{str(error) or type(error).__name__}; repair it or set broken_images to drop"
+            f"source: an image cannot be decoded, split {broken.source_split}, {broken.name}: "
+            f"{broken.reason}; repair it or set broken_images to drop"
+        )
+
+    def _broken(self, image: EncodedImage, error: Exception) -> BrokenImage:
+        return BrokenImage(
+            source_split=self.rows.source_split,
+            name=image.name,
+            reason=str(error) or type(error).__name__,
         )
 
 

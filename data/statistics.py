@@ -14,7 +14,71 @@ from pydantic import BaseModel
 
 from data.configuration import DataConfig
 from data.decoding import Original
+from data.duplicates import DuplicateCounts
 from data.splits import TRAIN
+
+MOST_DUPLICATE_GROUPS = 24
+MOST_BROKEN_IMAGES = 50
+
+
+class BrokenImage(BaseModel, frozen=True, extra="forbid"):
+    """An image that was left out: where it lies in the source, and why it cannot be decoded."""
+
+    source_split: str
+    name: str
+    reason: str
+
+
+class DuplicateCopy(BaseModel, frozen=True, extra="forbid"):
+    """One copy of a picture that is there more than once.
+
+    `position` counts from 0 in the prepared split, `label` is an index into the class names, and
+    `source_split` and `name` say where the copy lies in the source.
+    """
+
+    split: str
+    position: int
+    label: int
+    source_split: str
+    name: str
+
+
+class DuplicateExample(BaseModel, frozen=True, extra="forbid"):
+    """A picture that is there more than once, with the first of its copies in each split."""
+
+    n_copies: int
+    copies: tuple[DuplicateCopy, ...]
+
+
+class Duplicates(BaseModel, frozen=True, extra="forbid"):
+    """Pictures that are there more than once, equal in every pixel before they were resized."""
+
+    within: dict[str, int]
+    """Images of each split that the same split has earlier already."""
+    across: dict[str, dict[str, int]]
+    """Images of each split that an earlier split has too, by split and earlier split."""
+    n_groups: int
+    """Different pictures that are there more than once."""
+    n_contradicting: int
+    """Those of them whose copies are not all of one class."""
+    examples: tuple[DuplicateExample, ...]
+    """The first of them; those that lie in several splits come first."""
+
+    @classmethod
+    def of(cls, counts: DuplicateCounts, examples: tuple[DuplicateExample, ...]) -> Self:
+        """Joins what was counted with the names of the examples."""
+        return cls(
+            within=counts.within,
+            across=counts.across,
+            n_groups=counts.n_groups,
+            n_contradicting=counts.n_contradicting,
+            examples=examples,
+        )
+
+    @property
+    def n_across(self) -> int:
+        """Images that an earlier split has too; one that two earlier splits have counts twice."""
+        return sum(count for shared in self.across.values() for count in shared.values())
 
 
 class DataDescription(BaseModel, frozen=True, extra="forbid"):
@@ -34,6 +98,9 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
     """Images by their size before resizing, as WIDTHxHEIGHT."""
     dropped_counts: dict[str, int]
     """Images left out because they could not be decoded."""
+    dropped: dict[str, tuple[BrokenImage, ...]]
+    """The first of them."""
+    duplicates: Duplicates
     mean: tuple[float, float, float]
     """Of each channel over the prepared training images, scaled to [0, 1]."""
     std: tuple[float, float, float]
@@ -47,6 +114,7 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         config: DataConfig,
         fingerprint: str,
         class_names: tuple[str, ...],
+        duplicates: Duplicates,
     ) -> Self:
         """Sums up what was counted while the splits were decoded."""
         return cls(
@@ -62,6 +130,8 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
             image_modes={split: dict(tally.modes) for split, tally in tallies.items()},
             original_sizes={split: dict(tally.sizes) for split, tally in tallies.items()},
             dropped_counts={split: tally.n_dropped for split, tally in tallies.items()},
+            dropped={split: tuple(tally.dropped) for split, tally in tallies.items()},
+            duplicates=duplicates,
             mean=tallies[TRAIN].mean(),
             std=tallies[TRAIN].std(),
         )
@@ -81,9 +151,14 @@ class SplitTally:
     """What is counted while the images of one split are decoded; tallies can be added up."""
 
     labels_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    rows_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Where the images lie in the split of the source."""
+    digests_N: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     modes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     n_dropped: int = 0
+    dropped: list[BrokenImage] = field(default_factory=list)
+    """The first of those that were dropped."""
     n_pixels: int = 0
     sums_C: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
     square_sums_C: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
@@ -91,9 +166,12 @@ class SplitTally:
     def __add__(self, other: Self) -> Self:
         return type(self)(
             labels_N=np.concatenate([self.labels_N, other.labels_N]),
+            rows_N=np.concatenate([self.rows_N, other.rows_N]),
+            digests_N=np.concatenate([self.digests_N, other.digests_N]),
             modes=self.modes + other.modes,
             sizes=self.sizes + other.sizes,
             n_dropped=self.n_dropped + other.n_dropped,
+            dropped=(self.dropped + other.dropped)[:MOST_BROKEN_IMAGES],
             n_pixels=self.n_pixels + other.n_pixels,
             sums_C=self.sums_C + other.sums_C,
             square_sums_C=self.square_sums_C + other.square_sums_C,
@@ -112,14 +190,21 @@ class SplitTally:
 
 
 def tally_images(
-    images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], *, originals: list[Original]
+    images_NHWC: NDArray[np.uint8],
+    labels_N: NDArray[np.int64],
+    *,
+    rows_N: NDArray[np.int64],
+    originals: list[Original],
+    dropped: list[BrokenImage],
 ) -> SplitTally:
     """Counts some decoded images and sums their pixels up.
 
     Args:
         images_NHWC: the images that were decoded.
         labels_N: their classes.
+        rows_N: where they lie in the split of the source.
         originals: what they were before.
+        dropped: those beside them that could not be decoded.
     """
     # Whole numbers: the sums are exact, in whatever order they are added. Over the images first,
     # in narrow types (255**2 fits 16 bits): 40 times faster than in float64.
@@ -128,6 +213,10 @@ def tally_images(
     square_sums_X = np.square(values_NX, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
     return SplitTally(
         labels_N=labels_N,
+        rows_N=rows_N,
+        digests_N=np.array([original.digest for original in originals], dtype=np.uint64),
+        n_dropped=len(dropped),
+        dropped=dropped,
         modes=Counter(original.mode for original in originals),
         sizes=Counter(f"{original.width}x{original.height}" for original in originals),
         n_pixels=values_NX.size // 3,

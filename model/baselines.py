@@ -18,6 +18,19 @@ class Baseline:
     macro_f1: float
 
 
+def guesses(class_counts: Sequence[int], *, train_counts: Sequence[int]) -> dict[str, Baseline]:
+    """Return what each kind of guessing achieves, by name.
+
+    Args:
+        class_counts: Images per class of the split that is judged.
+        train_counts: Images per class of the training split.
+    """
+    return {
+        "majority": majority_baseline(class_counts, train_counts=train_counts),
+        "random": random_baseline(class_counts),
+    }
+
+
 def majority_baseline(class_counts: Sequence[int], *, train_counts: Sequence[int]) -> Baseline:
     """Always answer the most frequent training classes, the first of equals.
 

@@ -191,6 +191,39 @@ class RunPaths:
 
 
 @dataclass(frozen=True)
+class DataPaths:
+    """Files about a prepared data set, whichever studies use it.
+
+    Attributes:
+        runs: The folder of all studies.
+        fingerprint: Of the data.
+    """
+
+    runs: Path
+    fingerprint: str
+
+    @property
+    def folder(self) -> Path:
+        """Everything about these data."""
+        return self.runs / f"data-{self.fingerprint[:12]}"
+
+    @property
+    def report(self) -> Path:
+        """The report of the data."""
+        return self.folder / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files with images before and after augmentation."""
+        return self.folder / "tensorboard"
+
+    @property
+    def baselines(self) -> Path:
+        """What cheap learners achieve on these data."""
+        return self.folder / "baselines.json"
+
+
+@dataclass(frozen=True)
 class PartFile:
     """What a process was writing beside a file that it would then replace.
 

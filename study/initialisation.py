@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
-from model.baselines import majority_baseline, random_baseline
+from model.baselines import guesses
 from storage.database import initialising, parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
 from storage.records import (
@@ -287,8 +287,7 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
         "n_examples": dict(described.counts),
         "n_dropped": dict(described.dropped_counts),
         "baselines": {
-            "majority": vars(majority_baseline(validation, train_counts=train)),
-            "random": vars(random_baseline(validation)),
+            name: vars(guess) for name, guess in guesses(validation, train_counts=train).items()
         },
         "runs_folder": str(config.storage.runs.absolute()),
         "versions": versions(),

@@ -8,6 +8,7 @@ from study.progress import EpochProgress, say, track
 from study.stopping import StopFlag
 
 if TYPE_CHECKING:
+    from dashboards.baselines import BestBaseline
     from data.split_writer import Track
     from study.session import StudySession
 
@@ -54,6 +55,13 @@ def print_trials(session: "StudySession") -> None:
     from dashboards.trials import read_trials, trials_table
 
     print_rich(trials_table(read_trials(session.storage_handle, session.protocol.study_name)))
+
+
+def best_baseline(session: "StudySession") -> "BestBaseline":
+    """Return the best baseline that is known for the data of a study."""
+    from dashboards.baselines import best_of, known_baselines
+
+    return best_of(known_baselines(session.protocol, session.config.storage.runs))
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

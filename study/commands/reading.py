@@ -4,9 +4,11 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from study.commands.options import command, json_option, server_options
-from study.commands.output import print_json, print_rich, print_trials
-from study.progress import say, track
+from study.commands.output import best_baseline, print_json, print_rich, print_trials
+from study.progress import say
 
 if TYPE_CHECKING:
     from study.config import Request
@@ -24,20 +26,6 @@ def config(request: "Request") -> None:
 
 @command
 @json_option
-def data(request: "Request", as_json: bool) -> None:
-    """Decode the images, if not done yet, and describe them."""
-    from dashboards.data_table import data_tables
-    from data.image_cache import prepare
-
-    described = prepare(request.resolve(base={}).data, track=track).description
-    if as_json:
-        print_json(described.model_dump(mode="json"))
-    else:
-        print_rich(*data_tables(described))
-
-
-@command
-@json_option
 def status(request: "Request", as_json: bool) -> None:
     """Show how far a study is."""
     from dashboards.status import read_status, status_table
@@ -49,6 +37,7 @@ def status(request: "Request", as_json: bool) -> None:
         print_json(now.as_json())
     else:
         print_rich(status_table(now))
+        say(str(best_baseline(session)))
 
 
 @command
@@ -85,6 +74,7 @@ def best(request: "Request", as_json: bool) -> None:
         print_json(row.as_json())
     else:
         print_rich(trials_table([row]))
+        say(str(best_baseline(session)))
 
 
 @command
@@ -116,9 +106,12 @@ def dashboard(request: "Request", host: str, port: int) -> None:
 
 @command
 @server_options(6006)
-def tensorboard(request: "Request", host: str, port: int) -> None:
+@click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
+def tensorboard(request: "Request", host: str, port: int, all_runs: bool) -> None:
     """Serve TensorBoard on the runs of the study."""
     from dashboards.tensorboard import serve_tensorboard
     from study.session import open_session
 
-    sys.exit(serve_tensorboard(open_session(request).paths.folder, host=host, port=port))
+    runs = request.place().storage.runs
+    folder = runs if all_runs else open_session(request).paths.folder
+    sys.exit(serve_tensorboard(folder, host=host, port=port))

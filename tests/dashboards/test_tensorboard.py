@@ -1,5 +1,6 @@
 """Event files, read back with TensorBoard's own reader."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def read_back(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
 
 
+def resume(folder: Path, *, next_epoch: int) -> TensorBoardLog:
+    """As a later life does: TensorBoard reads the files in the order of the second they name."""
+    time.sleep(1.1)
+    return TensorBoardLog(folder, next_epoch=next_epoch)
+
+
 def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     tmp_path: Path, record: Record
 ) -> None:
@@ -24,7 +31,7 @@ def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     for epoch in (1, 2, 3):
         first.write(record(epoch, macro_f1=0.1))
     first.close()
-    resumed = TensorBoardLog(tmp_path, next_epoch=3)
+    resumed = resume(tmp_path, next_epoch=3)
     for epoch in (3, 4):
         resumed.write(record(epoch, macro_f1=0.9))
     resumed.close()
@@ -48,10 +55,9 @@ def test_tensorboard_log_of_an_epoch_has_all_tags_and_is_on_disk_before_close(
 def test_tensorboard_hyperparameters_twice_stay_in_one_run_and_one_point(
     tmp_path: Path, record: Record
 ) -> None:
-    for next_epoch in (1, 2):
-        log = TensorBoardLog(tmp_path, next_epoch=next_epoch)
-        if next_epoch == 1:
-            log.write(record(1))
+    first = TensorBoardLog(tmp_path, next_epoch=1)
+    first.write(record(1))
+    for log in (first, resume(tmp_path, next_epoch=2)):
         log.write_hyperparameters({"learning_rate": 0.05, "dropout": 0.1}, {"macro_f1": 0.5})
         log.close()
     assert all(path.is_file() for path in tmp_path.iterdir())

@@ -111,6 +111,17 @@ def test_fingerprint_follows_every_choice(tmp_path: Path, change: dict[str, int]
     assert first.fingerprint != second.fingerprint
 
 
+def test_another_format_of_the_cache_is_another_entry_of_the_same_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = write_tree(tmp_path / "tree")
+    first = prepare(config(tree, tmp_path))
+    monkeypatch.setattr("data.image_cache.CACHE_FORMAT", 3)
+    second = prepare(config(tree, tmp_path))
+    assert first.folder != second.folder
+    assert first.fingerprint == second.fingerprint
+
+
 def test_broken_image_stops_the_run_with_split_file_and_reason(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     (tree / "bee" / "2.png").write_bytes(b"no picture")
@@ -132,6 +143,9 @@ def test_broken_image_is_dropped_and_counted_when_configured(tmp_path: Path) -> 
     (tree / "bee" / "2.png").write_bytes(b"no picture")
     prepared = prepare(config(tree, tmp_path, broken_images="drop"))
     assert sum(prepared.description.dropped_counts.values()) == 1
+    (broken,) = [image for images in prepared.description.dropped.values() for image in images]
+    assert (broken.source_split, Path(broken.name).name) == ("train", "2.png")
+    assert "cannot identify" in broken.reason
     assert sum(prepared.description.counts.values()) == 14
     for split in (prepared.train(), prepared.validation(), prepared.test()):
         assert len(split.images_NHWC) == len(split.labels_N)

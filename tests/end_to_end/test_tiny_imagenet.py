@@ -40,6 +40,20 @@ def test_whole_data_set_is_described_as_the_protocol_says(tmp_path: Path) -> Non
     assert described["image_modes"]["validation"]["L"] == 168
     assert described["mean"] == pytest.approx((0.4802, 0.4480, 0.3974), abs=0.0005)
     assert described["std"] == pytest.approx((0.2765, 0.2689, 0.2816), abs=0.0005)
+    duplicates = described["duplicates"]
+    assert duplicates["within"] == {"train": 19, "validation": 0, "test": 0}
+    assert duplicates["across"]["validation"] == {"train": 7}
+    assert duplicates["across"]["test"] == {"train": 1, "validation": 0}
+
+    found = json.loads(study(tmp_path, "baselines", *arguments[1:]).stdout)
+    scores = {name: values["accuracy"] for name, values in found["scores"].items()}
+    assert scores["majority"] == scores["random"] == pytest.approx(0.005)
+    assert 0.01 < scores["nearest mean colour"] < 0.04
+    assert 0.06 < scores["logistic regression, 8x8 pixels"] < 0.1
+    ended = study(tmp_path, "data", *arguments[1:3])
+    assert ended.returncode == 0, ended.stderr
+    page = tmp_path / "runs" / f"data-{described['fingerprint'][:12]}" / "report.html"
+    assert "nearest mean colour" in page.read_text()
 
 
 def test_gpu_preset_runs_at_full_width_for_one_epoch(tmp_path: Path) -> None:
