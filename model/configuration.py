@@ -57,8 +57,15 @@ class OptimizationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     decay_norm_and_bias: bool = Field(
         False, description="Decay normalisation weights and biases too."
     )
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="After warm-up: one cosine to zero, or the peak kept."
+    schedule: Literal["cosine", "restarts", "constant"] = Field(
+        "cosine",
+        description="After warm-up: one cosine to zero, cosines with restarts, or the peak kept.",
+    )
+    restart_epochs: int = Field(
+        20, ge=1, description="Epochs from the end of warm-up to the first restart; restarts only."
+    )
+    restart_factor: int = Field(
+        2, ge=1, description="Length of each cosine divided by the one before; restarts only."
     )
     warmup_epochs: float = Field(
         1.0, ge=0, description="Epochs of linear warm-up; must be shorter than the run."
