@@ -28,8 +28,11 @@ def train_epochs(
     *,
     n_epochs: int,
     seed: int,
+    patience_epochs: int | None = None,
 ) -> Generator[EpochResult, None, None]:
     """Train from the state's next epoch to the last, validating after each.
+
+    A run whose patience is at its end takes no further epoch, in whichever call.
 
     Use it within ``contextlib.closing``: a generator left open keeps the network alive. Whatever
     the batches raise passes through; the state's tensors then lie between two epochs, and its last
@@ -41,6 +44,7 @@ def train_epochs(
         validation_batches: To fresh batches of the same kind.
         n_epochs: The last epoch, counted from the run's beginning, not from this call.
         seed: Dropout depends on it and the epoch only. Seeds torch's global generators.
+        patience_epochs: Epochs without a better validation macro-F1 after which the run ends.
 
     Yields:
         The result of each epoch, already the last of ``state.history``.
@@ -48,7 +52,8 @@ def train_epochs(
     Raises:
         DivergedError: If the training or validation loss is not finite.
     """
-    for epoch in range(state.epochs_done + 1, n_epochs + 1):
+    while not state.is_over(n_epochs=n_epochs, patience_epochs=patience_epochs):
+        epoch = state.epochs_done + 1
         torch.manual_seed(derive_seed(seed, "epoch", epoch))
         with reproducible_kernels():
             result = _run_epoch(state, epoch, train_batches, validation_batches)

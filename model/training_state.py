@@ -84,6 +84,20 @@ class TrainingState:
         result = max(self.history, key=lambda result: result.validation.macro_f1)
         return BestEpoch(epoch=result.epoch, macro_f1=result.validation.macro_f1)
 
+    def is_over(self, *, n_epochs: int, patience_epochs: int | None) -> bool:
+        """Return whether the run has its last epoch behind it.
+
+        Args:
+            n_epochs: Epochs of the whole run.
+            patience_epochs: A run also ends when so many epochs have passed since its best one;
+                none: it never does.
+        """
+        if self.epochs_done >= n_epochs:
+            return True
+        if self.best is None or patience_epochs is None:
+            return False
+        return self.epochs_done - self.best.epoch >= patience_epochs
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain containers; tensors are the live ones, as torch's own are."""
         return {

@@ -34,6 +34,11 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     ranges: RangesConfig = RangesConfig()
     n_trials: int = Field(60, ge=1, description="Budget: trials of the whole study")
     n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
+    patience_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better macro-F1 that end a run, complete; none: never",
+    )
     sampler: Literal["tpe", "random", "gp"] = Field(
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
     )

@@ -133,6 +133,25 @@ def test_train_epochs_complete_run_yields_nothing_more(
     assert train(state, batches_of) == []
 
 
+def test_train_epochs_out_of_patience_ends_at_the_same_epoch_after_a_resume(
+    build_state: StateBuilder, batches_of: BatchBuilder
+) -> None:
+    def train_patiently(state: TrainingState, n_epochs: int) -> int:
+        patient = partial(train_epochs, n_epochs=n_epochs, seed=1, patience_epochs=2)
+        with closing(patient(state, batches_of, lambda: batches_of(0))) as epochs:
+            return len(list(epochs))
+
+    whole, begun, resumed = (build_state(n_epochs=40) for _ in range(3))
+    n_epochs = train_patiently(whole, 40)
+    assert whole.best is not None
+    assert n_epochs == whole.best.epoch + 2 < 40
+    train_patiently(begun, n_epochs - 1)
+    resumed.load_state_dict(begun.state_dict())
+    assert train_patiently(resumed, 40) == 1
+    assert_equal_bits(whole, resumed)
+    assert train_patiently(resumed, 40) == 0
+
+
 def test_train_epochs_one_small_batch_is_learned_by_heart(
     build_state: StateBuilder, batches_of: BatchBuilder
 ) -> None:

@@ -62,6 +62,25 @@ def test_state_dict_tells_epochs_and_best_without_a_network(build_state: StateBu
     assert plain["best"] == {"epoch": 2, "macro_f1": 0.4}
 
 
+@pytest.mark.parametrize(
+    ("scores", "patience_epochs", "is_over"),
+    [
+        ([], 1, False),
+        ([0.1, 0.2, 0.3], None, False),
+        ([0.1, 0.2, 0.3, 0.3], None, True),
+        ([0.3, 0.2], 2, False),
+        ([0.3, 0.2, 0.3], 2, True),
+        ([0.3, 0.2, 0.4], 2, False),
+    ],
+)
+def test_run_is_over_at_its_length_or_when_its_patience_ends(
+    build_state: StateBuilder, scores: list[float], patience_epochs: int | None, is_over: bool
+) -> None:
+    state = build_state()
+    state.history = [result(epoch, macro_f1=score) for epoch, score in enumerate(scores, start=1)]
+    assert state.is_over(n_epochs=4, patience_epochs=patience_epochs) == is_over
+
+
 def test_load_state_dict_live_state_shares_no_tensor(build_state: StateBuilder) -> None:
     source, target = build_state(), build_state()
     source.network(torch.randn(2, 3, 8, 8)).sum().backward()
