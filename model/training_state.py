@@ -28,7 +28,8 @@ class EpochResult:
     Attributes:
         epoch: The first is 1.
         train: Measured on the augmented batches while the network learned, dropout active; the
-            loss is the optimised one, label smoothing included.
+            loss is the optimised one, label smoothing included. An image that CutMix has made of
+            two counts for the class of its larger part.
         validation: Measured after the epoch; the loss is plain cross-entropy.
         learning_rate: The one that the epoch's last step used.
         gradient_norm: Mean over the epoch's steps, before clipping.

@@ -13,9 +13,9 @@ from dashboards.tensorboard import TensorBoardLog
 from data.batches import EvaluationBatches, TrainBatches
 from data.image_cache import PreparedData
 from model.device import resolve_execution
-from model.evaluation import Batch
 from model.network import count_parameters
 from model.seeds import derive_seed
+from model.targets import TrainBatch
 from model.training import EpochResult, train_epochs
 from model.training_state import BestEpoch, TrainingState, build_training_state
 from storage.checkpoints import load_newest
@@ -128,6 +128,7 @@ class TrialRun:
             mean=self._prepared.mean,
             std=self._prepared.std,
             device=resolve_execution(self.config.execution).device,
+            n_epochs=self.config.search.n_epochs,
         )
 
     def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
@@ -164,7 +165,7 @@ class TrialRun:
             patience_epochs=self.config.search.patience_epochs,
         )
 
-    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[Batch]:
+    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[TrainBatch]:
         """Return the batches of an epoch, if there is time enough left to save it.
 
         Raises:

@@ -75,6 +75,15 @@ def test_images_are_normalised_channels_last_and_match_their_labels() -> None:
         )
 
 
+def test_images_normalised_before_their_colours_change_lie_within_0_and_1() -> None:
+    defect = AugmentationConfig(crop="resized", contrast=0.4, after_normalisation=True)
+    for images_BCHW, _ in train_batches(augmentation=defect)(1):
+        assert images_BCHW.is_contiguous(memory_format=torch.channels_last)
+        assert images_BCHW.min() == 0 and images_BCHW.max() == 1
+    right = defect.model_copy(update={"after_normalisation": False})
+    assert min(images_BCHW.min() for images_BCHW, _ in train_batches(augmentation=right)(1)) < -1
+
+
 def test_evaluation_batches_keep_order_and_every_image() -> None:
     batches = EvaluationBatches(examples(9), batch_size=4, mean=MEAN, std=STD, device=CPU)
     for _ in range(2):

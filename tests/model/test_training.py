@@ -183,6 +183,30 @@ def test_train_epochs_label_smoothing_enters_training_loss_only(
     assert result.validation == plain.metrics
 
 
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_train_epochs_mixed_batch_weighs_the_loss_and_counts_the_larger_part(
+    build_state: StateBuilder, batches_of: BatchBuilder, share: float
+) -> None:
+    no_dropout = NetworkConfig(blocks=(1, 1, 1), widths=(4, 8, 8), dropout=0)
+    state = build_state(OptimizationConfig(label_smoothing=0.1), network=no_dropout)
+    images_BCHW, labels_B = batches_of(1)[0]
+    other_labels_B = labels_B.roll(1)
+    with torch.no_grad():
+        logits_BC = copy.deepcopy(state.network).train()(images_BCHW)
+    batch = (images_BCHW, labels_B, other_labels_B, share)
+    with closing(
+        train_epochs(state, lambda _: [batch], lambda: batches_of(0), n_epochs=1, seed=1)
+    ) as epochs:
+        (result,) = epochs
+    one_hot_BC = F.one_hot(labels_B, 7) * share + F.one_hot(other_labels_B, 7) * (1 - share)
+    expected = F.cross_entropy(logits_BC, one_hot_BC, label_smoothing=0.1).item()
+    assert result.train.loss == pytest.approx(expected, rel=1e-6)
+    prevailing_B = labels_B if share > 0.5 else other_labels_B
+    accuracy = (logits_BC.argmax(1) == prevailing_B).float().mean().item()
+    assert result.train.accuracy == pytest.approx(accuracy)
+    assert result.images_per_second > len(labels_B) / result.seconds
+
+
 def test_train_epochs_gradient_norm_is_that_before_clipping(
     build_state: StateBuilder, batches_of: BatchBuilder
 ) -> None:
