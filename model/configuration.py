@@ -76,6 +76,12 @@ class OptimizationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     gradient_clip_norm: float | None = Field(
         None, gt=0, description="Largest norm of the whole gradient; none: never clipped."
     )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Evaluate a moving average of the weights; none: none is kept.",
+    )
     batch_size: int = Field(128, ge=1, description="Images per training step.")
 
 

@@ -75,7 +75,7 @@ def _run_epoch(
     trained_seconds = time.perf_counter()
     _require_finite(train, epoch=epoch, split="training")
     validation = evaluate(
-        state.network,
+        state.evaluated_network,
         validation_batches(),
         n_classes=state.n_classes,
         execution=state.execution,
@@ -124,6 +124,8 @@ def _step(
     gradient_norm = _clip_gradients(state, optimization.gradient_clip_norm)
     state.optimizer.step()
     state.schedule.step()
+    if state.averaged is not None:
+        state.averaged.update()
     accumulator.update(logits_BC.detach(), targets.prevailing_B, mean_loss=mean_loss.detach())
     return gradient_norm
 

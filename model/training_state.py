@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from model.averaging import AveragedNetwork
 from model.configuration import NetworkConfig, OptimizationConfig
 from model.device import Execution
 from model.evaluation import Metrics
@@ -30,7 +31,8 @@ class EpochResult:
         train: Measured on the augmented batches while the network learned, dropout active; the
             loss is the optimised one, label smoothing included. An image that CutMix has made of
             two counts for the class of its larger part.
-        validation: Measured after the epoch; the loss is plain cross-entropy.
+        validation: Measured after the epoch, of the averaged weights where there are some; the
+            loss is plain cross-entropy.
         learning_rate: The one that the epoch's last step used.
         gradient_norm: Mean over the epoch's steps, before clipping.
         seconds: Wall time of training and validation together.
@@ -70,7 +72,13 @@ class TrainingState:
     optimization: OptimizationConfig
     execution: Execution
     n_classes: int
+    averaged: AveragedNetwork | None = None
     history: list[EpochResult] = field(default_factory=list)
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """What is evaluated, and saved as the best: the average, or the network that learns."""
+        return self.network if self.averaged is None else self.averaged.network
 
     @property
     def epochs_done(self) -> int:
@@ -101,7 +109,8 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain containers; tensors are the live ones, as torch's own are."""
-        return {
+        averaged = {} if self.averaged is None else {"averaged": self.averaged.state_dict()}
+        return averaged | {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -114,7 +123,7 @@ class TrainingState:
         """Take over another run's state, sharing no tensor with it.
 
         Raises:
-            ValueError: If the other run had another schedule.
+            ValueError: If the other run had another schedule, or only one of them averages.
         """
         own, received = self.schedule.state_dict(), state_dict["schedule"]
         if own["lr_lambdas"] != received["lr_lambdas"]:
@@ -123,7 +132,15 @@ class TrainingState:
                 f"{received['lr_lambdas'][0]} for {own['lr_lambdas'][0]}: keep n_epochs, batch "
                 "size, training set, schedule and warmup_epochs, or start a new run"
             )
+        if ("averaged" in state_dict) != (self.averaged is not None):
+            raise ValueError(
+                "a state resumes only with averaged weights as it was saved, received one "
+                f"{'with' if self.averaged is None else 'without'} them: keep ema_decay, or "
+                "start a new run"
+            )
         self.network.load_state_dict(state_dict["network"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state_dict["averaged"])
         # Optimizers and schedules keep references to what they load.
         self.optimizer.load_state_dict(copy.deepcopy(state_dict["optimizer"]))
         self.schedule.load_state_dict(copy.deepcopy(received))
@@ -155,6 +172,10 @@ def build_training_state(
         torch.manual_seed(derive_seed(seed, "initial weights"))
         network = build_network(network_config, n_classes=n_classes)
     execution.place(network)
+    decay = optimization_config.ema_decay
+    averaged = None
+    if decay is not None:
+        averaged = AveragedNetwork(network, decay=decay, execution=execution)
     optimizer = build_optimizer(network, optimization_config)
     schedule = build_schedule(
         optimizer, optimization_config, n_epochs=n_epochs, steps_per_epoch=steps_per_epoch
@@ -166,4 +187,12 @@ def build_training_state(
         optimization=optimization_config,
         execution=execution,
         n_classes=n_classes,
+        averaged=averaged,
     )
+
+
+def evaluated_weights(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return those weights of a state dict that its run evaluates."""
+    averaged = state_dict.get("averaged", state_dict)
+    weights: dict[str, Any] = averaged["network"]
+    return weights

@@ -91,7 +91,7 @@ class SaveCheckpoint:
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
         """Save an epoch."""
         if state.best is not None and state.best.epoch == result.epoch:
-            weights = {"epoch": result.epoch, "network": state.network.state_dict()}
+            weights = {"epoch": result.epoch, "network": state.evaluated_network.state_dict()}
             save_checkpoint(self._paths.best, self._header | weights)
         save_generation(self._paths, result.epoch, self._header | {"state": state.state_dict()})
 

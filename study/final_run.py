@@ -25,6 +25,7 @@ from model.configuration import DeviceConfig
 from model.device import reproducible_kernels, resolve_execution
 from model.evaluation import ClassReport, Evaluation, evaluate, per_class_report
 from model.network import build_network
+from model.training_state import evaluated_weights
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.leases import Heartbeat, acquire, end
 from storage.owners import Owner
@@ -263,8 +264,10 @@ def evaluate_checkpoint(
     resolved = resolve_execution(execution)
     n_classes = len(checkpoint["class_names"])
     network = build_network(config.network, n_classes=n_classes)
-    weights = checkpoint["network"] if "network" in checkpoint else checkpoint["state"]["network"]
-    network.load_state_dict(weights)
+    best = "network" in checkpoint
+    network.load_state_dict(
+        checkpoint["network"] if best else evaluated_weights(checkpoint["state"])
+    )
     resolved.place(network)
     batches = EvaluationBatches(
         examples,

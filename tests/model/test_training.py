@@ -37,6 +37,9 @@ def assert_equal_bits(left: TrainingState, right: TrainingState) -> None:
     other = right.network.state_dict()
     for name, tensor in left.network.state_dict().items():
         assert torch.equal(tensor, other[name]), name
+    other = right.evaluated_network.state_dict()
+    for name, tensor in left.evaluated_network.state_dict().items():
+        assert torch.equal(tensor, other[name]), name
     for one, two in zip(left.history, right.history, strict=True):
         assert (one.train, one.validation) == (two.train, two.validation)
         assert (one.learning_rate, one.gradient_norm) == (two.learning_rate, two.gradient_norm)
@@ -46,6 +49,7 @@ OPTIMIZATIONS = [
     OptimizationConfig(label_smoothing=0.1),
     OptimizationConfig(optimizer="adam", learning_rate=1e-3, gradient_clip_norm=1.0),
     OptimizationConfig(optimizer="adamw", learning_rate=1e-3, schedule="constant"),
+    OptimizationConfig(schedule="restarts", restart_epochs=1, ema_decay=0.9),
 ]
 
 
