@@ -85,6 +85,15 @@ class OptimizationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     batch_size: int = Field(128, ge=1, description="Images per training step.")
 
 
+class EvaluationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How a network is judged."""
+
+    flip_average: bool = Field(
+        False,
+        description="Average the logits of an image and its mirror image, at validation and test.",
+    )
+
+
 class DeviceConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where and in which precision the network runs."""
 

@@ -79,6 +79,7 @@ def _run_epoch(
         validation_batches(),
         n_classes=state.n_classes,
         execution=state.execution,
+        flip_average=state.evaluation.flip_average,
     ).metrics
     _require_finite(validation, epoch=epoch, split="validation")
     return EpochResult(

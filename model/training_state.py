@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from model.averaging import AveragedNetwork
-from model.configuration import NetworkConfig, OptimizationConfig
+from model.configuration import EvaluationConfig, NetworkConfig, OptimizationConfig
 from model.device import Execution
 from model.evaluation import Metrics
 from model.network import build_network
@@ -72,6 +72,7 @@ class TrainingState:
     optimization: OptimizationConfig
     execution: Execution
     n_classes: int
+    evaluation: EvaluationConfig = EvaluationConfig()
     averaged: AveragedNetwork | None = None
     history: list[EpochResult] = field(default_factory=list)
 
@@ -156,6 +157,7 @@ def build_training_state(
     steps_per_epoch: int,
     seed: int,
     execution: Execution,
+    evaluation: EvaluationConfig | None = None,
 ) -> TrainingState:
     """Build a fresh run; equal seeds give equal weights on every device.
 
@@ -167,6 +169,7 @@ def build_training_state(
         steps_per_epoch: Batches in each training epoch.
         seed: Of the run; the weights depend on nothing else.
         execution: Where and how the network runs.
+        evaluation: How the network is judged; default plainly.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initial weights"))
@@ -187,6 +190,7 @@ def build_training_state(
         optimization=optimization_config,
         execution=execution,
         n_classes=n_classes,
+        evaluation=evaluation or EvaluationConfig(),
         averaged=averaged,
     )
 

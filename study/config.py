@@ -16,7 +16,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from data.configuration import AugmentationConfig, DataConfig
-from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
+from model.configuration import (
+    DeviceConfig,
+    EvaluationConfig,
+    NetworkConfig,
+    OptimizationConfig,
+)
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.errors import ConfigurationError
@@ -128,6 +133,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     augmentation: AugmentationConfig = AugmentationConfig()
     network: NetworkConfig = NetworkConfig()
     optimization: OptimizationConfig = OptimizationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     execution: DeviceConfig = DeviceConfig()
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()

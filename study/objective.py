@@ -140,6 +140,7 @@ class TrialRun:
             steps_per_epoch=steps_per_epoch,
             seed=self.seed,
             execution=resolve_execution(self.config.execution),
+            evaluation=self.config.evaluation,
         )
         self.paths.remove_unfinished()
         checkpoint = load_newest(self.paths)

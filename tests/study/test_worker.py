@@ -22,6 +22,7 @@ from study.initialisation import initialise
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
+from tests.study.searches import MODERN
 from tests.tools.run_hash import run_sha256, weights_sha256
 
 Settings = dict[str, object]
@@ -120,6 +121,21 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
         stopped.optuna_study().trials[0].intermediate_values
         == straight.optuna_study().trials[0].intermediate_values
     )
+
+
+def test_stopped_trial_of_a_modern_recipe_resumes_bit_for_bit(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    search = {"n_trials": 1, "n_epochs": 4}
+    straight = initialise(configured(tiny_settings, search=search, **MODERN))
+    work(straight)
+    place = {"url": f"sqlite:///{tmp_path}/stopped.db", "runs": str(tmp_path / "stopped")}
+    stopped = initialise(configured(tiny_settings, search=search, storage=place, **MODERN))
+    while not stopped.optuna_study().trials[0].state.is_finished():
+        work(stopped, StopAfter(8))
+    one, other = (session.trial_paths(0) for session in (straight, stopped))
+    assert run_sha256(one) == run_sha256(other)
+    assert weights_sha256(one) == weights_sha256(other)
 
 
 def test_checkpoint_that_was_not_reported_is_reported_on_resume(tiny_settings: Settings) -> None:
