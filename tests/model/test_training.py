@@ -382,7 +382,7 @@ def test_train_epochs_on_the_gpu_resumed_equals_uninterrupted(batches_of: BatchB
     def build() -> TrainingState:
         return build_training_state(
             NetworkConfig(blocks=(1, 1, 1), widths=(16, 32, 32)),
-            OptimizationConfig(gradient_clip_norm=1.0),
+            OptimizationConfig(gradient_clip_norm=1.0, ema_decay=0.9),
             n_classes=7,
             n_epochs=4,
             steps_per_epoch=3,
