@@ -50,7 +50,7 @@ class TrialRow:
         epochs_done: Epochs recorded so far.
         last_macro_f1: Validation macro-F1 of the newest epoch.
         params: Hyperparameters that the sampler drew, by name.
-        reason: Why it was pruned or failed, `kind` and `message`.
+        reason: Why it ended early, whatever its state: `kind` and `message`.
         host: Machine that ran it last.
         seconds: Time its recorded epochs took, training and validation.
         attributes: Everything else that the worker noted: seed, device, n_parameters, ...

@@ -2,8 +2,9 @@
 
 What is drawn is apart from how it is applied: parameters come from a CPU generator, so they are
 the same on every device, and for given parameters the images agree with torchvision's
-`resized_crop` (bilinear, antialiased) and `adjust_*` applied one by one. Colours are changed
-before normalisation, on the scale [0, 1]. May import torch, must not read files.
+`resized_crop` (bilinear, antialiased) and `adjust_*` applied one by one. Colours belong on the
+scale [0, 1], before normalisation; the other order exists for comparisons. May import torch, must
+not read files.
 
 Shapes: N images of a split, B of a batch, C channels, H height, W width.
 """
@@ -34,6 +35,12 @@ class AugmentationParameters:
     contrast_N: Tensor | None
     saturation_N: Tensor | None
     hue_N: Tensor | None
+
+    @property
+    def change_colours(self) -> bool:
+        """Whether any of the four changes of colour is switched on."""
+        colours = (self.brightness_N, self.contrast_N, self.saturation_N, self.hue_N)
+        return any(values_N is not None for values_N in colours)
 
     def to(self, device: torch.device) -> AugmentationParameters:
         """Copies the parameters to a device."""
@@ -107,6 +114,24 @@ def augment(images_BCHW: Tensor, parameters: AugmentationParameters) -> Tensor:
     if parameters.hue_N is not None:
         images_BCHW = _turn_hue(images_BCHW, parameters.hue_N)
     return images_BCHW
+
+
+def augment_normalised(images_BCHW: Tensor, parameters: AugmentationParameters) -> Tensor:
+    """Does the same to normalised images, which clips them to [0, 1] where colours are changed.
+
+    This is a defect: most of a normalised image lies outside [0, 1], and images of an evaluation
+    are not clipped. It is here so that its price can be measured.
+
+    Args:
+        images_BCHW: float32, normalised, square.
+        parameters: one draw for each of these images, on the same device.
+
+    Returns:
+        Images of the same shape and type.
+    """
+    augmented_BCHW = augment(images_BCHW, parameters)
+    # A turn of the hue alone would not clip.
+    return augmented_BCHW.clamp(0, 1) if parameters.change_colours else augmented_BCHW
 
 
 def _uniform(

@@ -12,11 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.augmentation import augment, draw_parameters
+from data.augmentation import (
+    AugmentationParameters,
+    augment,
+    augment_normalised,
+    draw_parameters,
+)
 from data.configuration import AugmentationConfig
+from data.cutmix import MixedBatch, Patch, draw_patches, mix
 from data.image_cache import Examples
 
 Channels = tuple[float, float, float]
+TrainBatch = tuple[Tensor, Tensor] | MixedBatch
 
 
 class TrainBatches:
@@ -32,6 +39,7 @@ class TrainBatches:
         mean: Channels,
         std: Channels,
         device: torch.device,
+        n_epochs: int | None = None,
     ) -> None:
         """Puts the images on the device where they fit.
 
@@ -43,11 +51,23 @@ class TrainBatches:
             mean: of each channel, on the scale [0, 1].
             std: of each channel, on the scale [0, 1].
             device: where the batches are used.
+            n_epochs: epochs of the whole run; CutMix must know.
+
+        Raises:
+            ValueError: If there is CutMix and nothing says when it ends.
         """
         self._source = _DeviceExamples(examples, mean=mean, std=std, device=device)
         self._batch_size = batch_size
         self._seed = seed
         self._augmentation = augmentation
+        self._last_mixed_epoch = 0
+        if augmentation.cutmix_probability > 0:
+            if n_epochs is None:
+                raise ValueError(
+                    "n_epochs must be the length of the run where there is CutMix, got None: "
+                    "give it, or set cutmix_probability=0"
+                )
+            self._last_mixed_epoch = round(augmentation.cutmix_until * n_epochs)
 
     @property
     def n_images(self) -> int:
@@ -60,14 +80,16 @@ class TrainBatches:
         n_whole, n_left = divmod(self.n_images, self._batch_size)
         return n_whole + (n_left > 1 or n_whole == 0)
 
-    def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def __call__(self, epoch: int) -> Iterator[TrainBatch]:
         """Goes through the training split once.
 
         Args:
             epoch: counted from 1; the same epoch gives the same batches.
 
         Yields:
-            Images (B, 3, H, W), float32, normalised, channels last; classes (B,), int64.
+            Images (B, 3, H, W), float32, normalised, channels last; classes (B,), int64. Where
+            CutMix has mixed the batch also the other classes (B,), int64, and the share of each
+            image that is of the first class.
         """
         source = self._source
         generator = torch.Generator().manual_seed(_mixed_seed(self._seed, epoch))
@@ -79,11 +101,32 @@ class TrainBatches:
             image_size=source.image_size,
             generator=generator,
         ).to(source.device)
+        patches = self._draw_patches(epoch, generator)
         order_N = order_N.to(source.images_NHWC.device)
         for index in range(self.n_batches):
             batch = slice(index * self._batch_size, (index + 1) * self._batch_size)
             images_BCHW, labels_B = source.take(order_N[batch])
-            yield source.normalise(augment(images_BCHW, parameters.of(batch))), labels_B
+            images_BCHW = self._varied(images_BCHW, parameters.of(batch))
+            patch = patches[index]
+            yield (images_BCHW, labels_B) if patch is None else mix(images_BCHW, labels_B, patch)
+
+    def _varied(self, images_BCHW: Tensor, parameters: AugmentationParameters) -> Tensor:
+        """Augmented and normalised, in the configured order."""
+        if not self._augmentation.after_normalisation:
+            return self._source.normalise(augment(images_BCHW, parameters))
+        augmented_BCHW = augment_normalised(self._source.normalise(images_BCHW), parameters)
+        return augmented_BCHW.contiguous(memory_format=torch.channels_last)
+
+    def _draw_patches(self, epoch: int, generator: torch.Generator) -> list[Patch | None]:
+        """Drawn after everything else, which is therefore the same with and without CutMix."""
+        if epoch > self._last_mixed_epoch:
+            return [None] * self.n_batches
+        return draw_patches(
+            self._augmentation,
+            n_batches=self.n_batches,
+            image_size=self._source.image_size,
+            generator=generator,
+        )
 
 
 class EvaluationBatches:

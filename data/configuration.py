@@ -62,7 +62,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
 
 class AugmentationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How training images are varied, each image with its own draw, before normalisation."""
+    """How training images are varied: each with its own draw, but for CutMix."""
 
     flip_probability: float = Field(
         default=0.5, ge=0, le=1, description="Probability of a horizontal flip."
@@ -89,6 +89,19 @@ class AugmentationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     )
     hue: float = Field(
         default=0.0, ge=0, le=0.5, description="x: turn drawn from -x to x of the colour circle."
+    )
+    after_normalisation: bool = Field(
+        default=False,
+        description="Known defect, to compare: colours change after normalising, clipped to 0..1.",
+    )
+    cutmix_probability: float = Field(
+        default=0.0, ge=0, le=1, description="Probability that CutMix mixes the images of a batch."
+    )
+    cutmix_alpha: float = Field(
+        default=1.0, gt=0, description="CutMix draws the share kept from Beta(x, x); 1: uniform."
+    )
+    cutmix_until: float = Field(
+        default=0.75, gt=0, le=1, description="Part of the run after which CutMix is off."
     )
 
     @model_validator(mode="after")

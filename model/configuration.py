@@ -57,8 +57,15 @@ class OptimizationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     decay_norm_and_bias: bool = Field(
         False, description="Decay normalisation weights and biases too."
     )
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="After warm-up: one cosine to zero, or the peak kept."
+    schedule: Literal["cosine", "restarts", "constant"] = Field(
+        "cosine",
+        description="After warm-up: one cosine to zero, cosines with restarts, or the peak kept.",
+    )
+    restart_epochs: int = Field(
+        20, ge=1, description="Epochs from the end of warm-up to the first restart; restarts only."
+    )
+    restart_factor: int = Field(
+        2, ge=1, description="Length of each cosine divided by the one before; restarts only."
     )
     warmup_epochs: float = Field(
         1.0, ge=0, description="Epochs of linear warm-up; must be shorter than the run."
@@ -69,7 +76,22 @@ class OptimizationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     gradient_clip_norm: float | None = Field(
         None, gt=0, description="Largest norm of the whole gradient; none: never clipped."
     )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Evaluate a moving average of the weights; none: none is kept.",
+    )
     batch_size: int = Field(128, ge=1, description="Images per training step.")
+
+
+class EvaluationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How a network is judged."""
+
+    flip_average: bool = Field(
+        False,
+        description="Average the logits of an image and its mirror image, at validation and test.",
+    )
 
 
 class DeviceConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

@@ -95,11 +95,24 @@ class MetricsAccumulator:
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, batches: Iterable[Batch], *, n_classes: int, execution: Execution
+    network: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    n_classes: int,
+    execution: Execution,
+    flip_average: bool = False,
 ) -> Evaluation:
     """Measure a network on batches of (images_BCHW, labels_B), with plain cross-entropy.
 
     The network is left in evaluation mode.
+
+    Args:
+        network: On its device.
+        batches: Every image once.
+        n_classes: Length of the logits.
+        execution: Where and how the network runs.
+        flip_average: Whether the logits are the mean over each image and its mirror image, which
+            takes twice as long.
     """
     network.eval()
     accumulator = MetricsAccumulator(n_classes=n_classes, device=execution.device)
@@ -107,6 +120,8 @@ def evaluate(
         images_BCHW, labels_B = execution.place_batch(*batch)
         with execution.autocast():
             logits_BC = network(images_BCHW)
+            if flip_average:
+                logits_BC = (logits_BC + network(images_BCHW.flip(3))) / 2
             mean_loss = F.cross_entropy(logits_BC, labels_B)
         accumulator.update(logits_BC, labels_B, mean_loss=mean_loss)
     return accumulator.compute()

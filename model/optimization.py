@@ -4,6 +4,7 @@ Must not know epochs as anything but a number of steps, and nothing of batches o
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import nn
@@ -38,7 +39,7 @@ def build_optimizer(network: nn.Module, config: OptimizationConfig) -> Optimizer
 
 
 @dataclass(frozen=True)
-class WarmupThenAnneal:
+class Warmup(ABC):
     """Factor on the peak learning rate, in closed form, for each step of one run.
 
     A callable object with plain fields rather than a closure, so that torch stores it with the
@@ -47,7 +48,6 @@ class WarmupThenAnneal:
 
     n_warmup_steps: int
     n_steps: int
-    cosine: bool
 
     def __call__(self, step: int) -> float:
         """Return the factor for the step with this index; after the last step it is asked once.
@@ -62,10 +62,45 @@ class WarmupThenAnneal:
             )
         if step < self.n_warmup_steps:
             return (step + 1) / self.n_warmup_steps
-        if not self.cosine:
-            return 1.0
-        progress = (step - self.n_warmup_steps) / (self.n_steps - self.n_warmup_steps)
-        return (1 + math.cos(math.pi * progress)) / 2
+        return self.after_warmup(step - self.n_warmup_steps)
+
+    @abstractmethod
+    def after_warmup(self, step: int) -> float:
+        """Return the factor for a step counted from the end of warm-up."""
+
+
+@dataclass(frozen=True)
+class WarmupThenAnneal(Warmup):
+    """After warm-up one cosine that reaches zero after the last step, or the peak kept."""
+
+    cosine: bool
+
+    def after_warmup(self, step: int) -> float:
+        """Return the factor for a step counted from the end of warm-up."""
+        return _half_cosine(step / (self.n_steps - self.n_warmup_steps)) if self.cosine else 1.0
+
+
+@dataclass(frozen=True)
+class WarmupThenRestarts(Warmup):
+    """After warm-up one cosine after the other, each so many times as long as the one before.
+
+    A run may end within a cosine, at a rate that is not zero.
+
+    Source: Loshchilov and Hutter 2016 (arXiv 1608.03983).
+    """
+
+    n_restart_steps: int
+    restart_factor: int
+
+    def after_warmup(self, step: int) -> float:
+        """Return the factor for a step counted from the end of warm-up."""
+        length = self.n_restart_steps
+        if self.restart_factor == 1:
+            return _half_cosine(step % length / length)
+        while step >= length:
+            step -= length
+            length *= self.restart_factor
+        return _half_cosine(step / length)
 
 
 def build_schedule(
@@ -73,8 +108,7 @@ def build_schedule(
 ) -> LambdaLR:
     """Build the schedule of one whole run, to be stepped after every batch.
 
-    Linear warm-up to the peak, then one cosine that reaches zero after the last step, or the peak
-    kept.
+    Linear warm-up to the peak, then what the configuration says.
 
     Raises:
         ValueError: If warm-up would take the whole run.
@@ -86,5 +120,20 @@ def build_schedule(
             f"warmup_epochs must be shorter than the run of {n_epochs} epoch(s), received "
             f"{config.warmup_epochs}: lower warmup_epochs or train longer"
         )
+    if config.schedule == "restarts":
+        return LambdaLR(
+            optimizer,
+            WarmupThenRestarts(
+                n_warmup_steps,
+                n_steps,
+                n_restart_steps=config.restart_epochs * steps_per_epoch,
+                restart_factor=config.restart_factor,
+            ),
+        )
     factor = WarmupThenAnneal(n_warmup_steps, n_steps, config.schedule == "cosine")
     return LambdaLR(optimizer, factor)
+
+
+def _half_cosine(progress: float) -> float:
+    """Fall from one to zero while progress rises from zero to one."""
+    return (1 + math.cos(math.pi * progress)) / 2

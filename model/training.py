@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Generator, Iterable
 
 import torch
-import torch.nn.functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from model.device import reproducible_kernels
 from model.errors import DivergedError
 from model.evaluation import Batch, Metrics, MetricsAccumulator, evaluate
 from model.seeds import derive_seed
+from model.targets import TrainBatch, place_train_batch
 from model.training_state import EpochResult, TrainingState
 
 __all__ = ["EpochResult", "train_epochs"]
@@ -23,13 +23,16 @@ __all__ = ["EpochResult", "train_epochs"]
 
 def train_epochs(
     state: TrainingState,
-    train_batches: Callable[[int], Iterable[Batch]],
+    train_batches: Callable[[int], Iterable[TrainBatch]],
     validation_batches: Callable[[], Iterable[Batch]],
     *,
     n_epochs: int,
     seed: int,
+    patience_epochs: int | None = None,
 ) -> Generator[EpochResult, None, None]:
     """Train from the state's next epoch to the last, validating after each.
+
+    A run whose patience is at its end takes no further epoch, in whichever call.
 
     Use it within ``contextlib.closing``: a generator left open keeps the network alive. Whatever
     the batches raise passes through; the state's tensors then lie between two epochs, and its last
@@ -37,10 +40,13 @@ def train_epochs(
 
     Args:
         state: Advanced in place before each result is yielded.
-        train_batches: From the epoch, the first being 1, to batches (images_BCHW, labels_B).
-        validation_batches: To fresh batches of the same kind.
+        train_batches: From the epoch, the first being 1, to batches (images_BCHW, labels_B), or
+            (images_BCHW, labels_B, other_labels_B, share) where every image is of two classes,
+            the given share of it of the first.
+        validation_batches: To fresh batches (images_BCHW, labels_B).
         n_epochs: The last epoch, counted from the run's beginning, not from this call.
         seed: Dropout depends on it and the epoch only. Seeds torch's global generators.
+        patience_epochs: Epochs without a better validation macro-F1 after which the run ends.
 
     Yields:
         The result of each epoch, already the last of ``state.history``.
@@ -48,7 +54,8 @@ def train_epochs(
     Raises:
         DivergedError: If the training or validation loss is not finite.
     """
-    for epoch in range(state.epochs_done + 1, n_epochs + 1):
+    while not state.is_over(n_epochs=n_epochs, patience_epochs=patience_epochs):
+        epoch = state.epochs_done + 1
         torch.manual_seed(derive_seed(seed, "epoch", epoch))
         with reproducible_kernels():
             result = _run_epoch(state, epoch, train_batches, validation_batches)
@@ -59,7 +66,7 @@ def train_epochs(
 def _run_epoch(
     state: TrainingState,
     epoch: int,
-    train_batches: Callable[[int], Iterable[Batch]],
+    train_batches: Callable[[int], Iterable[TrainBatch]],
     validation_batches: Callable[[], Iterable[Batch]],
 ) -> EpochResult:
     """Train and validate once."""
@@ -68,10 +75,11 @@ def _run_epoch(
     trained_seconds = time.perf_counter()
     _require_finite(train, epoch=epoch, split="training")
     validation = evaluate(
-        state.network,
+        state.evaluated_network,
         validation_batches(),
         n_classes=state.n_classes,
         execution=state.execution,
+        flip_average=state.evaluation.flip_average,
     ).metrics
     _require_finite(validation, epoch=epoch, split="validation")
     return EpochResult(
@@ -86,7 +94,7 @@ def _run_epoch(
 
 
 def _train_once(
-    state: TrainingState, batches: Iterable[Batch]
+    state: TrainingState, batches: Iterable[TrainBatch]
 ) -> tuple[Metrics, int, float, float]:
     """Pass once over the batches; return metrics, images, mean gradient norm, last rate."""
     state.network.train()
@@ -94,35 +102,32 @@ def _train_once(
     accumulator = MetricsAccumulator(n_classes=state.n_classes, device=device)
     norm_sum = torch.zeros((), dtype=torch.float64, device=device)
     n_steps, n_images, learning_rate = 0, 0, 0.0
-    for images_BCHW, labels_B in batches:
+    for batch in batches:
         learning_rate = float(state.schedule.get_last_lr()[0])
-        norm_sum += _step(state, images_BCHW, labels_B, accumulator)
-        n_images += len(labels_B)
+        norm_sum += _step(state, batch, accumulator)
+        n_images += len(batch[0])
         n_steps += 1
     metrics = accumulator.compute().metrics
     return metrics, n_images, norm_sum.item() / n_steps, learning_rate
 
 
 def _step(
-    state: TrainingState,
-    images_BCHW: torch.Tensor,
-    labels_B: torch.Tensor,
-    accumulator: MetricsAccumulator,
+    state: TrainingState, batch: TrainBatch, accumulator: MetricsAccumulator
 ) -> torch.Tensor:
     """Update the weights once; return the gradient's norm before clipping, on the device."""
     optimization = state.optimization
-    images_BCHW, labels_B = state.execution.place_batch(images_BCHW, labels_B)
+    images_BCHW, targets = place_train_batch(batch, state.execution)
     with state.execution.autocast():
         logits_BC = state.network(images_BCHW)
-        mean_loss = F.cross_entropy(
-            logits_BC, labels_B, label_smoothing=optimization.label_smoothing
-        )
+        mean_loss = targets.mean_loss(logits_BC, label_smoothing=optimization.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(mean_loss)
     gradient_norm = _clip_gradients(state, optimization.gradient_clip_norm)
     state.optimizer.step()
     state.schedule.step()
-    accumulator.update(logits_BC.detach(), labels_B, mean_loss=mean_loss.detach())
+    if state.averaged is not None:
+        state.averaged.update()
+    accumulator.update(logits_BC.detach(), targets.prevailing_B, mean_loss=mean_loss.detach())
     return gradient_norm
 
 

@@ -16,7 +16,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from data.configuration import AugmentationConfig, DataConfig
-from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
+from model.configuration import (
+    DeviceConfig,
+    EvaluationConfig,
+    NetworkConfig,
+    OptimizationConfig,
+)
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.errors import ConfigurationError
@@ -34,6 +39,11 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     ranges: RangesConfig = RangesConfig()
     n_trials: int = Field(60, ge=1, description="Budget: trials of the whole study")
     n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
+    patience_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better macro-F1 that end a run, complete; none: never",
+    )
     sampler: Literal["tpe", "random", "gp"] = Field(
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
     )
@@ -123,6 +133,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     augmentation: AugmentationConfig = AugmentationConfig()
     network: NetworkConfig = NetworkConfig()
     optimization: OptimizationConfig = OptimizationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     execution: DeviceConfig = DeviceConfig()
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()

@@ -91,7 +91,7 @@ class SaveCheckpoint:
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
         """Save an epoch."""
         if state.best is not None and state.best.epoch == result.epoch:
-            weights = {"epoch": result.epoch, "network": state.network.state_dict()}
+            weights = {"epoch": result.epoch, "network": state.evaluated_network.state_dict()}
             save_checkpoint(self._paths.best, self._header | weights)
         save_generation(self._paths, result.epoch, self._header | {"state": state.state_dict()})
 
@@ -107,7 +107,7 @@ class ReportAndPrune:
         storage_handle: The study's database.
         trial_id: Optuna's row number of the trial.
         heartbeat: Holds the lease.
-        n_epochs: Epochs of the whole trial; after the last there is nothing left to prune.
+        is_over: Whether a state was that of the trial's last epoch: nothing is left to prune.
     """
 
     def __init__(
@@ -117,13 +117,13 @@ class ReportAndPrune:
         trial_id: int,
         heartbeat: Heartbeat,
         *,
-        n_epochs: int,
+        is_over: Callable[[TrainingState], bool],
     ) -> None:
         self._study = study
         self._storage_handle = storage_handle
         self._trial_id = trial_id
         self._heartbeat = heartbeat
-        self._n_epochs = n_epochs
+        self._is_over = is_over
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
         """Report an epoch.
@@ -133,7 +133,7 @@ class ReportAndPrune:
             LeaseLostError: If another worker has taken the trial over.
         """
         self._report([result])
-        self._prune_after(result.epoch)
+        self._prune_after(state)
 
     def catch_up(self, state: TrainingState) -> None:
         """Report what an earlier life saved but did not report, and ask once more.
@@ -144,15 +144,15 @@ class ReportAndPrune:
         """
         if state.history:
             self._report(state.history)
-            self._prune_after(state.epochs_done)
+            self._prune_after(state)
 
     def _report(self, results: Sequence[EpochResult]) -> None:
         records = [as_record(result) for result in results]
         self._heartbeat.within(lambda connection: report(connection, self._trial_id, records))
 
-    def _prune_after(self, epoch: int) -> None:
-        if epoch >= self._n_epochs:
+    def _prune_after(self, state: TrainingState) -> None:
+        if self._is_over(state):
             return
         trial = self._storage_handle.get_trial(self._trial_id)
         if self._study.pruner.prune(self._study, trial):
-            raise optuna.TrialPruned(f"the pruner gave up after epoch {epoch}")
+            raise optuna.TrialPruned(f"the pruner gave up after epoch {state.epochs_done}")

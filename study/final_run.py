@@ -21,10 +21,11 @@ from dashboards.trials import TrialRow
 from data.batches import EvaluationBatches
 from data.image_cache import Examples, PreparedData
 from data.split_writer import Track, no_progress
-from model.configuration import DeviceConfig
+from model.configuration import DeviceConfig, EvaluationConfig
 from model.device import reproducible_kernels, resolve_execution
 from model.evaluation import ClassReport, Evaluation, evaluate, per_class_report
 from model.network import build_network
+from model.training_state import evaluated_weights
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.leases import Heartbeat, acquire, end
 from storage.owners import Owner
@@ -222,6 +223,7 @@ def _tested(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> Fi
     metrics = {
         "searched_trial": searched_trial,
         "best_epoch": checkpoint["epoch"],
+        "flip_average": final.config.evaluation.flip_average,
         "validation": asdict(validation.metrics),
         "test": asdict(test.metrics),
         "test_accuracy_standard_error": standard_error(
@@ -250,7 +252,11 @@ def refuse_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, pa
 
 
 def evaluate_checkpoint(
-    checkpoint: dict[str, Any], examples: Examples, *, execution: DeviceConfig
+    checkpoint: dict[str, Any],
+    examples: Examples,
+    *,
+    execution: DeviceConfig,
+    evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
     """Evaluate saved weights on examples of the size and statistics they were trained with.
 
@@ -258,13 +264,16 @@ def evaluate_checkpoint(
         checkpoint: What a trial saved as its best weights.
         examples: Images and labels.
         execution: Where and in which precision the network runs.
+        evaluation: How it is judged; default as its run did.
     """
     config = validated(json.loads(checkpoint["configuration"]))
     resolved = resolve_execution(execution)
     n_classes = len(checkpoint["class_names"])
     network = build_network(config.network, n_classes=n_classes)
-    weights = checkpoint["network"] if "network" in checkpoint else checkpoint["state"]["network"]
-    network.load_state_dict(weights)
+    best = "network" in checkpoint
+    network.load_state_dict(
+        checkpoint["network"] if best else evaluated_weights(checkpoint["state"])
+    )
     resolved.place(network)
     batches = EvaluationBatches(
         examples,
@@ -274,7 +283,13 @@ def evaluate_checkpoint(
         device=resolved.device,
     )
     with reproducible_kernels():
-        return evaluate(network, batches(), n_classes=n_classes, execution=resolved)
+        return evaluate(
+            network,
+            batches(),
+            n_classes=n_classes,
+            execution=resolved,
+            flip_average=(evaluation or config.evaluation).flip_average,
+        )
 
 
 def standard_error(accuracy: float, n_images: int) -> float:

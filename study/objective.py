@@ -13,11 +13,11 @@ from dashboards.tensorboard import TensorBoardLog
 from data.batches import EvaluationBatches, TrainBatches
 from data.image_cache import PreparedData
 from model.device import resolve_execution
-from model.evaluation import Batch
 from model.network import count_parameters
 from model.seeds import derive_seed
+from model.targets import TrainBatch
 from model.training import EpochResult, train_epochs
-from model.training_state import TrainingState, build_training_state
+from model.training_state import BestEpoch, TrainingState, build_training_state
 from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
@@ -81,13 +81,12 @@ class TrialRun:
         batches = self._train_batches()
         state = self._start_or_resume(batches.n_batches)
         self._describe(state)
-        n_epochs = self.config.search.n_epochs
         report = ReportAndPrune(
             self._trial.study,
             self._session.storage_handle,
             trial_id,
             heartbeat,
-            n_epochs=n_epochs,
+            is_over=self._is_over,
         )
         with (
             closing(
@@ -112,7 +111,13 @@ class TrialRun:
             self._conclude(state, log)
         if state.best is None:
             raise RuntimeError("a trial without an epoch cannot have a value")
+        if state.epochs_done < self.config.search.n_epochs:
+            self._trial.set_user_attr("reason", stopped_early(state.best, state.epochs_done))
         return state.best.macro_f1
+
+    def _is_over(self, state: TrainingState) -> bool:
+        search = self.config.search
+        return state.is_over(n_epochs=search.n_epochs, patience_epochs=search.patience_epochs)
 
     def _train_batches(self) -> TrainBatches:
         return TrainBatches(
@@ -123,6 +128,7 @@ class TrialRun:
             mean=self._prepared.mean,
             std=self._prepared.std,
             device=resolve_execution(self.config.execution).device,
+            n_epochs=self.config.search.n_epochs,
         )
 
     def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
@@ -134,6 +140,7 @@ class TrialRun:
             steps_per_epoch=steps_per_epoch,
             seed=self.seed,
             execution=resolve_execution(self.config.execution),
+            evaluation=self.config.evaluation,
         )
         self.paths.remove_unfinished()
         checkpoint = load_newest(self.paths)
@@ -156,9 +163,10 @@ class TrialRun:
             lambda: self._stop.interrupting(validation()),
             n_epochs=self.config.search.n_epochs,
             seed=self.seed,
+            patience_epochs=self.config.search.patience_epochs,
         )
 
-    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[Batch]:
+    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[TrainBatch]:
         """Return the batches of an epoch, if there is time enough left to save it.
 
         Raises:
@@ -210,3 +218,9 @@ def trial_config(config: StudyConfig, hyperparameters: Hyperparameters) -> Study
     """Return a study's configuration with a trial's hyperparameters in place."""
     network, optimization = hyperparameters.applied_to(config.network, config.optimization)
     return config.model_copy(update={"network": network, "optimization": optimization})
+
+
+def stopped_early(best: BestEpoch, epochs_done: int) -> dict[str, str]:
+    """Return what is noted with a complete trial that ended before its last epoch."""
+    waited = f"no better macro-F1 in the {epochs_done - best.epoch} epochs after {best.epoch}"
+    return {"kind": "stopped early", "message": waited}

@@ -122,7 +122,8 @@ def other_experiment(old: StudyConfig, new: StudyConfig) -> list[Difference]:
         network, optimization = hyperparameters.applied_to(config.network, config.optimization)
         same = {"network": network, "optimization": optimization}
         settings = frozen_part(config.model_copy(update=same))
-        return settings | {"search": {"n_epochs": config.search.n_epochs}}
+        length = config.search.model_dump(include={"n_epochs", "patience_epochs"})
+        return settings | {"search": length}
 
     return differences(experiment(old), experiment(new))
 

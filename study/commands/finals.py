@@ -60,8 +60,13 @@ def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
     resolved = request.resolve(base=json.loads(saved["configuration"]))
     prepared = prepare(resolved.data, track=track)
     refuse_untrained_data(saved, prepared, checkpoint)
-    examples = prepared.validation()
-    metrics = asdict(evaluate_checkpoint(saved, examples, execution=resolved.execution).metrics)
+    found = evaluate_checkpoint(
+        saved,
+        prepared.validation(),
+        execution=resolved.execution,
+        evaluation=resolved.evaluation,
+    )
+    metrics = asdict(found.metrics)
     if as_json:
         print_json(metrics)
     else:

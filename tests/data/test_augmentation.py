@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import RandomResizedCrop
 
-from data.augmentation import AugmentationParameters, augment, draw_parameters
+from data.augmentation import (
+    AugmentationParameters,
+    augment,
+    augment_normalised,
+    draw_parameters,
+)
 from data.configuration import AugmentationConfig
 
 SIZE = 24
@@ -120,3 +125,36 @@ def test_parameters_switched_off_leave_images_alone() -> None:
     images_BCHW = torch.rand(4, 3, SIZE, SIZE)
     parameters = draw(AugmentationConfig(flip_probability=0), 0)
     assert augment(images_BCHW, parameters) is images_BCHW
+
+
+@given(CONFIGS, st.integers(0, 1000))
+@settings(deadline=None, max_examples=30)
+def test_augment_normalised_is_clipped_exactly_where_colours_change(
+    config: AugmentationConfig, seed: int
+) -> None:
+    images_BCHW = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    parameters = draw(config, seed)
+    augmented_BCHW = augment_normalised(images_BCHW, parameters)
+    low, high = augmented_BCHW.aminmax()
+    is_clipped = bool(low >= 0) and bool(high <= 1)
+    assert is_clipped == bool(
+        config.brightness or config.contrast or config.saturation or config.hue
+    )
+
+
+@given(st.floats(0.01, 1.5), st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_augment_normalised_agrees_with_torchvision_on_float_images(
+    strength: float, seed: int
+) -> None:
+    config = AugmentationConfig(
+        crop="resized", brightness=strength, contrast=strength, saturation=strength, hue=0.1
+    )
+    images_BCHW = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    parameters = draw(config, seed)
+    augmented_BCHW = augment_normalised(images_BCHW, parameters)
+    for index in range(4):
+        expected_CHW = by_torchvision(
+            images_BCHW[index], config, parameters.of(slice(index, index + 1))
+        )
+        torch.testing.assert_close(augmented_BCHW[index], expected_CHW, atol=1e-4, rtol=0)

@@ -75,6 +75,15 @@ def test_images_are_normalised_channels_last_and_match_their_labels() -> None:
         )
 
 
+def test_images_normalised_before_their_colours_change_lie_within_0_and_1() -> None:
+    defect = AugmentationConfig(crop="resized", contrast=0.4, after_normalisation=True)
+    for images_BCHW, _ in train_batches(augmentation=defect)(1):
+        assert images_BCHW.is_contiguous(memory_format=torch.channels_last)
+        assert images_BCHW.min() == 0 and images_BCHW.max() == 1
+    right = defect.model_copy(update={"after_normalisation": False})
+    assert min(images_BCHW.min() for images_BCHW, _ in train_batches(augmentation=right)(1)) < -1
+
+
 def test_evaluation_batches_keep_order_and_every_image() -> None:
     batches = EvaluationBatches(examples(9), batch_size=4, mean=MEAN, std=STD, device=CPU)
     for _ in range(2):
@@ -86,9 +95,12 @@ def test_evaluation_batches_keep_order_and_every_image() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batches_on_a_gpu_equal_those_on_the_cpu() -> None:
-    config = AugmentationConfig(crop="resized", brightness=0.4, contrast=0.4, hue=0.1)
+    config = AugmentationConfig(
+        crop="resized", brightness=0.4, contrast=0.4, hue=0.1, cutmix_probability=0.5
+    )
     common = {"batch_size": 4, "seed": 3, "augmentation": config, "mean": MEAN, "std": STD}
-    on_cpu = TrainBatches(examples(10), device=CPU, **common)
-    on_gpu = TrainBatches(examples(10), device=torch.device("cuda"), **common)
-    for (cpu_BCHW, _), (gpu_BCHW, _) in zip(on_cpu(1), on_gpu(1), strict=True):
-        torch.testing.assert_close(cpu_BCHW, gpu_BCHW.cpu(), atol=1e-3, rtol=0)
+    on_cpu = TrainBatches(examples(30), device=CPU, n_epochs=2, **common)
+    on_gpu = TrainBatches(examples(30), device=torch.device("cuda"), n_epochs=2, **common)
+    for cpu, gpu in zip(on_cpu(1), on_gpu(1), strict=True):
+        torch.testing.assert_close(cpu[0], gpu[0].cpu(), atol=1e-3, rtol=0)
+        assert all(one.equal(two.cpu()) for one, two in zip(cpu[1:3], gpu[1:3], strict=True))

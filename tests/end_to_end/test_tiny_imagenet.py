@@ -56,8 +56,11 @@ def test_whole_data_set_is_described_as_the_protocol_says(tmp_path: Path) -> Non
     assert "nearest mean colour" in page.read_text()
 
 
-def test_gpu_preset_runs_at_full_width_for_one_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["tiny-imagenet", "reference-special", "modern"])
+def test_gpu_preset_runs_at_full_width_for_one_epoch(tmp_path: Path, preset: str) -> None:
     smallest = {
+        "data.image_size": "32",
+        "network.blocks": "[1, 1, 1]",
         "search.n_epochs": "1",
         "final.n_epochs": "1",
         "final.image_size": "32",
@@ -68,12 +71,12 @@ def test_gpu_preset_runs_at_full_width_for_one_epoch(tmp_path: Path) -> None:
         "data.test_limit": "200",
     }
     settings = [part for key, value in smallest.items() for part in ("--set", f"{key}={value}")]
-    arguments = ["run", "--preset", "tiny-imagenet", "--data", str(TINY_IMAGENET), "--trials", "1"]
+    arguments = ["run", "--preset", preset, "--data", str(TINY_IMAGENET), "--trials", "1"]
     ended = study(tmp_path, *arguments, *settings)
     assert ended.returncode == 0, ended.stderr
     assert "1/1 done (1 complete)" in ended.stdout
     ended = study(tmp_path, "final")
     assert ended.returncode == 0, ended.stderr
-    final = tmp_path / "runs" / "tiny-imagenet" / "final"
+    final = tmp_path / "runs" / preset / "final"
     assert json.loads((final / "metrics.json").read_text())["n_test_images"] == 200
     assert len((final / "per_class.csv").read_text().splitlines()) == 201

@@ -4,16 +4,23 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from model.configuration import DeviceConfig, NetworkConfig, OptimizationConfig
+from model.configuration import (
+    DeviceConfig,
+    EvaluationConfig,
+    NetworkConfig,
+    OptimizationConfig,
+)
+
+CONFIGS = [NetworkConfig, OptimizationConfig, EvaluationConfig, DeviceConfig]
 
 
-@pytest.mark.parametrize("config_class", [NetworkConfig, OptimizationConfig, DeviceConfig])
+@pytest.mark.parametrize("config_class", CONFIGS)
 def test_configuration_every_field_has_a_description(config_class: type[BaseModel]) -> None:
     undescribed = [name for name, f in config_class.model_fields.items() if not f.description]
     assert undescribed == []
 
 
-@pytest.mark.parametrize("config_class", [NetworkConfig, OptimizationConfig, DeviceConfig])
+@pytest.mark.parametrize("config_class", CONFIGS)
 def test_configuration_as_json_reads_back_equal(config_class: type[BaseModel]) -> None:
     config = config_class()
     assert config_class.model_validate_json(config.model_dump_json()) == config
@@ -36,6 +43,10 @@ def test_configuration_as_json_reads_back_equal(config_class: type[BaseModel]) -
         (OptimizationConfig, "label_smoothing", 1.0),
         (OptimizationConfig, "gradient_clip_norm", 0.0),
         (OptimizationConfig, "batch_size", 0),
+        (OptimizationConfig, "restart_epochs", 0),
+        (OptimizationConfig, "restart_factor", 1.5),
+        (OptimizationConfig, "ema_decay", 1.0),
+        (EvaluationConfig, "flip_average", 2),
         (DeviceConfig, "device", "gpu"),
         (DeviceConfig, "device", "cuda:"),
         (DeviceConfig, "precision", "float16"),

@@ -112,3 +112,24 @@ def test_evaluate_network_in_training_mode_measures_it_in_evaluation_mode(
     assert isinstance(first, Metrics)
     assert first == second
     assert not network.training
+
+
+def test_evaluate_flip_average_judges_an_image_and_its_mirror_image_alike(
+    execution: Execution,
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    images_NCHW, labels_N = torch.randn(40, 3, 2, 2), torch.randint(0, 4, (40,))
+    mirrored_NCHW = images_NCHW.flip(3)
+    one, other = (
+        evaluate(
+            network, [(images, labels_N)], n_classes=4, execution=execution, flip_average=True
+        )
+        for images in (images_NCHW, mirrored_NCHW)
+    )
+    assert one.metrics == other.metrics
+    with torch.no_grad():
+        logits_NC = (network(images_NCHW) + network(mirrored_NCHW)) / 2
+    assert one.metrics.loss == pytest.approx(F.cross_entropy(logits_NC, labels_N).item())
+    plain = evaluate(network, [(images_NCHW, labels_N)], n_classes=4, execution=execution)
+    assert plain.metrics.loss != pytest.approx(one.metrics.loss)

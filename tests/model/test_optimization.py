@@ -2,10 +2,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from model.configuration import NetworkConfig, OptimizationConfig
 from model.network import build_network
@@ -25,6 +26,7 @@ def learning_rates(config: OptimizationConfig, *, n_epochs: int, steps: int) -> 
     return rates
 
 
+@settings(deadline=None)  # the first step of a process takes seconds
 @given(
     n_epochs=st.integers(2, 12),
     steps=st.integers(1, 9),
@@ -50,6 +52,45 @@ def test_schedule_constant_keeps_the_peak_after_warm_up() -> None:
     config = OptimizationConfig(schedule="constant", learning_rate=0.4, warmup_epochs=1)
     rates = learning_rates(config, n_epochs=2, steps=4)
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
+
+
+@settings(deadline=None)
+@given(
+    n_epochs=st.integers(2, 40),
+    steps=st.integers(1, 4),
+    restart_epochs=st.integers(1, 9),
+    restart_factor=st.integers(1, 3),
+    warmup_epochs=st.integers(0, 3),
+)
+def test_schedule_restarts_agree_with_torch_after_warm_up(
+    n_epochs: int, steps: int, restart_epochs: int, restart_factor: int, warmup_epochs: int
+) -> None:
+    warmup_epochs = min(warmup_epochs, n_epochs - 1)
+    config = OptimizationConfig(
+        schedule="restarts",
+        learning_rate=0.3,
+        warmup_epochs=warmup_epochs,
+        restart_epochs=restart_epochs,
+        restart_factor=restart_factor,
+    )
+    rates = learning_rates(config, n_epochs=n_epochs, steps=steps)
+    optimizer = SGD(nn.Linear(1, 1).parameters(), 0.3)
+    peer = CosineAnnealingWarmRestarts(optimizer, restart_epochs * steps, restart_factor)
+    expected = []
+    for _ in range((n_epochs - warmup_epochs) * steps + 1):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        peer.step()
+    assert rates[warmup_epochs * steps :] == pytest.approx(expected, abs=1e-12)
+    assert rates[: warmup_epochs * steps] == sorted(rates[: warmup_epochs * steps])
+
+
+def test_schedule_of_the_reference_restarts_after_25_and_65_epochs() -> None:
+    config = OptimizationConfig(schedule="restarts", learning_rate=1.0, warmup_epochs=5)
+    rates = learning_rates(config, n_epochs=100, steps=1)
+    peaks = [epoch for epoch, rate in enumerate(rates) if rate == 1.0]
+    assert peaks == [4, 5, 25, 65]
+    assert max(rates[24], rates[64]) < 0.01
 
 
 def test_schedule_half_way_is_at_half_the_peak() -> None:

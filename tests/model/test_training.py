@@ -37,6 +37,9 @@ def assert_equal_bits(left: TrainingState, right: TrainingState) -> None:
     other = right.network.state_dict()
     for name, tensor in left.network.state_dict().items():
         assert torch.equal(tensor, other[name]), name
+    other = right.evaluated_network.state_dict()
+    for name, tensor in left.evaluated_network.state_dict().items():
+        assert torch.equal(tensor, other[name]), name
     for one, two in zip(left.history, right.history, strict=True):
         assert (one.train, one.validation) == (two.train, two.validation)
         assert (one.learning_rate, one.gradient_norm) == (two.learning_rate, two.gradient_norm)
@@ -46,6 +49,7 @@ OPTIMIZATIONS = [
     OptimizationConfig(label_smoothing=0.1),
     OptimizationConfig(optimizer="adam", learning_rate=1e-3, gradient_clip_norm=1.0),
     OptimizationConfig(optimizer="adamw", learning_rate=1e-3, schedule="constant"),
+    OptimizationConfig(schedule="restarts", restart_epochs=1, ema_decay=0.9),
 ]
 
 
@@ -133,6 +137,25 @@ def test_train_epochs_complete_run_yields_nothing_more(
     assert train(state, batches_of) == []
 
 
+def test_train_epochs_out_of_patience_ends_at_the_same_epoch_after_a_resume(
+    build_state: StateBuilder, batches_of: BatchBuilder
+) -> None:
+    def train_patiently(state: TrainingState, n_epochs: int) -> int:
+        patient = partial(train_epochs, n_epochs=n_epochs, seed=1, patience_epochs=2)
+        with closing(patient(state, batches_of, lambda: batches_of(0))) as epochs:
+            return len(list(epochs))
+
+    whole, begun, resumed = (build_state(n_epochs=40) for _ in range(3))
+    n_epochs = train_patiently(whole, 40)
+    assert whole.best is not None
+    assert n_epochs == whole.best.epoch + 2 < 40
+    train_patiently(begun, n_epochs - 1)
+    resumed.load_state_dict(begun.state_dict())
+    assert train_patiently(resumed, 40) == 1
+    assert_equal_bits(whole, resumed)
+    assert train_patiently(resumed, 40) == 0
+
+
 def test_train_epochs_one_small_batch_is_learned_by_heart(
     build_state: StateBuilder, batches_of: BatchBuilder
 ) -> None:
@@ -162,6 +185,30 @@ def test_train_epochs_label_smoothing_enters_training_loss_only(
     validation = batches_of(0)[:1]
     plain = evaluate(state.network, validation, n_classes=7, execution=state.execution)
     assert result.validation == plain.metrics
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_train_epochs_mixed_batch_weighs_the_loss_and_counts_the_larger_part(
+    build_state: StateBuilder, batches_of: BatchBuilder, share: float
+) -> None:
+    no_dropout = NetworkConfig(blocks=(1, 1, 1), widths=(4, 8, 8), dropout=0)
+    state = build_state(OptimizationConfig(label_smoothing=0.1), network=no_dropout)
+    images_BCHW, labels_B = batches_of(1)[0]
+    other_labels_B = labels_B.roll(1)
+    with torch.no_grad():
+        logits_BC = copy.deepcopy(state.network).train()(images_BCHW)
+    batch = (images_BCHW, labels_B, other_labels_B, share)
+    with closing(
+        train_epochs(state, lambda _: [batch], lambda: batches_of(0), n_epochs=1, seed=1)
+    ) as epochs:
+        (result,) = epochs
+    one_hot_BC = F.one_hot(labels_B, 7) * share + F.one_hot(other_labels_B, 7) * (1 - share)
+    expected = F.cross_entropy(logits_BC, one_hot_BC, label_smoothing=0.1).item()
+    assert result.train.loss == pytest.approx(expected, rel=1e-6)
+    prevailing_B = labels_B if share > 0.5 else other_labels_B
+    accuracy = (logits_BC.argmax(1) == prevailing_B).float().mean().item()
+    assert result.train.accuracy == pytest.approx(accuracy)
+    assert result.images_per_second > len(labels_B) / result.seconds
 
 
 def test_train_epochs_gradient_norm_is_that_before_clipping(
@@ -335,7 +382,7 @@ def test_train_epochs_on_the_gpu_resumed_equals_uninterrupted(batches_of: BatchB
     def build() -> TrainingState:
         return build_training_state(
             NetworkConfig(blocks=(1, 1, 1), widths=(16, 32, 32)),
-            OptimizationConfig(gradient_clip_norm=1.0),
+            OptimizationConfig(gradient_clip_norm=1.0, ema_decay=0.9),
             n_classes=7,
             n_epochs=4,
             steps_per_epoch=3,

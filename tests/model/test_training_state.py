@@ -10,7 +10,7 @@ import torch
 from model.configuration import OptimizationConfig
 from model.evaluation import Batch, Metrics
 from model.training import train_epochs
-from model.training_state import EpochResult, TrainingState
+from model.training_state import EpochResult, TrainingState, evaluated_weights
 
 StateBuilder = Callable[..., TrainingState]
 BatchBuilder = Callable[[int], list[Batch]]
@@ -30,11 +30,14 @@ def saved(state: TrainingState) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": "sgd"}, {"optimizer": "adam"}, {"optimizer": "adamw"}, {"ema_decay": 0.9}],
+)
 def test_state_dict_saved_and_loaded_restores_everything(
-    build_state: StateBuilder, batches_of: BatchBuilder, optimizer: str
+    build_state: StateBuilder, batches_of: BatchBuilder, changes: dict[str, Any]
 ) -> None:
-    optimization = OptimizationConfig.model_validate({"optimizer": optimizer})
+    optimization = OptimizationConfig.model_validate(changes)
     state = build_state(optimization)
     with closing(
         train_epochs(state, batches_of, lambda: batches_of(0), n_epochs=2, seed=1)
@@ -48,6 +51,8 @@ def test_state_dict_saved_and_loaded_restores_everything(
     assert other.schedule.state_dict() == state.schedule.state_dict()
     for name, tensor in state.network.state_dict().items():
         assert torch.equal(tensor, other.network.state_dict()[name]), name
+    for name, tensor in evaluated_weights(plain).items():
+        assert torch.equal(tensor, other.evaluated_network.state_dict()[name]), name
     for key, values in state.optimizer.state_dict()["state"].items():
         for name, value in values.items():
             assert torch.equal(value, other.optimizer.state_dict()["state"][key][name])
@@ -60,6 +65,25 @@ def test_state_dict_tells_epochs_and_best_without_a_network(build_state: StateBu
     plain = saved(state)
     assert plain["epochs_done"] == 3
     assert plain["best"] == {"epoch": 2, "macro_f1": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience_epochs", "is_over"),
+    [
+        ([], 1, False),
+        ([0.1, 0.2, 0.3], None, False),
+        ([0.1, 0.2, 0.3, 0.3], None, True),
+        ([0.3, 0.2], 2, False),
+        ([0.3, 0.2, 0.3], 2, True),
+        ([0.3, 0.2, 0.4], 2, False),
+    ],
+)
+def test_run_is_over_at_its_length_or_when_its_patience_ends(
+    build_state: StateBuilder, scores: list[float], patience_epochs: int | None, is_over: bool
+) -> None:
+    state = build_state()
+    state.history = [result(epoch, macro_f1=score) for epoch, score in enumerate(scores, start=1)]
+    assert state.is_over(n_epochs=4, patience_epochs=patience_epochs) == is_over
 
 
 def test_load_state_dict_live_state_shares_no_tensor(build_state: StateBuilder) -> None:
@@ -81,6 +105,16 @@ def test_load_state_dict_live_state_shares_no_tensor(build_state: StateBuilder) 
 def test_load_state_dict_of_another_schedule_is_refused(build_state: StateBuilder) -> None:
     with pytest.raises(ValueError, match=r"'n_steps': 15.*for .*'n_steps': 12.*keep n_epochs"):
         build_state().load_state_dict(build_state(n_epochs=5).state_dict())
+
+
+def test_load_state_dict_with_averaged_weights_on_one_side_is_refused(
+    build_state: StateBuilder,
+) -> None:
+    plain, averaging = build_state(), build_state(OptimizationConfig(ema_decay=0.9))
+    with pytest.raises(ValueError, match="received one without them: keep ema_decay"):
+        averaging.load_state_dict(plain.state_dict())
+    with pytest.raises(ValueError, match="received one with them: keep ema_decay"):
+        plain.load_state_dict(averaging.state_dict())
 
 
 def test_epoch_result_as_dict_reads_back_equal() -> None:

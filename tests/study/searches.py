@@ -13,6 +13,18 @@ from study.sampling import build_sampler
 from study.search_space import suggest
 from study.session import StudySession
 
+# What a run may have beside a plain schedule: two classes in an image, two networks, two looks.
+MODERN = {
+    "augmentation": {"crop": "padded", "padding": 1, "cutmix_probability": 0.7},
+    "optimization": {
+        "batch_size": 16,
+        "schedule": "restarts",
+        "restart_epochs": 1,
+        "warmup_epochs": 0.5,
+        "ema_decay": 0.9,
+    },
+    "evaluation": {"flip_average": True},
+}
 SCORES = ([0.2, 0.5, 0.4], [0.3, 0.6, 0.9], [0.1, 0.2], [])
 
 

@@ -1,3 +1,5 @@
+import itertools
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,55 @@ def test_preset_is_valid_says_what_it_is_for_and_survives_yaml(name: str) -> Non
     assert len(resolved.description) > 40
     assert validated(yaml.safe_load(as_yaml(resolved))) == resolved
     assert validated(resolved.model_dump(mode="json")) == resolved
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_begins_with_what_it_is_for_what_it_takes_and_what_to_expect(name: str) -> None:
+    lines = resources.files("study.presets").joinpath(f"{name}.yaml").read_text().splitlines()
+    header = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    heads = [line.split(":")[0] for line in header if not line.startswith("#   ")]
+    assert heads[:3] == ["# For", "# Takes", "# Expect"]
+
+
+REFERENCE = {
+    "reference-a": ((3, 3, 3), 0.1, (0.8, 1.0), 0.4, 100, 20),
+    "reference-b": ((2, 2, 2), 0.1, (0.8, 1.0), 0.4, 100, 20),
+    "reference-special": ((3, 3, 3), 0.3, (0.6, 1.0), 0.8, 200, 30),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_preset_of_the_reference_has_its_recipe(name: str) -> None:
+    config = Request(name).resolve()
+    network, optimization, search = config.network, config.optimization, config.search
+    augmentation = config.augmentation
+    jitter = {augmentation.brightness, augmentation.contrast, augmentation.saturation}
+    (strength,) = jitter
+    assert REFERENCE[name] == (
+        network.blocks,
+        network.dropout,
+        augmentation.scale,
+        strength,
+        search.n_epochs,
+        optimization.restart_epochs,
+    )
+    assert (augmentation.crop, augmentation.ratio) == ("resized", (0.9, 1.1))
+    assert (augmentation.hue, augmentation.flip_probability) == (0.1, 0.5)
+    assert not augmentation.after_normalisation and not network.zero_init_last_norm
+    assert (optimization.optimizer, optimization.schedule) == ("adam", "restarts")
+    assert optimization.learning_rate == optimization.weight_decay == 1e-4
+    assert optimization.decay_norm_and_bias and optimization.gradient_clip_norm is None
+    assert (optimization.batch_size, optimization.warmup_epochs) == (32, 5)
+    assert search.patience_epochs == optimization.restart_epochs * optimization.restart_factor
+
+
+@pytest.mark.parametrize("name", [*REFERENCE, "modern"])
+def test_preset_that_searches_nothing_tests_what_it_trains(name: str) -> None:
+    config = Request(name).resolve()
+    assert (config.search.space, config.search.n_trials) == ("fixed", 1)
+    assert config.search.n_epochs == config.final.n_epochs
+    assert config.data.image_size == config.final.image_size == 64
+    assert config.network.widths == (64, 128, 256)
 
 
 def test_every_setting_has_a_description() -> None:

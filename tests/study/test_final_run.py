@@ -9,6 +9,7 @@ import pytest
 
 from dashboards.trials import TrialRow, read_trials
 from data.image_cache import prepare
+from model.configuration import EvaluationConfig
 from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.leases import acquire, end
 from storage.owners import Owner
@@ -27,6 +28,7 @@ from study.promotion import choose_winner
 from study.session import StudySession, open_session
 from study.stopping import StopFlag
 from study.worker import Worker
+from tests.study.searches import MODERN
 
 Settings = dict[str, object]
 
@@ -132,6 +134,32 @@ def test_evaluate_checkpoint_agrees_with_the_recorded_epoch(searched: StudySessi
     validation = searched.prepare_data().validation()
     found = evaluate_checkpoint(saved, validation, execution=searched.config.execution)
     assert found.metrics.macro_f1 == pytest.approx(winner.value)
+
+
+def test_evaluate_checkpoint_of_a_modern_run_judges_as_the_run_did(
+    tiny_settings: Settings,
+) -> None:
+    values = deepcopy(tiny_settings) | MODERN
+    values["search"] |= {"n_trials": 1, "n_epochs": 4}  # type: ignore[operator]
+    session = initialise(validated(values))
+    search(session)
+    best = choose_winner(session)
+    validation = session.prepare_data().validation()
+    paths = session.trial_paths(best.number)
+    (last,) = paths.checkpoints.glob("epoch-*.pt")
+    for file, macro_f1 in ((paths.best, best.value), (last, best.last_macro_f1)):
+        found = evaluate_checkpoint(
+            load_checkpoint(file), validation, execution=session.config.execution
+        )
+        assert found.metrics.macro_f1 == pytest.approx(macro_f1)
+    plain = evaluate_checkpoint(
+        load_checkpoint(paths.best),
+        validation,
+        execution=session.config.execution,
+        evaluation=EvaluationConfig(),
+    )
+    assert plain.metrics.loss != found.metrics.loss
+    assert finish(session, best).metrics["flip_average"] is True
 
 
 def test_final_study_stays_out_of_the_list_of_names(searched: StudySession) -> None:

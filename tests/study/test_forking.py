@@ -139,6 +139,7 @@ def test_fork_of_a_fork_names_the_study_that_ran_the_trial(searched: StudySessio
         ("search.n_epochs=4", "search.n_epochs differ"),
         ("optimization.batch_size=8", "optimization.batch_size differ"),
         ("workers.threads=2", "workers.threads differ"),
+        ("search.patience_epochs=1", "search.patience_epochs differ"),
     ],
 )
 def test_fork_takes_nothing_over_from_other_experiments_and_says_why(

@@ -8,9 +8,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from dashboards.trials import read_trials
 from data.image_cache import prepare
 from model.errors import DeviceUnavailableError
 from model.training import EpochResult
+from storage.checkpoints import load_checkpoint
 from storage.errors import StorageError
 from storage.leases import acquire, held_leases, read_endings
 from storage.owners import Owner
@@ -20,6 +22,7 @@ from study.initialisation import initialise
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
+from tests.study.searches import MODERN
 from tests.tools.run_hash import run_sha256, weights_sha256
 
 Settings = dict[str, object]
@@ -118,6 +121,21 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
         stopped.optuna_study().trials[0].intermediate_values
         == straight.optuna_study().trials[0].intermediate_values
     )
+
+
+def test_stopped_trial_of_a_modern_recipe_resumes_bit_for_bit(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    search = {"n_trials": 1, "n_epochs": 4}
+    straight = initialise(configured(tiny_settings, search=search, **MODERN))
+    work(straight)
+    place = {"url": f"sqlite:///{tmp_path}/stopped.db", "runs": str(tmp_path / "stopped")}
+    stopped = initialise(configured(tiny_settings, search=search, storage=place, **MODERN))
+    while not stopped.optuna_study().trials[0].state.is_finished():
+        work(stopped, StopAfter(8))
+    one, other = (session.trial_paths(0) for session in (straight, stopped))
+    assert run_sha256(one) == run_sha256(other)
+    assert weights_sha256(one) == weights_sha256(other)
 
 
 def test_checkpoint_that_was_not_reported_is_reported_on_resume(tiny_settings: Settings) -> None:
@@ -334,6 +352,79 @@ def test_trial_is_never_pruned_after_its_last_epoch(tiny_settings: Settings) -> 
     )
     work(session)
     assert {t.state for t in session.optuna_study().trials} == {TrialState.COMPLETE}
+
+
+IMPATIENT = {
+    "search": {
+        "n_trials": 1,
+        "n_epochs": 30,
+        "patience_epochs": 2,
+        "pruner": "percentile",
+        "pruner_startup_trials": 1,
+        "pruner_warmup_epochs": 29,
+        "space": "fixed",
+    },
+    # So small that nothing is learned: the first epoch remains the best.
+    "optimization": {"learning_rate": 1e-30, "schedule": "constant", "warmup_epochs": 0},
+}
+
+
+def test_trial_out_of_patience_is_complete_and_says_so(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, **IMPATIENT))
+    work(session)
+    (row,) = read_trials(session.storage_handle, "tiny")
+    assert row.state == "complete"
+    assert row.best_epoch is not None and row.epochs_done == row.best_epoch + 2 < 30
+    assert row.as_json()["reason"] == {
+        "kind": "stopped early",
+        "message": f"no better macro-F1 in the 2 epochs after {row.best_epoch}",
+    }
+    assert load_checkpoint(session.trial_paths(0).best)["epoch"] == row.best_epoch
+
+
+def test_trial_out_of_patience_ends_as_if_it_had_not_been_stopped(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    straight = initialise(configured(tiny_settings, **IMPATIENT))
+    work(straight)
+    place = {"url": f"sqlite:///{tmp_path}/stopped.db", "runs": str(tmp_path / "stopped")}
+    stopped = initialise(configured(tiny_settings, **IMPATIENT, storage=place))
+    n_stops = 0
+    while not stopped.optuna_study().trials[0].state.is_finished():
+        work(stopped, StopAfter(9))
+        n_stops += 1
+    assert n_stops > 2
+    assert run_sha256(stopped.trial_paths(0)) == run_sha256(straight.trial_paths(0))
+    one, other = (session.optuna_study().trials[0] for session in (straight, stopped))
+    assert one.intermediate_values == other.intermediate_values
+    assert one.user_attrs["reason"] == other.user_attrs["reason"]
+
+
+def test_trial_that_died_out_of_patience_is_neither_trained_nor_pruned_on_resume(
+    tiny_settings: Settings,
+) -> None:
+    search = IMPATIENT["search"] | {"n_trials": 2, "space": "lr-wd", "pruner_warmup_epochs": 1}
+    session = initialise(configured(tiny_settings, search=search))
+    worker = Worker(
+        session, prepare(session.config.data), stop=StopFlag(), announce=lambda *_: None
+    )
+    lease = worker._claimant.claim()
+    assert lease is not None
+    worker._attend(lease)
+    ended, better = session.optuna_study().trials
+    assert ended.user_attrs["reason"]["kind"] == "stopped early"
+
+    handle = session.storage_handle
+    handle.set_trial_state_values(better._trial_id, TrialState.RUNNING)
+    for epoch in range(1, 31):
+        handle.set_trial_intermediate_value(better._trial_id, epoch, 2.0)
+    handle.set_trial_state_values(better._trial_id, TrialState.COMPLETE, [2.0])
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE trials SET state = 'WAITING' WHERE number = 0")
+    assert work(session) == []
+    again = session.optuna_study().trials[0]
+    assert (again.state, again.value) == (TrialState.COMPLETE, ended.value)
+    assert again.user_attrs["reason"] == ended.user_attrs["reason"]
 
 
 def test_trial_that_died_before_it_was_pruned_is_pruned_on_resume(
