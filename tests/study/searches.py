@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from storage.tables import epochs
 from study.config import StudyConfig, validated
+from study.points import configured_by
 from study.sampling import build_sampler
-from study.search_space import suggest
 from study.session import StudySession
 
 SCORES = ([0.2, 0.5, 0.4], [0.3, 0.6, 0.9], [0.1, 0.2], [])
@@ -39,14 +39,7 @@ def pretend_to_search(
         handle.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
         study.sampler = build_sampler(config.search, seed=seed, number=frozen.number)
         trial = optuna.Trial(study, frozen._trial_id)
-        search = config.search
-        suggest(
-            trial,
-            search.space,
-            search.ranges,
-            network=config.network,
-            optimization=config.optimization,
-        )
+        configured_by(trial, config)
         trial.set_user_attr("host", "somewhere")
         for epoch, score in enumerate(curve, start=1):
             trial.report(score, epoch)
