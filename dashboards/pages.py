@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from dashboards.comparison import difference, shown_number, verdict
 from dashboards.errors import DashboardError
 from dashboards.trials import shown_duration, shown_params
 from storage.run_paths import write_atomically
@@ -42,6 +43,9 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     environment.filters["count"] = lambda value: f"{value:,}"
     environment.filters["params"] = lambda row: shown_params(row).items()
     environment.filters["picture"] = picture_address
+    environment.filters["number"] = shown_number
+    environment.filters["difference"] = difference
+    environment.filters["verdict"] = verdict
     page = environment.get_template(template).render(context)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

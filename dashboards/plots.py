@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from dashboards.trials import TrialRow
@@ -29,8 +30,8 @@ MOST_NAMED_CLASSES = 32
 MOST_COUNTED_CLASSES = 16
 NAME_LENGTH = 18
 # From transparent to blue: an empty cell shows the page, whatever its colour.
-CONFUSION_COLOURS = LinearSegmentedColormap.from_list(
-    "confusion", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
+BLUES = LinearSegmentedColormap.from_list(
+    "blues", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
 )
 
 
@@ -54,12 +55,9 @@ def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str]) -
     n_classes = len(class_names)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = 4.6 if n_classes <= MOST_COUNTED_CLASSES else 6.4
-    figure, axes = _empty_figure(side + 0.5, side)
-    image = axes.imshow(shares, cmap=CONFUSION_COLOURS, vmin=0, vmax=1, interpolation="nearest")
-    colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    colour_bar.set_label("share of the true class", color=INK, fontsize=8)
-    colour_bar.ax.tick_params(colors=INK, labelsize=7)
-    colour_bar.outline.set_visible(False)
+    figure, axes = empty_figure(side + 0.5, side)
+    image = axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1, interpolation="nearest")
+    add_colour_bar(figure, image, axes, "share of the true class")
     axes.grid(False)
     axes.set_xlabel("predicted class" + _numbering(n_classes), color=INK)
     axes.set_ylabel("true class" + _numbering(n_classes), color=INK)
@@ -68,6 +66,14 @@ def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str]) -
     if n_classes <= MOST_COUNTED_CLASSES:
         _write_counts(axes, confusion, shares)
     return figure
+
+
+def add_colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
+    """Say what the colours of an image mean."""
+    colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    colour_bar.set_label(label, color=INK, fontsize=8)
+    colour_bar.ax.tick_params(colors=INK, labelsize=7)
+    colour_bar.outline.set_visible(False)
 
 
 def _numbering(n_classes: int) -> str:
@@ -95,7 +101,7 @@ def _write_counts(axes: Axes, confusion: np.ndarray, shares: np.ndarray) -> None
 
 def history_figure(rows: Sequence[TrialRow]) -> Figure:
     """Draw the value of each trial over its number, with the best complete one so far."""
-    figure, axes = _empty_figure(4.4, 2.9)
+    figure, axes = empty_figure(4.4, 2.9)
     for label, states, marker, colour in (
         ("complete", ("complete",), "o", BLUE),
         ("pruned", ("pruned",), "x", ORANGE),
@@ -110,7 +116,7 @@ def history_figure(rows: Sequence[TrialRow]) -> Figure:
         axes.step(numbers, best, where="post", color=INK, linewidth=1.2, label="best so far")
     axes.set_xlabel("trial", color=INK)
     axes.set_ylabel("best validation macro-F1", color=INK)
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
@@ -122,7 +128,7 @@ def _scored(rows: Sequence[TrialRow], states: Sequence[str]) -> tuple[list[int],
 
 def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     """Draw validation macro-F1 over epochs; the best trial stands out, pruned ones are dashed."""
-    figure, axes = _empty_figure(4.4, 2.9)
+    figure, axes = empty_figure(4.4, 2.9)
     for curve in curves:
         colour = ORANGE if curve.best else GREY if curve.pruned else BLUE
         (line,) = axes.plot(
@@ -138,13 +144,13 @@ def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
         line.set_label(curve.label if curve.best else "pruned" if curve.pruned else "other trials")
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("validation macro-F1", color=INK)
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
 def split_curves_figure(train: Sequence[float], validation: Sequence[float]) -> Figure:
     """Draw macro-F1 of one run over epochs, on training (augmented) and validation images."""
-    figure, axes = _empty_figure(4.4, 2.9)
+    figure, axes = empty_figure(4.4, 2.9)
     for label, scores, colour, style in (
         ("training", train, GREY, "--"),
         ("validation", validation, ORANGE, "-"),
@@ -153,7 +159,7 @@ def split_curves_figure(train: Sequence[float], validation: Sequence[float]) -> 
         axes.plot(epochs, scores, color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("macro-F1", color=INK)
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
@@ -166,7 +172,7 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     """
     n_classes = len(counts)
     is_named = n_classes <= MOST_NAMED_CLASSES
-    figure, axes = _empty_figure(4.4, 3.6 if is_named else 2.9)
+    figure, axes = empty_figure(4.4, 3.6 if is_named else 2.9)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if is_named:
         axes.bar(range(n_classes), counts, color=BLUE)
@@ -179,11 +185,12 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     if is_named:
         short = [_shorten(name) for name in class_names]
         axes.set_xticks(range(n_classes), short, rotation=90, fontsize=7, parse_math=False)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
-def _empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
+def empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes in the style of all."""
     figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -199,7 +206,7 @@ def _empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Ax
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
+def draw_legend(axes: Axes) -> None:
     """Name what was drawn, each kind once."""
     handles, labels = axes.get_legend_handles_labels()
     kinds = dict(zip(labels, handles, strict=True))

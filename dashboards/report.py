@@ -15,13 +15,16 @@ from typing import Any
 from markupsafe import Markup
 
 from dashboards.baselines import best_of, known_baselines
+from dashboards.comparison import RULE, is_comparison, ranked, read_variants
 from dashboards.final_runs import drawn, read_final_runs
+from dashboards.grid import read_grid
 from dashboards.pages import write_page
 from dashboards.plots import (
     LearningCurve,
     history_figure,
     learning_curves_figure,
 )
+from dashboards.point_plots import comparison_figure, heat_map_figure
 from dashboards.status import StudyStatus, read_status
 from dashboards.trials import (
     TAKEN_OVER_MARK,
@@ -82,6 +85,7 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         "devices": _noted(rows, "device"),
         "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **_figures(storage, rows, status),
+        **_given(protocol, rows),
     }
     write_page(path, "report.html", context)
 
@@ -104,6 +108,8 @@ def _flatten(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]
     for name, value in content.items():
         if isinstance(value, dict) and value:
             pairs += _flatten(value, f"{prefix}{name}.")
+        elif name == "points" and value:
+            pairs.append((f"{prefix}{name}", f"{len(value)}, listed under Repeat it"))
         else:
             pairs.append((f"{prefix}{name}", "none" if value is None else str(value)))
     return pairs
@@ -140,6 +146,20 @@ def _cost(protocol: Protocol, rows: Sequence[TrialRow]) -> dict[str, Any]:
 def _noted(rows: Sequence[TrialRow], name: str) -> str:
     values = sorted({str(row.attributes[name]) for row in rows if row.attributes.get(name)})
     return ", ".join(values) or "not noted"
+
+
+def _given(protocol: Protocol, rows: Sequence[TrialRow]) -> dict[str, Any]:
+    """Return heat map and comparison of given points, None where the study has none."""
+    is_given = protocol.configuration["search"].get("space") == "given"
+    variants = read_variants(rows) if is_given else []
+    grid = read_grid(variants)
+    compared = is_comparison(variants)
+    return {
+        "heat_map": drawn(heat_map_figure(grid)) if grid else None,
+        "variants": ranked(variants) if compared else [],
+        "comparison": drawn(comparison_figure(variants)) if compared else None,
+        "rule": RULE,
+    }
 
 
 def _figures(

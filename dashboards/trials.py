@@ -34,6 +34,8 @@ STATE_STYLES = {
     "failed": "red",
 }
 TAKEN_OVER_MARK = "*"
+FIXED_PARAMS = "fixed_params"
+"""Optuna's system attribute of a trial with given parameters."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class TrialRow:
         best_epoch: Epoch of the best validation macro-F1, the first of equals.
         epochs_done: Epochs recorded so far.
         last_macro_f1: Validation macro-F1 of the newest epoch.
-        params: Hyperparameters that the sampler drew, by name.
+        params: Hyperparameters that the sampler drew, by name, or that were given.
         reason: Why it ended early, whatever its state: `kind` and `message`.
         host: Machine that ran it last.
         seconds: Time its recorded epochs took, training and validation.
         attributes: Everything else that the worker noted: seed, device, n_parameters, ...
+        best: The epoch of the best validation macro-F1.
+        curve: Validation macro-F1 of each epoch recorded so far.
     """
 
     trial_id: int
@@ -69,6 +73,8 @@ class TrialRow:
     host: str | None
     seconds: float
     attributes: dict[str, Any]
+    best: EpochRecord | None = None
+    curve: tuple[float, ...] = ()
 
     @property
     def is_taken_over(self) -> bool:
@@ -76,8 +82,10 @@ class TrialRow:
         return TAKEN_OVER_FROM in self.attributes
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row as JSON values."""
-        return asdict(self)
+        """Return the row as JSON values, without its epochs."""
+        values = asdict(self)
+        del values["best"], values["curve"]
+        return values
 
 
 def read_trials(storage: StudyStorage, study_name: str) -> list[TrialRow]:
@@ -112,11 +120,13 @@ def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
         best_epoch=best.epoch if best else None,
         epochs_done=records[-1].epoch if records else 0,
         last_macro_f1=records[-1].validation_macro_f1 if records else None,
-        params=dict(trial.params),
+        params=trial.system_attrs.get(FIXED_PARAMS, {}) | trial.params,
         reason=noted.pop("reason", None),
         host=noted.pop("host", None),
         seconds=sum(record.seconds for record in records),
         attributes=noted,
+        best=best,
+        curve=tuple(record.validation_macro_f1 for record in records),
     )
 
 
@@ -124,6 +134,12 @@ def best_complete(rows: Sequence[TrialRow]) -> TrialRow | None:
     """Return the complete trial of the highest value, the earliest of equals."""
     complete = [row for row in rows if row.state == "complete" and row.value is not None]
     return max(complete, key=lambda row: row.value or 0.0, default=None)
+
+
+def lowest_loss(rows: Sequence[TrialRow]) -> TrialRow | None:
+    """Return the complete trial of the lowest validation loss at its best epoch."""
+    known = [row for row in rows if row.state == "complete" and row.best is not None]
+    return min(known, key=lambda row: row.best.validation_loss if row.best else 0.0, default=None)
 
 
 def by_value(rows: Sequence[TrialRow]) -> list[TrialRow]:
@@ -138,9 +154,20 @@ def shown_params(row: TrialRow) -> dict[str, str]:
         if name.startswith("blocks_"):
             shown["blocks"] = "-".join(filter(None, (shown.get("blocks"), str(value))))
         else:
-            text = f"{value:.3g}" if isinstance(value, float) else str(value)
-            shown[name.replace("_", " ")] = text
+            shown[setting_name(name)] = shown_value(value)
     return shown
+
+
+def setting_name(key: str) -> str:
+    """Return what people call a setting: `learning rate` for `optimization.learning_rate`."""
+    return key.rpartition(".")[2].replace("_", " ")
+
+
+def shown_value(value: Any) -> str:
+    """Return a hyperparameter as a short text."""
+    if value is None:
+        return "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def shown_duration(seconds: float) -> str:
@@ -150,31 +177,38 @@ def shown_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def trials_table(rows: Sequence[TrialRow]) -> Table:
+def trials_table(rows: Sequence[TrialRow], *, with_loss: bool = False) -> Table:
     """Return all trials, the best value first, as a table for a terminal of 80 columns.
 
     The state of a trial that ended early says how, in the colour of its state.
+
+    Args:
+        rows: The trials.
+        with_loss: Whether the validation loss of the best epoch has a column.
     """
     names = list(dict.fromkeys(name for row in rows for name in shown_params(row)))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in ("trial", "state", "macro-F1", "best\nepoch", *names, "time"):
+    loss = ("loss",) if with_loss else ()
+    for heading in ("trial", "state", "macro-F1", *loss, "best\nepoch", *names, "time"):
         justify: JustifyMethod = "left" if heading == "state" else "right"
         # One word a line: the terminal has 80 columns.
         table.add_column(Text(heading.replace(" ", "\n")), justify=justify, no_wrap=True)
     for row in by_value(rows):
-        table.add_row(*_cells(row, names))
+        table.add_row(*_cells(row, names, with_loss=with_loss))
     if any(row.is_taken_over for row in rows):
         table.caption = f"{TAKEN_OVER_MARK} taken over from another study"
     return table
 
 
-def _cells(row: TrialRow, names: Sequence[str]) -> list[Text]:
+def _cells(row: TrialRow, names: Sequence[str], *, with_loss: bool) -> list[Text]:
     """Return the cells of a row; as `Text`, for rich takes brackets in a str for markup."""
     shown = shown_params(row)
+    loss = [Text("" if row.best is None else f"{row.best.validation_loss:.4f}")]
     return [
         Text(f"{row.number}{TAKEN_OVER_MARK if row.is_taken_over else ''}"),
         Text(row.reason["kind"] if row.reason else row.state, STATE_STYLES[row.state]),
         Text("" if row.value is None else f"{row.value:.4f}"),
+        *(loss if with_loss else []),
         Text(f"{row.best_epoch}/{row.epochs_done}" if row.epochs_done else ""),
         *(Text(shown.get(name, "")) for name in names),
         Text(shown_duration(row.seconds) if row.seconds else ""),

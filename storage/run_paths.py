@@ -107,6 +107,16 @@ class RunPaths:
         """The report of the study."""
         return self.folder / "report.html"
 
+    @property
+    def heat_map(self) -> Path:
+        """Scores over the two axes of a grid, as a picture; `.svg` beside it."""
+        return self.folder / "heat_map.png"
+
+    @property
+    def comparison(self) -> Path:
+        """Learning curves of what was compared, as a picture; `.svg` beside it."""
+        return self.folder / "comparison.png"
+
     def trial(self, slot: int) -> TrialPaths:
         """The folder of a place in the queue."""
         return TrialPaths(self.folder / "trials" / f"{slot:05d}")

@@ -12,12 +12,12 @@ from typing import NoReturn
 
 import click
 
-from study.commands import describing, finals, reading, searching
+from study.commands import describing, finals, given, reading, searching
 from study.commands.options import app
 from study.commands.output import fail, is_outage
 from study.stopping import INTERRUPTED, StopRequested
 
-__all__ = ["app", "describing", "finals", "main", "reading", "searching"]
+__all__ = ["app", "describing", "finals", "given", "main", "reading", "searching"]
 
 
 def main() -> NoReturn:

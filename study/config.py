@@ -24,7 +24,9 @@ from model.configuration import (
 )
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
+from study.dotted_keys import assign
 from study.errors import ConfigurationError
+from study.points import checked_points
 from study.search_space import RangesConfig, SpaceName
 from study.truth_values import truth_value_for_a_number
 
@@ -35,8 +37,11 @@ DEFAULT_PRESET = "quickstart"
 class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What is searched, by which sampler, and how trials are pruned."""
 
-    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout or fixed")
+    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout, fixed or given")
     ranges: RangesConfig = RangesConfig()
+    points: tuple[dict[str, Any], ...] = Field(
+        (), description="Points of space given: settings by dotted key, and a label where wanted"
+    )
     n_trials: int = Field(60, ge=1, description="Budget: trials of the whole study")
     n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
     patience_epochs: int | None = Field(
@@ -68,6 +73,19 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
                 f"space fixed has nothing to vary, got n_trials {self.n_trials}: "
                 "set search.n_trials=1, or another search.space"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _points_are_given_where_they_belong(self) -> "SearchConfig":
+        if self.points and self.space == "given" and self.n_trials > len(self.points):
+            raise ValueError(
+                f"n_trials must be at most the number of points, got {self.n_trials} for "
+                f"{len(self.points)}: set search.n_trials={len(self.points)}"
+            )
+        if self.points and self.space != "given":
+            raise ValueError(f"points need space given, got {self.space}: set search.space=given")
+        if self.space == "given" and not self.points:
+            raise ValueError("space given needs points: list them in search.points")
         return self
 
     @model_validator(mode="after")
@@ -225,10 +243,10 @@ class Request:
             _merge(values, _read_file(self.file))
         for assignment in self.assignments:
             key, value = _parse_assignment(assignment)
-            _assign(values, key, value)
+            assign(values, key, value)
         for key, value in self.options.items():
             if value is not None:
-                _assign(values, key, value)
+                assign(values, key, value)
         return values
 
 
@@ -238,7 +256,8 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
     Raises:
         ConfigurationError: If a value is refused; the message names the first and counts the rest.
     """
-    return _validated(StudyConfig, values)
+    config = _validated(StudyConfig, values)
+    return checked_points(config, known=all_keys(), explain=_explained)
 
 
 def _validated(kind: type[M], values: Mapping[str, Any]) -> M:
@@ -313,16 +332,6 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = deepcopy(value)
-
-
-def _assign(values: dict[str, Any], dotted_key: str, value: Any) -> None:
-    *sections, key = dotted_key.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            inner = values[section] = {}
-        values = inner
-    values[key] = value
 
 
 def _explained(error: ValidationError) -> str:

@@ -163,6 +163,8 @@ def _inherit(
 def _why_nothing(
     origin: Protocol, old: StudyConfig, new: StudyConfig, fingerprint: str
 ) -> str | None:
+    if "given" in (old.search.space, new.search.space):
+        return "given points share one seed and are all trained in their own study"
     keys = [one.key for one in other_experiment(old, new)]
     explained = any(key.startswith("data.") for key in keys)
     if fingerprint != origin.facts["data_fingerprint"] and not explained:

@@ -5,7 +5,7 @@ The protocol is stored last, under a lock: a study that can be found is whole, a
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
+from dashboards.trials import FIXED_PARAMS
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
@@ -36,6 +37,7 @@ from storage.study_storage import (
 from study.config import Request, StudyConfig, as_stored
 from study.errors import StudyError
 from study.gpus import count_workers
+from study.points import LABEL, given_params
 from study.protocol import (
     completed_by,
     located,
@@ -64,6 +66,27 @@ class Point:
 
 
 SAMPLED = Point({}, {})
+
+
+def places(config: StudyConfig, slots: range) -> list[Point]:
+    """Return places of a study's queue.
+
+    Raises:
+        StudyError: If the study is one of given points and has not so many.
+    """
+    if config.search.space != "given":
+        return [SAMPLED] * len(slots)
+    points = config.search.points
+    if slots.stop > len(points):
+        raise StudyError(
+            f"--trials must stay within the {len(points)} given points of study {config.name!r}, "
+            f"got {slots.stop} in all: start a changed study with more search.points"
+        )
+    params = given_params(config)
+    return [
+        Point(params[slot], {key: points[slot][key] for key in (LABEL,) if key in points[slot]})
+        for slot in slots
+    ]
 
 
 def open_or_create(request: Request, *, track: Track = no_progress) -> StudySession:
@@ -111,7 +134,7 @@ def initialise(
     Args:
         config: The resolved configuration.
         name: Under which the study is stored; default `config.name`.
-        points: Places of the queue with given parameters; default the budget, sampled.
+        points: Places of the queue with given parameters; default those of the configuration.
         inherit: Asked, where the study is created, what else it begins with.
         track: Shows the progress of the decoding.
 
@@ -124,7 +147,7 @@ def initialise(
         StorageError: If the database or the runs folder is refused.
     """
     name = name or config.name
-    queue = list(points) if points is not None else [SAMPLED] * config.search.n_trials
+    queue = list(points) if points is not None else places(config, range(config.search.n_trials))
     folder = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX)).folder
     # Looked at before the protocol, for another `init` may finish between the two looks.
     in_use = folder.is_dir() and any(folder.iterdir())
@@ -149,12 +172,26 @@ def initialise(
     return session
 
 
+def extend_budget(session: StudySession, n_more: int) -> StudySession:
+    """Add the next places to the queue of a study; return the study with its larger budget.
+
+    Raises:
+        StudyError: If the study is one of given points and has not so many more.
+    """
+    return _extend(session, lambda first: places(session.config, range(first, first + n_more)))
+
+
 def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
-    """Add places to the queue of a study; return the study with its larger budget."""
+    """Add given places to the queue of a study; return the study with its larger budget."""
+    return _extend(session, lambda _first: points)
+
+
+def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) -> StudySession:
     name = session.protocol.study_name
     database = session.storage_handle.database
     with initialising(parse_url(session.config.storage.url)):
         protocol = read_protocol(database, name)
+        points = from_slot(protocol.budget)
         larger = replace(protocol, budget=protocol.budget + len(points))
         # The trials first: a death in between leaves places that the same command finds again.
         fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
@@ -217,7 +254,7 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
     there = {trial.user_attrs.get("slot") for trial in optuna_study.get_trials(deepcopy=False)}
     for slot, point in enumerate(points, start=first_slot):
         if slot not in there:
-            given = {"fixed_params": dict(point.params)} if point.params else {}
+            given = {FIXED_PARAMS: dict(point.params)} if point.params else {}
             optuna_study.add_trial(
                 create_trial(
                     state=TrialState.WAITING,

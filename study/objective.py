@@ -21,10 +21,10 @@ from model.training_state import BestEpoch, TrainingState, build_training_state
 from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
-from study.config import StudyConfig, as_stored
+from study.config import as_stored
 from study.epoch_sinks import ConfirmLease, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
+from study.points import as_choice, configured_by
 from study.provenance import git_revision, versions
-from study.search_space import Hyperparameters, suggest
 from study.session import StudySession
 from study.stopping import StopFlag, StopRequested
 
@@ -50,18 +50,9 @@ class TrialRun:
         self._trial = trial
         self._prepared = prepared
         self._stop = stop
-        search = session.config.search
-        self.hyperparameters = suggest(
-            trial,
-            search.space,
-            search.ranges,
-            network=session.config.network,
-            optimization=session.config.optimization,
-        )
-        self.config = trial_config(session.config, self.hyperparameters)
+        self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
         slot = int(trial.user_attrs["slot"])
-        kind = "final" if session.is_final else "trial"
-        self.seed = derive_seed(self.config.seed, kind, slot)
+        self.seed = _run_seed(session, self.config.seed, slot)
         self.paths: TrialPaths = session.trial_paths(slot)
 
     def __call__(
@@ -206,21 +197,26 @@ class TrialRun:
         if state.best is None:
             return
         self._trial.set_user_attr("best_epoch", state.best.epoch)
-        hyperparameters = self.hyperparameters.as_dict()
-        hyperparameters["blocks"] = "-".join(map(str, self.hyperparameters.blocks))
+        drawn = self.hyperparameters.as_dict()
+        more = {key: v for key, v in self.settings.items() if key.rpartition(".")[2] not in drawn}
+        shown = {key: as_choice(value) for key, value in (drawn | more).items()}
+        hyperparameters = {k: "none" if v is None else v for k, v in shown.items()}
         best = state.history[state.best.epoch - 1].validation
         log.write_hyperparameters(
             hyperparameters, {"best/macro_f1": best.macro_f1, "best/accuracy": best.accuracy}
         )
 
 
-def trial_config(config: StudyConfig, hyperparameters: Hyperparameters) -> StudyConfig:
-    """Return a study's configuration with a trial's hyperparameters in place."""
-    network, optimization = hyperparameters.applied_to(config.network, config.optimization)
-    return config.model_copy(update={"network": network, "optimization": optimization})
-
-
 def stopped_early(best: BestEpoch, epochs_done: int) -> dict[str, str]:
     """Return what is noted with a complete trial that ended before its last epoch."""
     waited = f"no better macro-F1 in the {epochs_done - best.epoch} epochs after {best.epoch}"
     return {"kind": "stopped early", "message": waited}
+
+
+def _run_seed(session: StudySession, seed: int, slot: int) -> int:
+    """Return the seed of a run; given points share it, so that nothing else sets them apart."""
+    if session.is_final:
+        return derive_seed(seed, "final", slot)
+    if session.config.search.space == "given":
+        return derive_seed(seed, "given")
+    return derive_seed(seed, "trial", slot)

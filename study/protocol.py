@@ -39,6 +39,8 @@ SETTING_OF_FINAL_RUN = {
     "data.image_size": "final.image_size",
 }
 STRICT = "protocol.strict"
+POINTS = "search.points"
+LONGEST_VALUE = 100
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ class Difference:
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.key} is {self.old!r} there, {self.new!r} here"
+        return f"{self.key} is {_shown(self.old)} there, {_shown(self.new)} here"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
@@ -114,10 +121,12 @@ def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
     if found:
         name = _searched_name(protocol)
         changes = {one.key: one.new for one in found}
+        command = fork_command(name, changes, place=given.storage)
+        fits_a_line = POINTS not in changes
+        other = f"start a changed study with `{command}`" if fits_a_line else "another --name"
         raise ProtocolError(
             f"study {name!r} was fixed with other settings: {'; '.join(map(str, found))}: "
-            "give the same settings, or start a changed study with "
-            f"`{fork_command(name, changes, place=given.storage)}`"
+            f"give the same settings, or {other}"
         )
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from dashboards.trials import FIXED_PARAMS
 from storage.orphans import count_orphans, remove_orphans
 from storage.records import raise_budget, study_names
 from storage.study_storage import SLOT, StudyStorage, is_ours
 from study.findings import Finding, count
-from study.initialisation import SAMPLED, fill_queue
+from study.initialisation import fill_queue, places
 from study.session import StudySession, final_name
-
-FIXED_PARAMS = "fixed_params"
-"""Optuna's system attribute of a trial with given parameters."""
 
 
 def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding]:
@@ -80,7 +78,7 @@ def other_budget(session: StudySession, trials: Sequence[FrozenTrial]) -> Iterat
     missing = sorted(set(range(budget)) - slots)
 
     def fill() -> bool:
-        fill_queue(session.optuna_study(), [SAMPLED] * budget, first_slot=0)
+        fill_queue(session.optuna_study(), places(session.config, range(budget)), first_slot=0)
         return True
 
     def raise_it() -> bool:
@@ -91,7 +89,9 @@ def other_budget(session: StudySession, trials: Sequence[FrozenTrial]) -> Iterat
         shown = ", ".join(map(str, missing))
         what = f"{len(missing)} of {count(budget, 'place')} missing in the queue ({shown})"
         numbers = [trial.number for trial in session.optuna_study().get_trials(deepcopy=False)]
-        if session.is_final or any(FIXED_PARAMS in trial.system_attrs for trial in trials):
+        given = session.config.search.space == "given"
+        with_params = any(FIXED_PARAMS in trial.system_attrs for trial in trials)
+        if session.is_final or (with_params and not given):
             yield Finding(where, what, "left alone, for their parameters are not known")
         elif sorted(numbers) != list(range(len(numbers))):  # Optuna counts to number a trial
             yield Finding(where, what, "left alone, for Optuna would give a number twice")

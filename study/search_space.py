@@ -5,6 +5,7 @@ to `Hyperparameters`, and say in `applied_to` what it changes. Must not import o
 only asked for values.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
@@ -12,13 +13,15 @@ from pydantic import BaseModel, Field, model_validator
 
 from model.configuration import NetworkConfig, OptimizationConfig
 
-SpaceName = Literal["joint", "lr-wd", "blocks-dropout", "fixed"]
+SpaceName = Literal["joint", "lr-wd", "blocks-dropout", "fixed", "given"]
+Choice = bool | int | float | str | None
 
 SPACES: dict[SpaceName, frozenset[str]] = {
     "joint": frozenset({"learning_rate", "weight_decay", "blocks", "dropout"}),
     "lr-wd": frozenset({"learning_rate", "weight_decay"}),
     "blocks-dropout": frozenset({"blocks", "dropout"}),
     "fixed": frozenset(),
+    "given": frozenset(),  # nothing is drawn: see `study/points.py`
 }
 
 
@@ -127,6 +130,9 @@ class Asked(Protocol):
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
         """Answer with a whole number."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """Answer with one of the choices."""
 
 
 def suggest(

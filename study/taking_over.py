@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial
 
 from data.image_cache import PreparedData
@@ -19,7 +24,7 @@ from storage.study_storage import StudyStorage
 from study.config import StudyConfig, validated
 from study.protocol import Difference, differences, frozen_part
 from study.sampling import build_pruner
-from study.search_space import Hyperparameters, suggest
+from study.search_space import Choice, Hyperparameters, suggest
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,19 @@ class GivenPoint:
             OutsideError: If there is none within the range.
         """
         return int(self._answer(name, IntDistribution(low, high)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """Answer with the given value.
+
+        Raises:
+            OutsideError: If it is none of the choices.
+        """
+        if name not in self._values or self._values[name] not in choices:
+            raise OutsideError(name)
+        self.params[name] = self._values[name]
+        self.distributions[name] = CategoricalDistribution(choices)
+        answer: Choice = self.params[name]
+        return answer
 
     def _answer(self, name: str, within: FloatDistribution | IntDistribution) -> Any:
         if name not in self._values or not within.low <= self._values[name] <= within.high:

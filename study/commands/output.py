@@ -64,6 +64,27 @@ def best_baseline(session: "StudySession") -> "BestBaseline":
     return best_of(known_baselines(session.protocol, session.config.storage.runs))
 
 
+def print_given(session: "StudySession") -> None:
+    """Print what a study of given points has found, and write its figures."""
+    from dashboards.comparison import comparison_table, is_comparison, read_variants, remarks
+    from dashboards.point_plots import write_figures
+    from dashboards.trials import lowest_loss, read_trials, trials_table
+
+    rows = read_trials(session.storage_handle, session.protocol.study_name)
+    variants = read_variants(rows)
+    if is_comparison(variants):
+        print_rich(comparison_table(variants))
+        for line in remarks(variants):
+            say(line)
+    else:
+        print_rich(trials_table(rows, with_loss=True))
+        least = lowest_loss(rows)
+        if least is not None and least.best is not None:
+            say(f"lowest validation loss: {least.best.validation_loss:.4f}, trial {least.number}")
+    for path in write_figures(variants, session.paths):
+        say(f"figure: {path} (and .svg)")
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print what was measured on each split, a line each."""
     for split in ("validation", "test"):

@@ -17,10 +17,9 @@ from study.commands.output import (
     say_places,
     stoppable,
 )
+from study.commands.running import run_locally
 from study.progress import say, track
 from study.stopping import (
-    INTERRUPTED,
-    LAUNCHER_GRACE_SECONDS,
     WORKER_GRACE_SECONDS,
     StopFlag,
     StopRequested,
@@ -28,6 +27,7 @@ from study.stopping import (
 )
 
 if TYPE_CHECKING:
+    from data.split_writer import Track
     from study.config import Request
     from study.session import StudySession
 
@@ -44,34 +44,13 @@ def init(request: "Request") -> None:
 @stop_after_option
 def run(request: "Request", stop_after: str | None) -> None:
     """Create the study if needed, run local workers until its budget is done, show the trials."""
-    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
-        grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
-    )
 
-    from study.gpus import worker_environments
-    from study.initialisation import open_or_create
-    from study.launcher import run_workers
-    from study.suggested_commands import suggested
+    def opening(track: "Track") -> "StudySession":
+        from study.initialisation import open_or_create
 
-    session = open_or_create(request, track=stoppable(stop))
-    say_places(session)
-    if _count_unfinished(session) == 0:
-        say(f"the budget of {session.protocol.budget} trials is done")
-    else:
-        session.compare_code()
-        run_workers(session, worker_environments(session.config), stop=stop)
-    print_trials(session)
-    n_unfinished = _count_unfinished(session)
-    if n_unfinished:
-        message = f"stopped with {n_unfinished} trials to go: the same command continues"
-        if stop_after and not stop.is_signalled:
-            say(message)
-            return
-        fail(message, INTERRUPTED)
-    if not session.has_complete_trial():
-        fail("no trial is complete: see the reasons with `study trials --json`", 1)
-    name = session.protocol.study_name
-    say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+        return open_or_create(request, track=track)
+
+    run_locally(opening, stop_after=stop_after, show=print_trials)
 
 
 @command
@@ -113,14 +92,14 @@ def extend(request: "Request") -> None:
     from dataclasses import replace
 
     from study.errors import StudyError
-    from study.initialisation import SAMPLED, extend
+    from study.initialisation import extend_budget
     from study.session import open_session
 
     n_more = request.options["search.n_trials"]
     if n_more is None or n_more < 1:
         raise StudyError(f"--trials must be at least 1, got {n_more}: say how many to add")
     others = {key: value for key, value in request.options.items() if key != "search.n_trials"}
-    session = extend(open_session(replace(request, options=others)), [SAMPLED] * n_more)
+    session = extend_budget(open_session(replace(request, options=others)), n_more)
     say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
 
 
@@ -186,8 +165,3 @@ def slurm_script(request: "Request", time: str, leave_when_idle: bool, **asked: 
     print(slurm_script(session, job, leave_when_idle=leave_when_idle), end="")
     for hint in script_hints(session, job):  # not on the standard output, which is the script
         print(hint, file=sys.stderr)
-
-
-def _count_unfinished(session: "StudySession") -> int:
-    trials = session.optuna_study().get_trials(deepcopy=False)
-    return sum(not trial.state.is_finished() for trial in trials)

@@ -30,6 +30,32 @@ def test_trial_killed_twice_is_the_trial_that_would_have_been(study: SmallStudy)
 
 
 @pytest.mark.slow
+def test_grid_whose_worker_is_killed_is_finished_by_another_as_it_would_have_been(
+    study: SmallStudy,
+) -> None:
+    rates = [{"optimization.learning_rate": rate} for rate in (0.01, 0.1)]
+    points = [rate | {"network.blocks": blocks} for rate in rates for blocks in ([1] * 3, [2] * 3)]
+    search = {"space": "given", "points": points, "n_trials": 4, "n_epochs": 4}
+    study = study.with_settings(search=search, optimization={"batch_size": 4}).init()
+    straight = study.elsewhere("straight").init()
+    straight.work()
+
+    worker = study.start_worker()
+    worker.wait_for_epoch(2)
+    worker.kill()
+    study.work()
+
+    study.assert_whole(4)
+    trials = study.trials()
+    assert [trial.params["optimization.learning_rate"] for trial in trials] == [
+        point["optimization.learning_rate"] for point in points
+    ]
+    assert len({trial.user_attrs["seed"] for trial in trials}) == 1
+    hashes = [study.run_sha256(slot) for slot in range(4)]
+    assert hashes == [straight.run_sha256(slot) for slot in range(4)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["checkpoint", "best_weights", "epochs_csv"])
 def test_half_written_file_of_a_killed_worker_is_gone_when_the_trial_ends(
     study: SmallStudy, file: str

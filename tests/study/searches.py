@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from storage.tables import epochs
 from study.config import StudyConfig, validated
+from study.points import configured_by
 from study.sampling import build_sampler
-from study.search_space import suggest
 from study.session import StudySession
 
 # What a run may have beside a plain schedule: two classes in an image, two networks, two looks.
@@ -51,14 +51,7 @@ def pretend_to_search(
         handle.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
         study.sampler = build_sampler(config.search, seed=seed, number=frozen.number)
         trial = optuna.Trial(study, frozen._trial_id)
-        search = config.search
-        suggest(
-            trial,
-            search.space,
-            search.ranges,
-            network=config.network,
-            optimization=config.optimization,
-        )
+        configured_by(trial, config)
         trial.set_user_attr("host", "somewhere")
         for epoch, score in enumerate(curve, start=1):
             trial.report(score, epoch)

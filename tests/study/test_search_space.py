@@ -43,7 +43,7 @@ def test_suggest_stays_within_the_ranges_and_leaves_the_rest_configured(
         assert 0 <= found.dropout <= 0.5
     else:
         assert (found.blocks, found.dropout) == ((3, 2, 1), 0.25)
-    assert bool(trial.params) == (space != "fixed")
+    assert bool(trial.params) == bool(SPACES[space])
 
 
 def test_suggest_in_a_resumed_trial_returns_what_it_had() -> None:

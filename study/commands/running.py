@@ -1,0 +1,59 @@
+"""What every command does that works on a study here: local workers, then what came out."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from study.commands.output import fail, say_places, stoppable
+from study.progress import say
+from study.stopping import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, parse_duration
+
+if TYPE_CHECKING:
+    from data.split_writer import Track
+    from study.session import StudySession
+
+
+def run_locally(
+    opening: "Callable[[Track], StudySession]",
+    *,
+    stop_after: str | None,
+    show: "Callable[[StudySession], None]",
+) -> None:
+    """Open or create a study, run local workers until its budget is done, show the results.
+
+    Args:
+        opening: Opens or creates the study, showing the progress of the decoding.
+        stop_after: Duration after which the workers leave in order; None: never.
+        show: Shows the results, also of a study that was stopped.
+    """
+    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
+        grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
+    )
+
+    from study.gpus import worker_environments
+    from study.launcher import run_workers
+    from study.suggested_commands import suggested
+
+    session = opening(stoppable(stop))
+    say_places(session)
+    if _count_unfinished(session) == 0:
+        say(f"the budget of {session.protocol.budget} trials is done")
+    else:
+        session.compare_code()
+        run_workers(session, worker_environments(session.config), stop=stop)
+    show(session)
+    n_unfinished = _count_unfinished(session)
+    if n_unfinished:
+        message = f"stopped with {n_unfinished} trials to go: the same command continues"
+        if stop_after and not stop.is_signalled:
+            say(message)
+            return
+        fail(message, INTERRUPTED)
+    if not session.has_complete_trial():
+        fail("no trial is complete: see the reasons with `study trials --json`", 1)
+    name = session.protocol.study_name
+    say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+
+
+def _count_unfinished(session: "StudySession") -> int:
+    trials = session.optuna_study().get_trials(deepcopy=False)
+    return sum(not trial.state.is_finished() for trial in trials)
