@@ -185,7 +185,7 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     if is_named:
         short = [_shorten(name) for name in class_names]
         axes.set_xticks(range(n_classes), short, rotation=90, fontsize=7, parse_math=False)
-    legend(axes)
+    draw_legend(axes)
     return figure
 
 
