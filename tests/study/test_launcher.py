@@ -77,3 +77,13 @@ def test_worker_that_fails_is_reported_with_its_last_line(
     fake_python.write_text("#!/bin/sh\necho study: no such GPU\nexit 2\n")
     with pytest.raises(StudyError, match=r"a worker failed: no such GPU \(log: .*worker-.*-0.log"):
         run_workers(session, [{}], stop=StopFlag())
+
+
+@pytest.mark.parametrize("name", ["TERM", "USR1"])
+def test_worker_that_was_told_to_stop_before_it_could_listen_has_not_failed(
+    session: StudySession, fake_python: Path, name: str
+) -> None:
+    fake_python.write_text(f"#!/bin/sh\ntrap '' TERM\nsleep 0.2\ntrap - TERM\nkill -{name} $$\n")
+    run_workers(session, [{}], stop=StopFlag(after_seconds=0))
+    with pytest.raises(StudyError, match="a worker failed: it said nothing"):
+        run_workers(session, [{}], stop=StopFlag())
