@@ -1,4 +1,5 @@
 import functools
+import gc
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -14,6 +15,7 @@ from storage.errors import StudyNotFoundError
 from storage.leases import acquire, read_endings
 from storage.owners import Owner
 from storage.records import EpochRecord, put_epoch, read_epochs
+from storage.study_storage import create_study_storage
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import SAMPLED, Point, extend, initialise, open_or_create
@@ -229,6 +231,24 @@ def test_open_session_among_several_needs_a_name(tiny_settings: Settings) -> Non
     assert open_session(request(tiny_settings, name="other")).protocol.study_name == "other"
     with pytest.raises(StudyNotFoundError, match="'none'"):
         open_session(request(tiny_settings, name="none"))
+
+
+def test_open_session_in_vain_leaves_no_connection_open(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    database = tmp_path / "study.db"
+    create_study_storage(f"sqlite:///{database}", outage_seconds=1).engine.dispose()
+    gc.disable()  # which would close it some time
+    try:
+        for _ in range(3):
+            with pytest.raises(StudyNotFoundError, match="there are none yet"):
+                open_session(request(tiny_settings))
+        opened = [
+            path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.exists()
+        ]
+    finally:
+        gc.enable()
+    assert [name for name in opened if name.startswith(database.name)] == []
 
 
 def test_open_session_with_another_protocol_or_folder_is_refused(
