@@ -12,7 +12,7 @@ from storage.leases import read_endings
 from tests.postgresql import PostgreSQLServer, requires_postgresql
 from tests.resilience.conftest import on_both_databases
 from tests.tools.cutting_proxy import CuttingProxy
-from tests.tools.processes import StartedProcess
+from tests.tools.processes import StartedProcess, wait_until
 from tests.tools.studies import SmallStudy, epochs_said, opened
 from tests.tools.write_lock import write_lock_held
 
@@ -144,8 +144,13 @@ def test_outage_longer_than_the_tolerance_ends_the_worker_and_fails_no_trial(
         prelude="tests.resilience.preludes:wait_a_second_for_locks",
     )
     worker.wait_for_epoch(2)
+
+    def has_given_up() -> bool:
+        return worker.poll() is not None or "trial failed" in worker.errors.read_text()
+
     with away(request, study):
-        assert worker.wait(30) == 1
+        wait_until(has_given_up, "its end")
+    assert worker.wait(30) == 1, worker.said()
     last_line = worker.errors.read_text().splitlines()[-1]
     assert last_line.startswith("study: the database did not answer for too long")
     assert last_line.endswith("nothing is lost, the same command continues when it is back")

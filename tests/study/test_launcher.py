@@ -79,11 +79,25 @@ def test_worker_that_fails_is_reported_with_its_last_line(
         run_workers(session, [{}], stop=StopFlag())
 
 
-@pytest.mark.parametrize("name", ["TERM", "USR1"])
+class StopWhenReady(StopFlag):
+    """A stop that comes as soon as a worker says that it is ready."""
+
+    def __init__(self, ready: Path) -> None:
+        super().__init__()
+        self._ready = ready
+
+    @property
+    def is_set(self) -> bool:
+        return self._ready.exists()
+
+
 def test_worker_that_was_told_to_stop_before_it_could_listen_has_not_failed(
-    session: StudySession, fake_python: Path, name: str
+    session: StudySession, fake_python: Path, tmp_path: Path
 ) -> None:
-    fake_python.write_text(f"#!/bin/sh\ntrap '' TERM\nsleep 0.2\ntrap - TERM\nkill -{name} $$\n")
-    run_workers(session, [{}], stop=StopFlag(after_seconds=0))
+    ready = tmp_path / "ready"
+    dies = f"#!/bin/sh\ntrap '' TERM\ntouch {ready}\nsleep 0.5\nkill -USR1 $$\n"
+    fake_python.write_text(dies)
+    run_workers(session, [{}], stop=StopWhenReady(ready))
+    assert ready.exists()
     with pytest.raises(StudyError, match="a worker failed: it said nothing"):
         run_workers(session, [{}], stop=StopFlag())
