@@ -39,6 +39,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If it is missing or damaged.
+        MemoryError: If it is too large for the memory there is; torch's RuntimeError says so too.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -52,6 +53,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint must exist, {path} does not: check the path") from None
     except Exception as error:  # a damaged archive fails in many ways, all with the same remedy
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+            raise  # the file is as good as before
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"checkpoint must be whole, {path} is damaged ({reason}): use an earlier one"

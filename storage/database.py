@@ -218,14 +218,21 @@ class Database:
         self._must_leave: Callable[[], bool] = lambda: False
         tired = tenacity.stop_after_delay(outage_seconds)
         self.patience = patience(outage_seconds).copy(
-            stop=lambda attempt: tired(attempt) or self._must_leave(),
+            stop=lambda attempt: tired(attempt) or self._is_enough_to_leave(attempt),
             sleep=self._sleep,
             after=self._note_failure,
         )
 
     def leave_when(self, must_leave: Callable[[], bool]) -> None:
-        """Wait out no further outage once `must_leave()`; the error passes through instead."""
+        """Wait out no further outage once `must_leave()`; the error passes through instead.
+
+        A call is asked once more all the same: the first may have met a connection that was cut
+        long ago, and a new one is there at once.
+        """
         self._must_leave = must_leave
+
+    def _is_enough_to_leave(self, attempt: tenacity.RetryCallState) -> bool:
+        return attempt.attempt_number > 1 and self._must_leave()
 
     def _note_failure(self, _attempt: tenacity.RetryCallState) -> None:
         self.failed_at = time.monotonic()

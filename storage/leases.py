@@ -125,15 +125,16 @@ def acquire(
         # The attempt after the one that is judged here: where another worker was faster, its
         # attempt has the same number, and the insertion fails.
         row = _newest(connection, trial_id)
-        held = row is not None and row.ending is None
-        if row is not None and held and row.owner == str(owner):
-            return Lease(trial_id, row.owner, row.attempt, row.fruitless_attempts)
-        if row is not None and held:
-            if lost is None or (row.attempt, row.beat_at) != (lost.attempt, lost.beat_at):
-                return None
-            connection.execute(_open(trial_id, row.attempt).values(ending=LOST))
+        held = row if row is not None and row.ending is None else None
+        if held is not None and held.owner == str(owner):
+            return Lease(trial_id, held.owner, held.attempt, held.fruitless_attempts)
+        seen = None if lost is None else (lost.attempt, lost.beat_at)
+        if held is not None and (held.attempt, held.beat_at) != seen:
+            return None
         if running and not is_running(connection, trial_id):
             return None
+        if held is not None:
+            connection.execute(_open(trial_id, held.attempt).values(ending=LOST))
         return _insert(database, connection, _next(connection, row, trial_id, owner))
 
     try:
@@ -234,9 +235,17 @@ def give_back(database: Database, lease: Lease, ending: str) -> None:
 
 
 def withdraw(database: Database, lease: Lease) -> None:
-    """Undo a claim that was no attempt at its trial; nothing happens when the lease is lost."""
+    """Undo a claim that was no attempt at its trial, and let the trial wait where it runs.
+
+    Nothing happens when the lease is lost.
+    """
     mine = _is_open(lease.trial_id, lease.attempt) & (attempts.c.owner == lease.owner)
-    database.write(lambda connection: connection.execute(attempts.delete().where(mine)))
+
+    def change(connection: Connection) -> None:
+        if connection.execute(attempts.delete().where(mine)).rowcount == 1:
+            set_waiting(connection, lease.trial_id)
+
+    database.write(change)
 
 
 def held_leases(database: Database) -> dict[int, HeldLease]:
@@ -291,10 +300,11 @@ def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grac
         return
     for lease in held:
         owner = Owner.parse(lease.owner)
-        if owner.is_on_another_machine() and lease.age_seconds < grace:
+        age_seconds = lease.age_seconds
+        if age_seconds < grace and owner.is_on_another_machine(silent_seconds=age_seconds):
             raise StorageError(
-                f"storage.url must be PostgreSQL for several machines, a worker on {owner.host} "
-                f"beat {lease.age_seconds:.0f} s ago in this SQLite file: work on {owner.host} "
+                f"storage.url must be PostgreSQL for several machines, a worker on another one "
+                f"({owner.host}) beat {age_seconds:.0f} s ago in this SQLite file: work there "
                 "only, or use --storage postgresql+psycopg://USER@HOST/NAME"
             )
 

@@ -30,22 +30,40 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
 
-    def is_known_dead(self) -> bool:
-        """Return whether this host can tell that the process is gone."""
-        machine, boot, processes = _parts(self.boot)
-        this_machine, this_boot, these_processes = _parts(_boot())
-        if self.host != socket.gethostname() or machine != this_machine or not boot:
-            return False
-        if boot != this_boot:
-            return True
-        # A container sees other processes than its neighbours, a restricted /proc only its own.
-        sees_it = processes == these_processes and is_running(1)
-        return sees_it and _process_start(self.pid) != self.started
+    def is_known_dead(self, *, silent_seconds: float) -> bool:
+        """Return whether this host can tell that the process is gone.
 
-    def is_on_another_machine(self) -> bool:
-        """Return whether the process runs elsewhere; two containers share one machine's boot."""
+        Args:
+            silent_seconds: Time since its last sign of life, in seconds.
+        """
+        _, boot, processes = _parts(self.boot)
+        _, this_boot, these_processes = _parts(_boot())
+        if boot != this_boot:
+            return self._ended_with_an_earlier_boot(silent_seconds)
+        # A container sees other processes than its neighbours, a restricted /proc only its own.
+        sees_it = bool(boot) and processes == these_processes and is_running(1)
+        return self._bears_our_name() and sees_it and _process_start(self.pid) != self.started
+
+    def is_on_another_machine(self, *, silent_seconds: float) -> bool:
+        """Return whether the process runs elsewhere; two containers share one machine's boot.
+
+        Args:
+            silent_seconds: Time since its last sign of life, in seconds.
+        """
         is_elsewhere = _parts(self.boot)[1] != _parts(_boot())[1]
-        return self.host != socket.gethostname() and is_elsewhere
+        return is_elsewhere and not self._ended_with_an_earlier_boot(silent_seconds)
+
+    def _bears_our_name(self) -> bool:
+        this_machine = _parts(_boot())[0]
+        return self.host == socket.gethostname() and _parts(self.boot)[0] == this_machine
+
+    def _ended_with_an_earlier_boot(self, silent_seconds: float) -> bool:
+        """Return whether it ran here before a restart.
+
+        A cloned machine, or a container of the same image, may have our name and our machine-id,
+        but one that has given a sign of life since our boot is not the past of this machine.
+        """
+        return self._bears_our_name() and silent_seconds > _seconds_since_boot()
 
 
 def is_running(pid: int) -> bool:
@@ -59,6 +77,10 @@ def _boot() -> str:
     except OSError:
         processes = 0
     return f"{_read('/etc/machine-id')}:{_read('/proc/sys/kernel/random/boot_id')}:{processes}"
+
+
+def _seconds_since_boot() -> float:
+    return float((_read("/proc/uptime") or "inf").split()[0])
 
 
 def _parts(boot: str) -> tuple[str, str, str]:

@@ -175,6 +175,16 @@ def report(connection: Connection, trial_id: int, records: Sequence[EpochRecord]
         put_value(connection, trial_id, record.epoch, record.validation_macro_f1)
 
 
+def report_resumed(connection: Connection, trial_id: int, records: Sequence[EpochRecord]) -> None:
+    """Store every epoch that a resumed trial has, and forget those whose checkpoints were lost.
+
+    They are trained again, and an attempt that does so must not count as fruitless.
+    """
+    lost = (epochs.c.trial_id == trial_id) & (epochs.c.epoch > len(records))
+    connection.execute(epochs.delete().where(lost))
+    report(connection, trial_id, records)
+
+
 def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:
     """Return the epochs of the given trials in order, by trial id."""
     wanted = select(epochs).where(epochs.c.trial_id.in_(trial_ids)).order_by(epochs.c.epoch)
@@ -210,12 +220,6 @@ def copy_epochs(database: Database, copies: Mapping[int, int]) -> None:
             connection.execute(epochs.insert(), rows)
 
     database.write(copy)
-
-
-def delete_epochs(database: Database, trial_ids: Sequence[int]) -> None:
-    """Remove the epochs of the given trials."""
-    unwanted = epochs.delete().where(epochs.c.trial_id.in_(trial_ids))
-    database.write(lambda connection: connection.execute(unwanted))
 
 
 def claim_test(database: Database, claim: TestEvaluation) -> TestEvaluation:

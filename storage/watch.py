@@ -57,7 +57,7 @@ class Watch:
 
     def is_lost(self, lease: HeldLease) -> bool:
         """Return whether the worker of a lease, as the last look saw it, is lost."""
-        if Owner.parse(lease.owner).is_known_dead():
+        if Owner.parse(lease.owner).is_known_dead(silent_seconds=lease.age_seconds):
             return True
         with self._lock:
             now = self._clock()

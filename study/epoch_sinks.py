@@ -6,7 +6,7 @@ last where the trial is pruned, which is therefore also shown and saved.
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, astuple, fields
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from model.training import EpochResult
 from model.training_state import TrainingState
 from storage.checkpoints import save_checkpoint, save_generation
 from storage.leases import Heartbeat
-from storage.records import EpochRecord, report
+from storage.records import EpochRecord, report, report_resumed
 from storage.run_paths import TrialPaths, write_atomically
 from storage.study_storage import StudyStorage
 
@@ -132,7 +132,8 @@ class ReportAndPrune:
             TrialPruned: If the pruner gives the trial up.
             LeaseLostError: If another worker has taken the trial over.
         """
-        self._report([result])
+        records = [as_record(result)]
+        self._heartbeat.within(lambda connection: report(connection, self._trial_id, records))
         self._prune_after(state)
 
     def catch_up(self, state: TrainingState) -> None:
@@ -142,13 +143,13 @@ class ReportAndPrune:
             TrialPruned: If the pruner gives the trial up.
             LeaseLostError: If another worker has taken the trial over.
         """
-        if state.history:
-            self._report(state.history)
+        records = [as_record(result) for result in state.history]
+        if records or self._storage_handle.get_trial(self._trial_id).intermediate_values:
+            self._heartbeat.within(
+                lambda connection: report_resumed(connection, self._trial_id, records)
+            )
+        if records:
             self._prune_after(state)
-
-    def _report(self, results: Sequence[EpochResult]) -> None:
-        records = [as_record(result) for result in results]
-        self._heartbeat.within(lambda connection: report(connection, self._trial_id, records))
 
     def _prune_after(self, state: TrainingState) -> None:
         if self._is_over(state):

@@ -117,8 +117,11 @@ def _is_abandoned(part: PartFile, writers: Iterable[Owner], *, grace_seconds: fl
     if is_running(part.pid):
         return False
     suspects = [owner for owner in writers if owner.pid == part.pid]
-    is_known = bool(suspects) and all(owner.is_known_dead() for owner in suspects)
-    return is_known or part.age_seconds > grace_seconds
+    age_seconds = part.age_seconds
+    is_known = bool(suspects) and all(
+        owner.is_known_dead(silent_seconds=age_seconds) for owner in suspects
+    )
+    return is_known or age_seconds > grace_seconds
 
 
 def other_folders(handle: StudyStorage, runs: Path) -> Iterator[Finding]:

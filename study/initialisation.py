@@ -19,10 +19,10 @@ from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.database import initialising, parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
+from storage.orphans import remove_orphans
 from storage.records import (
     Protocol,
     add_protocol,
-    delete_epochs,
     find_protocol,
     raise_budget,
     read_protocol,
@@ -243,9 +243,9 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
                     f"--name must be free, the database holds another program's study {name!r}: "
                     "choose another --name"
                 )
-            # The epochs first: SQLite gives the row numbers of deleted trials again.
-            delete_epochs(handle.database, [trial._trial_id for trial in trials])
             handle.delete_study(study._study_id)
+    # Also of studies that somebody has deleted with Optuna's own command.
+    remove_orphans(handle.database)
 
 
 def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:

@@ -20,7 +20,7 @@ from study.errors import StudyError
 from study.gpus import VARIABLE
 from study.progress import is_terminal, say
 from study.session import StudySession
-from study.stopping import LAUNCHER_PID, StopFlag
+from study.stopping import LAUNCHER_PID, SIGNALS, StopFlag
 
 REFRESH_SECONDS = 2.0
 MOST_WORKERS_ON_SQLITE = 8
@@ -97,7 +97,7 @@ def run_workers(
                 worker.terminate()
     for worker, log in zip(workers, logs, strict=True):
         # One that was told to stop before it could listen has lost nothing.
-        if worker.wait() != 0 and not (stop.is_set and worker.returncode == -signal.SIGTERM):
+        if worker.wait() != 0 and not (stop.is_set and -worker.returncode in SIGNALS):
             last = (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
             raise StudyError(f"a worker failed: {last.removeprefix('study: ')} (log: {log})")
 

@@ -1,16 +1,14 @@
 """Trials whose worker is gone: open leases that nobody renews, and trials that nobody holds.
 
 A repair claims the trial first, as a worker would, so that a living worker's trial is never
-touched; then it lets Optuna's state follow, and withdraws its claim.
+touched; then it withdraws its claim, and Optuna's state follows.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from dashboards.trials import shown_duration
@@ -120,9 +118,6 @@ def give_back(handle: StudyStorage, trial_id: int, *, lost: HeldLease | None = N
     claim = acquire(handle.database, trial_id, Owner.current(), lost=lost)
     if claim is None:
         return False
-    if handle.get_trial(trial_id).state == TrialState.RUNNING:
-        with suppress(UpdateFinishedTrialError):  # told by a worker that was about to lose it
-            handle.set_trial_state_values(trial_id, TrialState.WAITING)
     withdraw(handle.database, claim)
     return True
 
@@ -130,8 +125,8 @@ def give_back(handle: StudyStorage, trial_id: int, *, lost: HeldLease | None = N
 def _running_without(session: StudySession, held: Mapping[int, HeldLease]) -> set[int]:
     """Return the running trials that nobody holds, in two looks.
 
-    A worker claims before Optuna's state follows, and frees after it: seen once, a trial may just
-    be between the two.
+    Leases and trials are read one after the other: seen once, a trial may have been claimed in
+    between.
     """
 
     def look(held: Mapping[int, HeldLease]) -> set[int]:
@@ -148,6 +143,7 @@ def _is_same(lease: HeldLease, now: HeldLease | None) -> bool:
 
 def _worker(lease: HeldLease) -> str:
     owner = Owner.parse(lease.owner)
-    state = "is dead" if owner.is_known_dead() else "is silent"
+    is_dead = owner.is_known_dead(silent_seconds=lease.age_seconds)
+    state = "is dead" if is_dead else "is silent"
     age = shown_duration(lease.age_seconds)
     return f"process {owner.pid} on {owner.host}, which {state} (last beat {age} ago)"

@@ -131,13 +131,17 @@ def open_session(request: Request, name: str | None = None) -> StudySession:
     """
     place = request.place()
     handle = open_study_storage(place.storage.url, outage_seconds=place.storage.outage_seconds)
-    protocol = read_protocol(handle.database, name or place.name or only_study(handle))
-    asked = completed_by(request.resolve(base=protocol.configuration), protocol, request)
-    refuse_differences(protocol, asked)
-    session = bind(asked, protocol, handle, place.storage)
-    searched = read_protocol(handle.database, session.searched_name)
-    refuse_other_runs_folder(searched, session.config)
-    session.paths.check(searched.study_key)
+    try:
+        protocol = read_protocol(handle.database, name or place.name or only_study(handle))
+        asked = completed_by(request.resolve(base=protocol.configuration), protocol, request)
+        refuse_differences(protocol, asked)
+        session = bind(asked, protocol, handle, place.storage)
+        searched = read_protocol(handle.database, session.searched_name)
+        refuse_other_runs_folder(searched, session.config)
+        session.paths.check(searched.study_key)
+    except Exception:
+        handle.engine.dispose()  # whoever waits for an `init` asks again and again
+        raise
     return session
 
 

@@ -53,11 +53,11 @@ class StopFlag:
             exit_code: Of a process that ends so.
         """
         listened = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
-        for number in listened:
-            signal.signal(number, _heard_elsewhere)
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in listened:  # after the pipe, or a signal in between would go unheard
+            signal.signal(number, _heard_elsewhere)
         threading.Thread(
             target=self._listen,
             args=(reader, listened, grace_seconds, exit_code),

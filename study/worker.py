@@ -109,14 +109,6 @@ class Worker:
             StorageError: If a worker of another machine uses the same SQLite file.
             RunFolderError: If the disk is full, or nothing can be written any more.
         """
-        try:
-            self._work()
-        except Exception as error:
-            if not (self._stop.is_set and is_transient(error)):
-                raise
-            logger.warning("stopped while the database is away: another takes the trial over")
-
-    def _work(self) -> None:
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
             lease = self._claimant.claim()
             if lease is not None:

@@ -76,6 +76,13 @@ class PostgreSQLServer:
         """Return the address of a database, by way of another port where a proxy listens."""
         return f"postgresql+psycopg://tester@127.0.0.1:{port or self.port}/{database}"
 
+    def cut_connections(self, url: str) -> None:
+        """End every session of a database."""
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+        where = ["-d", "postgres", "-qAt", "-c", f"{end}'{url.rpartition('/')[2]}'"]
+        command = self._client("psql", *where)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
     def create_database(self) -> str:
         """Create a new, empty database; return its name."""
         name = f"test_{next(self._numbers)}"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from study.config import Request
     from study.session import StudySession
 
+logger = logging.getLogger(__name__)
+
 
 @command
 def init(request: "Request") -> None:
@@ -84,6 +86,7 @@ def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) ->
     except Exception as error:
         if not (stop.is_set and is_outage(error)):
             raise
+        logger.warning("stopped while the database is away: another takes the trial over")
 
 
 @command

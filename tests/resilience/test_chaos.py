@@ -16,7 +16,12 @@ from tests.tools.studies import SmallStudy, opened
 N_TRIALS, N_EPOCHS, N_WORKERS = 30, 4, 4
 N_RANDOM_KILLS, N_SIGNALS, LAST_SIGNAL = 8, 3, 0.8
 LONGEST_SECONDS = 240.0
-SETTINGS = {"heartbeat_seconds": 1.0, "outage_seconds": 60.0, "grace_seconds": 65.0}
+SETTINGS = {
+    "heartbeat_seconds": 1.0,
+    "outage_seconds": 60.0,
+    "grace_seconds": 65.0,
+    "max_retries": N_RANDOM_KILLS + len(CHANCES),  # all kills may strike the same trial
+}
 
 
 class Chaos:

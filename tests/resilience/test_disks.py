@@ -146,3 +146,30 @@ def test_damaged_checkpoint_falls_back_and_ends_as_it_would_have(
     assert second.epochs()[0] == (0, whole + 1)
     study.assert_whole(1)
     assert study.run_sha256(0) == straight.run_sha256(0)
+
+
+@pytest.mark.slow
+def test_first_checkpoint_after_all_were_damaged_is_the_one_to_resume_from(
+    study: SmallStudy,
+) -> None:
+    study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 2}).init()
+    straight = study.elsewhere("straight").init()
+    straight.work()
+    first = study.start_worker()
+    first.wait_for_epoch(5)
+    first.kill()
+    for path in study.trial_paths(0).checkpoints.glob("epoch-*.pt"):
+        flip_bytes(path)
+
+    second = study.start_worker()
+    second.wait_for_epoch(2)  # said after the checkpoint of epoch 1
+    second.kill()
+    assert second.epochs()[0] == (0, 1)
+    newest = max(study.trial_paths(0).checkpoints.glob("epoch-*.pt"))
+    n_saved = int(newest.stem.removeprefix("epoch-"))
+    assert n_saved <= second.epochs()[-1][1] < 5
+
+    third = study.work()
+    assert third.epochs()[0] == (0, n_saved + 1)
+    study.assert_whole(1)
+    assert study.run_sha256(0) == straight.run_sha256(0)

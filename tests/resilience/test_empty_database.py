@@ -3,6 +3,8 @@ import time
 import pytest
 
 from tests.resilience.conftest import on_both_databases
+from tests.resilience.preludes import GO_ON
+from tests.tools.processes import wait_until
 from tests.tools.studies import SmallStudy, epochs_said
 
 N_WORKERS = 8
@@ -45,3 +47,32 @@ def test_worker_without_a_study_says_so_after_a_minute(study: SmallStudy) -> Non
     assert time.monotonic() - start > 55
     last = worker.errors.read_text().splitlines()[-1]
     assert last.startswith("study: ") and "create it with `study init`" in last
+
+
+@on_both_databases
+@pytest.mark.parametrize(
+    ("pause", "waits_for"),
+    [
+        ("pause_while_filling_the_queue", "--name must say which study, there are none yet"),
+        pytest.param("pause_before_the_marker", "has no such study", marks=pytest.mark.slow),
+    ],
+)
+def test_worker_without_a_name_waits_for_an_init_that_is_half_way(
+    study: SmallStudy, pause: str, waits_for: str
+) -> None:
+    study = study.with_settings(search={"n_trials": 2, "n_epochs": 2})
+    init = study.processes.start(
+        *study.arguments("init"),
+        folder=study.folder,
+        prelude=f"tests.resilience.preludes:{pause}",
+    )
+    place = ["--storage", study.url, "--runs", str(study.runs)]
+    worker = study.processes.start("worker", *place, folder=study.folder)
+    wait_until(lambda: waits_for in worker.errors.read_text(), "its patience")
+    assert init.poll() is None
+    assert worker.poll() is None
+    (study.folder / GO_ON).touch()
+    assert init.wait() == 0
+    assert worker.wait() == 0
+    study.assert_whole(2)
+    assert epochs_said(worker) == [(0, 1), (0, 2), (1, 1), (1, 2)]

@@ -1,14 +1,19 @@
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from optuna.trial import TrialState
 
+from storage.leases import read_endings
 from tests.postgresql import PostgreSQLServer, requires_postgresql
+from tests.resilience.conftest import on_both_databases
 from tests.tools.cutting_proxy import CuttingProxy
 from tests.tools.processes import StartedProcess, wait_until
-from tests.tools.studies import SmallStudy, epochs_said
+from tests.tools.studies import SmallStudy, epochs_said, opened
 from tests.tools.write_lock import write_lock_held
 
 N_WORKERS, N_TRIALS, N_EPOCHS = 4, 8, 6
@@ -110,27 +115,52 @@ def test_worker_started_while_postgresql_is_away_waits_for_it(
     study.assert_whole(1)
 
 
-@pytest.mark.slow
-@requires_postgresql
-@pytest.mark.parametrize("study", ["postgresql"], indirect=True)
-def test_outage_longer_than_the_tolerance_ends_the_worker_and_loses_no_trial(
-    study: SmallStudy, postgresql: PostgreSQLServer
-) -> None:
-    short = {"heartbeat_seconds": 0.5, "outage_seconds": 3.0, "grace_seconds": 5.0}
-    study = study.with_settings(
-        search={"n_epochs": 12}, optimization={"batch_size": 2}, storage=short
-    ).init()
-    worker = study.start_worker()
-    worker.wait_for_epoch(2)
-    postgresql.stop()
+@contextmanager
+def away(request: pytest.FixtureRequest, study: SmallStudy) -> Iterator[None]:
+    """Let the database answer nobody within the context: stopped, or locked."""
+    if study.url.startswith("sqlite"):
+        with write_lock_held(study.folder / "study.db"):
+            yield
+        return
+    server: PostgreSQLServer = request.getfixturevalue("postgresql")
+    server.stop()
     try:
-        wait_until(lambda: worker.poll() is not None, "the worker's end", seconds=30)
+        yield
     finally:
-        postgresql.start()
-    assert worker.poll() in (1, 2)
+        server.start()
+
+
+@on_both_databases
+def test_outage_longer_than_the_tolerance_ends_the_worker_and_fails_no_trial(
+    request: pytest.FixtureRequest, study: SmallStudy
+) -> None:
+    short = {"heartbeat_seconds": 0.5, "outage_seconds": 1.5, "grace_seconds": 3.0}
+    study = study.with_settings(
+        search={"n_epochs": 8}, optimization={"batch_size": 4}, storage=short
+    ).init()
+    worker = study.processes.start(
+        *study.arguments("worker"),
+        folder=study.folder,
+        prelude="tests.resilience.preludes:wait_a_second_for_locks",
+    )
+    worker.wait_for_epoch(2)
+
+    def has_given_up() -> bool:
+        return worker.poll() is not None or "trial failed" in worker.errors.read_text()
+
+    with away(request, study):
+        wait_until(has_given_up, "its end")
+    assert worker.wait(30) == 1, worker.said()
     last_line = worker.errors.read_text().splitlines()[-1]
-    print(last_line)
-    assert last_line.startswith("study: ")
+    assert last_line.startswith("study: the database did not answer for too long")
+    assert last_line.endswith("nothing is lost, the same command continues when it is back")
+    (trial,) = study.trials()
+    assert trial.state == TrialState.RUNNING
+    assert "reason" not in trial.user_attrs
+
     second = study.work()
-    assert second.epochs()[0][1] > 1
+    assert second.epochs()[0][1] in (last := worker.epochs()[-1][1], last + 1)
     study.assert_whole(1)
+    with opened(study.url) as handle:
+        endings = read_endings(handle.database, [trial._trial_id])
+    assert endings == {trial._trial_id: ["lost", "complete"]}

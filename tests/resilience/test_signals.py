@@ -1,16 +1,20 @@
+import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
+from storage.leases import read_endings
 from study.cli import app
+from study.stopping import INTERRUPTED, LAUNCHER_GRACE_SECONDS, LAUNCHER_PID
 from tests.postgresql import PostgreSQLServer, requires_postgresql
 from tests.resilience.conftest import on_both_databases
 from tests.tools.cutting_proxy import CuttingProxy
-from tests.tools.processes import StartedProcess
-from tests.tools.studies import SmallStudy, epochs_said
+from tests.tools.processes import EPOCH_LINE, StartedProcess, wait_until
+from tests.tools.studies import SmallStudy, epochs_said, opened
 from tests.tools.write_lock import write_lock_held
 
 LONGEST_GOODBYE_SECONDS = 10.0
@@ -68,6 +72,94 @@ def test_second_signal_ends_at_once_and_loses_at_most_the_epoch(slow_study: Smal
     second = slow_study.work()
     slow_study.assert_whole(1)
     assert second.epochs()[0][1] in (last, last + 1)
+
+
+def end_of_worker_that_hears(
+    study: SmallStudy, numbers: Sequence[signal.Signals], *, environment: Mapping[str, str]
+) -> int:
+    """Send signals in the middle of an epoch, so that a worker hears all of them at once."""
+    arguments = study.arguments("worker")
+    worker = study.processes.start(*arguments, folder=study.folder, environment=environment)
+    worker.wait_for_epoch(1)
+    worker.send_signal(signal.SIGSTOP)
+    for number in numbers:
+        worker.send_signal(number)
+    worker.send_signal(signal.SIGCONT)
+    return worker.wait(LONGEST_GOODBYE_SECONDS)
+
+
+def test_launched_worker_is_forgiven_one_signal_more_than_another(study: SmallStudy) -> None:
+    study = study.with_settings(search={"n_epochs": 6}, optimization={"batch_size": 2}).init()
+    launched = {LAUNCHER_PID: str(study.processes.pid)}  # the parent of every process here
+    ends: list[tuple[int, TrialState]] = []
+    for environment, n_signals in ((launched, 2), (launched, 3), ({}, 1), ({}, 2)):
+        numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)[:n_signals]
+        exit_code = end_of_worker_that_hears(study, numbers, environment=environment)
+        (trial,) = study.trials()
+        ends.append((min(exit_code, 128), trial.state))
+    in_order, at_once = (0, TrialState.WAITING), (128, TrialState.RUNNING)
+    assert ends == [in_order, at_once, in_order, at_once]
+    study.work()
+    study.assert_whole(1)
+
+
+@pytest.mark.slow
+@on_both_databases
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=str)
+def test_signal_to_the_whole_group_of_launcher_and_workers_fails_nothing(
+    study: SmallStudy, number: signal.Signals
+) -> None:
+    study = study.with_settings(
+        search={"n_trials": 3, "n_epochs": 1000},
+        optimization={"batch_size": 2},
+        workers={"n_workers": 2},
+    )
+    launcher = study.processes.start(
+        *study.arguments("run"),
+        folder=study.folder,
+        prelude="tests.resilience.preludes:lead_a_process_group",
+    )
+    logs = study.runs / "small" / "logs"
+
+    def all_train() -> bool:
+        assert launcher.poll() is None, launcher.said()
+        said = [EPOCH_LINE.search(path.read_text()) for path in logs.glob("*.log")]
+        return len(said) == 2 and all(said)
+
+    wait_until(all_train, "an epoch of both workers", seconds=120)
+    os.killpg(launcher.pid, number)
+    assert launcher.wait(LAUNCHER_GRACE_SECONDS) == INTERRUPTED, launcher.said()
+    last = launcher.errors.read_text().splitlines()[-1]
+    assert last == "study: stopped with 3 trials to go: the same command continues"
+    trials = study.trials()
+    assert [trial.state for trial in trials] == [TrialState.WAITING] * 3
+    with opened(study.url) as handle:
+        endings = read_endings(handle.database, [trial._trial_id for trial in trials])
+    assert sorted(endings.values()) == [["preempted"]] * 2
+    follower = study.start_worker()
+    follower.wait_for_epoch(2)
+    follower.kill()
+    assert follower.epochs()[0][1] > 1
+
+
+@pytest.mark.slow
+@requires_postgresql
+@pytest.mark.parametrize("study", ["postgresql"], indirect=True)
+def test_sigterm_after_the_connections_were_cut_gives_the_trial_back(
+    study: SmallStudy, postgresql: PostgreSQLServer
+) -> None:
+    patient = {"heartbeat_seconds": 30.0, "outage_seconds": 60.0, "grace_seconds": 150.0}
+    study = study.with_settings(
+        search={"n_epochs": 6}, optimization={"batch_size": 1}, storage=patient
+    ).init()
+    worker = study.start_worker()
+    worker.wait_for_epoch(2)
+    worker.send_signal(signal.SIGSTOP)
+    postgresql.cut_connections(study.url)
+    worker.send_signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGCONT)
+    assert worker.wait(LONGEST_GOODBYE_SECONDS) == 0
+    assert_resumed_as_if_never_stopped(study, worker)
 
 
 @pytest.mark.slow

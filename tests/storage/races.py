@@ -3,9 +3,21 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from storage.leases import acquire, held_leases
+import optuna
+from optuna.trial import TrialState
+
+from storage.leases import (
+    HeldLease,
+    Lease,
+    acquire,
+    acquire_waiting,
+    end,
+    give_back,
+    held_leases,
+    read_endings,
+)
 from storage.owners import Owner
-from storage.study_storage import open_study_storage
+from storage.study_storage import StudyStorage, open_study_storage
 
 
 def race_for_leases(url: str, *, n_workers: int, n_trials: int) -> int:
@@ -26,6 +38,34 @@ def race_for_leases(url: str, *, n_workers: int, n_trials: int) -> int:
     for opened in handles:
         opened.engine.dispose()
     return n_granted
+
+
+def takeover_of_what_no_longer_runs_is_refused(handle: StudyStorage) -> None:
+    """Let trials wait or end between the look at a lost worker and the takeover."""
+    study = optuna.create_study(storage=handle)
+    first, second = (Owner(f"host-{index}", "boot", 1, "1") for index in (1, 2))
+
+    def take(seen: HeldLease, *, running: bool = True) -> Lease | None:
+        return acquire(handle.database, seen.trial_id, second, lost=seen, running=running)
+
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING):
+        study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+        lease = acquire_waiting(handle.database, study._study_id, first, last=set())
+        assert lease is not None
+        trial_id = lease.trial_id
+        seen = held_leases(handle.database)[trial_id]
+        if state == TrialState.WAITING:
+            give_back(handle.database, lease, "preempted")
+        else:  # told, and not yet freed
+            value = [0.5] if state == TrialState.COMPLETE else None
+            handle.set_trial_state_values(trial_id, state, value)
+        before = read_endings(handle.database, [trial_id])
+        assert take(seen) is None
+        assert read_endings(handle.database, [trial_id]) == before
+        assert handle.get_trial(trial_id).state == state
+        asked_for = take(seen, running=False)
+        assert asked_for is not None and asked_for.attempt == 2
+        end(handle.database, asked_for, "a test")
 
 
 def race_for_takeovers(url: str, *, n_workers: int, n_trials: int) -> int:

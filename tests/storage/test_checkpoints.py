@@ -1,4 +1,7 @@
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,29 @@ def test_load_newest_falls_back_to_the_generation_before(
     newest = load_newest(paths)
     assert newest is not None and newest["epoch"] == 1
     assert "epoch-00002.pt is damaged" in caplog.text
+
+
+@contextmanager
+def little_memory(n_bytes: int) -> Iterator[None]:
+    """Let this process allocate no more than that within the context."""
+    n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = n_pages * resource.getpagesize() + n_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_checkpoint_that_finds_no_memory_is_neither_damaged_nor_removed(
+    paths: TrialPaths,
+) -> None:
+    save_generation(paths, 1, content(1) | {"more": torch.zeros(2**24)})
+    with little_memory(2**25), pytest.raises(RuntimeError, match="can't allocate memory"):
+        load_newest(paths)
+    newest = load_newest(paths)
+    assert newest is not None and newest["epoch"] == 1
 
 
 def test_late_write_of_an_older_epoch_rolls_nothing_back(paths: TrialPaths) -> None:

@@ -84,18 +84,34 @@ def test_write_waits_until_another_process_lets_go(handle: StudyStorage, tmp_pat
     other.close()
 
 
-def test_transient_error_is_repeated_and_a_mistake_is_not(handle: StudyStorage) -> None:
-    calls = []
+class Failing:
+    """Work that fails a few times as if the database were locked."""
 
-    def fails_once(_connection: object) -> str:
-        calls.append(1)
-        if len(calls) == 1:
+    def __init__(self, *, times: int) -> None:
+        self.times = times
+        self.calls = 0
+
+    def __call__(self, _connection: object) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
             locked = sqlite3.OperationalError("database is locked")
             locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise OperationalError("SELECT 1", {}, locked)
         return "done"
 
+
+def test_who_leaves_asks_once_more_and_waits_for_nothing(handle: StudyStorage) -> None:
+    handle.database.leave_when(lambda: True)
+    assert handle.database.write(Failing(times=1)) == "done"
+    away = Failing(times=2)
+    with pytest.raises(OperationalError, match="locked"):
+        handle.database.write(away)
+    assert away.calls == 2
+
+
+def test_transient_error_is_repeated_and_a_mistake_is_not(handle: StudyStorage) -> None:
+    fails_once = Failing(times=1)
     assert handle.database.write(fails_once) == "done"
-    assert len(calls) == 2
+    assert fails_once.calls == 2
     with pytest.raises(OperationalError, match="no such table"):
         handle.database.read(lambda connection: connection.exec_driver_sql("SELECT 1 FROM nope"))

@@ -20,10 +20,16 @@ from storage.leases import (
 from storage.owners import Owner
 from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_storage import StudyStorage
-from tests.storage.races import race_for_leases, race_for_takeovers
+from tests.storage.races import (
+    race_for_leases,
+    race_for_takeovers,
+    takeover_of_what_no_longer_runs_is_refused,
+)
 
 ME = Owner.current()
 ELSEWHERE = Owner("another-host", "another-boot", 1, "1")
+CLONE = replace(ME, boot=f"{ME.boot.split(':')[0]}:another-boot:1")
+"""A process on a machine that was cloned with its name and machine-id."""
 EPOCH = EpochRecord(1, *(0.5,) * 12)
 
 
@@ -71,6 +77,10 @@ def test_take_over_of_a_lease_that_beat_since_is_refused(handle: StudyStorage) -
     assert beat(handle.database, old)
     assert acquire(handle.database, 1, ME, lost=seen) is None
     assert read_endings(handle.database, [1]) == {1: [None]}
+
+
+def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:
+    takeover_of_what_no_longer_runs_is_refused(handle)
 
 
 def test_fruitless_attempts_count_only_lost_attempts_without_a_new_epoch(
@@ -131,10 +141,24 @@ def test_heartbeat_renews_and_refuses_to_write_after_a_takeover(handle: StudySto
     assert [row.epoch for row in read_epochs(handle.database, [1])[1]] == [1]
 
 
-def test_sqlite_is_refused_while_another_machine_beats_in_it(handle: StudyStorage) -> None:
-    claim(handle, ELSEWHERE)
-    held = [*held_leases(handle.database).values()]
-    with pytest.raises(StorageError, match=r"another-host.*postgresql\+psycopg://"):
-        refuse_other_machines(handle.database, held, grace=600)
-    refuse_other_machines(handle.database, [replace(held[0], age_seconds=700)], grace=600)
-    refuse_other_machines(handle.database, [replace(held[0], owner=str(ME))], grace=600)
+@pytest.mark.parametrize("owner", [ELSEWHERE, CLONE], ids=["another machine", "a clone of ours"])
+def test_sqlite_is_refused_while_another_machine_beats_in_it(
+    handle: StudyStorage, owner: Owner
+) -> None:
+    claim(handle, owner)
+
+    def refuse() -> None:
+        held = [*held_leases(handle.database).values()]
+        refuse_other_machines(handle.database, held, grace=5)
+
+    with pytest.raises(StorageError, match=rf"{owner.host}.*postgresql\+psycopg://"):
+        refuse()
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE attempts SET beat_at = beat_at - 6")
+    refuse()
+
+
+@pytest.mark.parametrize("boot", [ME.boot, f":{ME.boot.split(':')[1]}:1"])
+def test_sqlite_is_shared_within_one_machine(handle: StudyStorage, boot: str) -> None:
+    claim(handle, replace(ME, host="a-container", boot=boot))
+    refuse_other_machines(handle.database, [*held_leases(handle.database).values()], grace=600)

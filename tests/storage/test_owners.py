@@ -1,14 +1,27 @@
+import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from storage.owners import Owner, is_running
 
 ME = Owner.current()
-ELSEWHERE = Owner("another-host", "another-boot", 1, "1")
+MACHINE, BOOT, PROCESSES = ME.boot.split(":")
+GONE = replace(ME, pid=2**22 + 1, started="1")
+EARLIER_BOOT = replace(GONE, boot=f"{MACHINE}:before:{PROCESSES}")
+LONG_AGO = 1e12
+NEIGHBOURS = {
+    "another machine": replace(GONE, host="another-host", boot="another:boot:1"),
+    "a clone with an id of its own": replace(GONE, boot=f"another:boot:{PROCESSES}"),
+    "a container of this machine": replace(GONE, host="a-container", boot=f":{BOOT}:1"),
+    "a container with our name": replace(GONE, boot=f"{MACHINE}:{BOOT}:1"),
+    "a container with our name and no id": replace(GONE, boot=f":{BOOT}:{PROCESSES}"),
+}
+"""Processes that are not seen here, of a number that nothing has here."""
 
 
 def test_owner_survives_its_text_form() -> None:
@@ -19,27 +32,41 @@ def test_owner_of_this_process_is_alive_and_of_a_killed_one_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
     other = replace(ME, pid=child.pid, started=fields[19])
-    assert not ME.is_known_dead()
-    assert not other.is_known_dead()
+    assert not ME.is_known_dead(silent_seconds=0)
+    assert not other.is_known_dead(silent_seconds=0)
     assert is_running(child.pid)
     child.kill()
-    time.sleep(0.2)
-    assert other.is_known_dead()  # not yet waited for: a zombie counts as dead
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert other.is_known_dead(silent_seconds=0)  # not yet waited for: a zombie counts as dead
     assert not is_running(child.pid)
     child.communicate()
-    assert other.is_known_dead()
+    assert other.is_known_dead(silent_seconds=0)
     assert not is_running(child.pid)
-    machine, _, processes = ME.boot.split(":")
-    assert replace(ME, boot=f"{machine}:before:{processes}").is_known_dead()
-    # Cloned machines share a name, containers a kernel: neither can tell of the other's processes.
-    assert not replace(ME, boot=f"another:before:{processes}").is_known_dead()
-    assert not replace(ME, boot=f"{ME.boot}0", pid=2**22 + 1).is_known_dead()
-    assert not ELSEWHERE.is_known_dead()
     assert ME.host == socket.gethostname()
 
 
-def test_other_container_is_no_other_machine() -> None:
-    assert ELSEWHERE.is_on_another_machine()
-    assert not ME.is_on_another_machine()
-    assert not replace(ME, host="container").is_on_another_machine()
-    assert not replace(ME, boot="before a restart").is_on_another_machine()
+@pytest.mark.parametrize("silent_seconds", [0.0, LONG_AGO])
+@pytest.mark.parametrize("neighbour", NEIGHBOURS.values(), ids=NEIGHBOURS)
+def test_process_that_this_one_cannot_see_is_never_known_dead(
+    neighbour: Owner, silent_seconds: float
+) -> None:
+    assert not is_running(neighbour.pid)
+    assert not neighbour.is_known_dead(silent_seconds=silent_seconds)
+
+
+def test_past_of_this_machine_is_dead_and_a_clone_that_gave_a_sign_since_our_boot_is_not() -> None:
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    assert EARLIER_BOOT.is_known_dead(silent_seconds=uptime + 60)
+    assert not EARLIER_BOOT.is_known_dead(silent_seconds=uptime - 60)
+    assert not EARLIER_BOOT.is_on_another_machine(silent_seconds=uptime + 60)
+    assert EARLIER_BOOT.is_on_another_machine(silent_seconds=uptime - 60)
+
+
+def test_other_machine_is_told_by_its_boot_and_not_by_its_name() -> None:
+    elsewhere = {name for name, one in NEIGHBOURS.items() if is_elsewhere(one)}
+    assert elsewhere == {"another machine", "a clone with an id of its own"}
+    assert not is_elsewhere(ME)
+
+
+def is_elsewhere(owner: Owner) -> bool:
+    return owner.is_on_another_machine(silent_seconds=LONG_AGO)

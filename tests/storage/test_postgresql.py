@@ -16,7 +16,11 @@ from storage.leases import acquire, beat, held_leases
 from storage.owners import Owner
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
-from tests.storage.races import race_for_leases, race_for_takeovers
+from tests.storage.races import (
+    race_for_leases,
+    race_for_takeovers,
+    takeover_of_what_no_longer_runs_is_refused,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -95,6 +99,10 @@ def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server:
 
 def test_takeover_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:
     assert race_for_takeovers(server, n_workers=6, n_trials=30) == 30
+
+
+def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:
+    takeover_of_what_no_longer_runs_is_refused(handle)
 
 
 def test_lease_that_stood_still_is_taken_over_by_one_swap(handle: StudyStorage) -> None:

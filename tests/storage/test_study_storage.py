@@ -2,14 +2,18 @@ import inspect
 import pickle
 import re
 import sqlite3
+import time
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import BaseStorage, _cached_storage
 from optuna.testing.pytest_storages import StorageTestCase
+from optuna.trial import TrialState
 
 from storage.errors import StorageError, StudyNotFoundError
+from storage.leases import acquire_waiting
+from storage.owners import Owner
 from storage.study_storage import (
     StudyStorage,
     create_study_storage,
@@ -97,3 +101,19 @@ def test_all_that_optuna_s_cache_asks_for_waits_out_an_outage() -> None:
     assert len(asked - heartbeat_only) > 15
     for name in asked - heartbeat_only:
         assert hasattr(getattr(StudyStorage, name), "__wrapped__"), name
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_trial_lasts_as_long_as_it_took_in_every_time_zone(
+    handle: StudyStorage, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    study = optuna.create_study(storage=handle)
+    study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", zone)
+        time.tzset()
+        acquire_waiting(handle.database, study._study_id, Owner.current(), last=set())
+        study.tell(0, 0.5)
+    time.tzset()
+    duration = study.trials[0].duration
+    assert duration is not None and 0 <= duration.total_seconds() < 60

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from click.testing import CliRunner, Result
 from optuna.trial import TrialState
 
 from data.image_cache import prepare
 from storage.checkpoints import save_checkpoint
 from storage.errors import RunFolderError, StorageError, StudyNotFoundError
-from storage.leases import acquire, beat, held_leases, read_endings
+from storage.leases import Lease, acquire, acquire_waiting, beat, held_leases, read_endings
 from storage.owners import Owner
 from storage.records import EpochRecord, put_epoch, study_names
 from storage.run_paths import RunPaths, write_atomically
-from storage.study_storage import create_study_storage
+from storage.study_storage import create_study_storage, open_study_storage
 from study.cli import app
 from study.config import Request, StudyConfig, validated
 from study.doctor import examine
@@ -356,6 +357,31 @@ def test_trial_that_another_worker_has_by_now_is_not_given_back(tiny_settings: S
     assert not give_back(handle, trial_id)
     assert states(session)[0] == TrialState.RUNNING
     assert held_leases(handle.database)[trial_id].owner == str(CONTAINER)
+
+
+def test_worker_that_claims_as_soon_as_it_can_finds_a_repaired_trial_whole(
+    tiny_settings: Settings,
+) -> None:
+    session = initialise(small(tiny_settings, search={"n_trials": 1}))
+    study_id = session.optuna_study()._study_id
+    trial_id = hold(session, 0, DEAD)
+    seen = held_leases(session.storage_handle.database)[trial_id]
+    place = session.config.storage
+    worker = open_study_storage(place.url, outage_seconds=place.outage_seconds)
+    granted: list[Lease] = []
+
+    def claim_between_two_transactions(*_: object) -> None:
+        lease = acquire_waiting(worker.database, study_id, CONTAINER, last=set())
+        granted.extend([lease] if lease is not None else [])
+
+    given = (session.storage_handle.engine.pool, "checkin", claim_between_two_transactions)
+    sqlalchemy.event.listen(*given)
+    assert give_back(session.storage_handle, trial_id, lost=seen)
+    sqlalchemy.event.remove(*given)
+    worker.engine.dispose()
+    (lease,) = granted
+    assert lease.fruitless_attempts == 1  # that of the dead worker, and no more
+    assert read_endings(session.storage_handle.database, [trial_id]) == {trial_id: ["lost", None]}
 
 
 def test_trial_told_by_a_worker_that_is_dead_by_now_stays_told(tiny_settings: Settings) -> None:

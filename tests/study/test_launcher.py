@@ -77,3 +77,27 @@ def test_worker_that_fails_is_reported_with_its_last_line(
     fake_python.write_text("#!/bin/sh\necho study: no such GPU\nexit 2\n")
     with pytest.raises(StudyError, match=r"a worker failed: no such GPU \(log: .*worker-.*-0.log"):
         run_workers(session, [{}], stop=StopFlag())
+
+
+class StopWhenReady(StopFlag):
+    """A stop that comes as soon as a worker says that it is ready."""
+
+    def __init__(self, ready: Path) -> None:
+        super().__init__()
+        self._ready = ready
+
+    @property
+    def is_set(self) -> bool:
+        return self._ready.exists()
+
+
+def test_worker_that_was_told_to_stop_before_it_could_listen_has_not_failed(
+    session: StudySession, fake_python: Path, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    dies = f"#!/bin/sh\ntrap '' TERM\ntouch {ready}\nsleep 0.5\nkill -USR1 $$\n"
+    fake_python.write_text(dies)
+    run_workers(session, [{}], stop=StopWhenReady(ready))
+    assert ready.exists()
+    with pytest.raises(StudyError, match="a worker failed: it said nothing"):
+        run_workers(session, [{}], stop=StopFlag())

@@ -1,3 +1,5 @@
+import functools
+import gc
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -10,6 +12,10 @@ from optuna.trial import TrialState
 
 from data.errors import DataError
 from storage.errors import StudyNotFoundError
+from storage.leases import acquire, read_endings
+from storage.owners import Owner
+from storage.records import EpochRecord, put_epoch, read_epochs
+from storage.study_storage import create_study_storage
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import SAMPLED, Point, extend, initialise, open_or_create
@@ -58,6 +64,23 @@ def test_initialise_replaces_what_a_cut_off_one_left(
         (tmp_path / "runs" / "tiny").mkdir(parents=True)
     again = initialise(changed(tiny_settings))
     assert [t.user_attrs["slot"] for t in again.optuna_study().trials] == [0, 1, 2]
+
+
+def test_initialise_where_a_study_was_deleted_by_hand_begins_with_nothing_of_it(
+    tiny_settings: Settings,
+) -> None:
+    old = initialise(changed(tiny_settings))
+    handle = old.storage_handle
+    ids = [trial._trial_id for trial in old.optuna_study().trials]
+    for trial_id in ids:
+        acquire(handle.database, trial_id, Owner("another-host", "boot", 1, "1"))
+        record = EpochRecord(1, *(0.5,) * 12)
+        handle.database.write(functools.partial(put_epoch, trial_id=trial_id, record=record))
+    optuna.delete_study(study_name="tiny", storage=handle)
+    new = initialise(changed(tiny_settings, name="new"))
+    assert [trial._trial_id for trial in new.optuna_study().trials] == ids  # SQLite's numbers
+    assert read_endings(handle.database, ids) == {}
+    assert read_epochs(handle.database, ids) == {}
 
 
 def test_initialise_writes_the_marker_that_a_cut_off_one_did_not(
@@ -208,6 +231,24 @@ def test_open_session_among_several_needs_a_name(tiny_settings: Settings) -> Non
     assert open_session(request(tiny_settings, name="other")).protocol.study_name == "other"
     with pytest.raises(StudyNotFoundError, match="'none'"):
         open_session(request(tiny_settings, name="none"))
+
+
+def test_open_session_in_vain_leaves_no_connection_open(
+    tiny_settings: Settings, tmp_path: Path
+) -> None:
+    database = tmp_path / "study.db"
+    create_study_storage(f"sqlite:///{database}", outage_seconds=1).engine.dispose()
+    gc.disable()  # which would close it some time
+    try:
+        for _ in range(3):
+            with pytest.raises(StudyNotFoundError, match="there are none yet"):
+                open_session(request(tiny_settings))
+        opened = [
+            path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.exists()
+        ]
+    finally:
+        gc.enable()
+    assert [name for name in opened if name.startswith(database.name)] == []
 
 
 def test_open_session_with_another_protocol_or_folder_is_refused(

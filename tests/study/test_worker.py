@@ -28,6 +28,13 @@ from tests.tools.run_hash import run_sha256, weights_sha256
 Settings = dict[str, object]
 
 
+DEAD = replace(Owner.current(), pid=2**22 + 1, started="1")
+
+
+class Killed(BaseException):
+    """Ends a process as SIGKILL would."""
+
+
 class StopAfter(StopFlag):
     """A stop that comes after so many looks."""
 
@@ -242,13 +249,50 @@ def test_trial_lost_too_often_fails_as_lost(tiny_settings: Settings) -> None:
         configured(tiny_settings, search={"n_trials": 1}, storage={"max_retries": 0})
     )
     (trial,) = session.optuna_study().trials
-    dead = replace(Owner.current(), pid=2**22 + 1, started="1")
-    acquire(session.storage_handle.database, trial._trial_id, dead)
+    acquire(session.storage_handle.database, trial._trial_id, DEAD)
     session.storage_handle.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
     work(session)
     (trial,) = session.optuna_study().trials
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs["reason"]["kind"] == "lost"
+
+
+def test_epochs_trained_again_after_damage_count_as_going_on(tiny_settings: Settings) -> None:
+    config = configured(
+        tiny_settings, search={"n_trials": 1, "n_epochs": 6}, storage={"max_retries": 0}
+    )
+    session = initialise(config)
+    database = session.storage_handle.database
+    prepared = prepare(config.data)
+    paths = session.trial_paths(0)
+    attempts: list[list[int]] = []
+
+    def live_until(last: int) -> None:
+        """Die after the report of an epoch."""
+        said: list[int] = []
+        attempts.append(said)
+
+        def announce(_number: int, result: EpochResult) -> None:
+            said.append(result.epoch)
+            if result.epoch == last + 1:
+                raise Killed
+
+        with pytest.raises(Killed):
+            Worker(session, prepared, stop=StopFlag(), announce=announce).work()
+        with session.storage_handle.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE attempts SET owner = '{DEAD}'")
+
+    live_until(4)
+    for checkpoint in paths.checkpoints.iterdir():
+        checkpoint.write_bytes(b"damaged")
+    live_until(1)
+    assert [row.epoch for row in read_epochs(database, [1])[1]] == [1]
+    live_until(2)
+    work(session)
+    assert attempts == [[1, 2, 3, 4, 5], [1, 2], [2, 3]]
+    (trial,) = session.optuna_study().trials
+    assert trial.state == TrialState.COMPLETE
+    assert [row.epoch for row in read_epochs(database, [1])[1]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_pruned_trial_is_recorded_saved_and_closed(tiny_settings: Settings) -> None:

@@ -138,7 +138,7 @@ class SmallStudy:
         with opened(self.url) as handle:
             records = read_epochs(handle.database, [trial._trial_id for trial in trials])
         for trial in trials:
-            assert trial.state == TrialState.COMPLETE, (trial.number, trial.state)
+            assert trial.state == TrialState.COMPLETE, (trial.number, trial.user_attrs)
             assert sorted(trial.intermediate_values) == epochs
             rows = records[trial._trial_id]
             assert {row.epoch: row.validation_macro_f1 for row in rows} == (

@@ -1,0 +1,49 @@
+"""Preludes of `ProcessServer.start` that change how a process meets the world."""
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import storage.database
+from storage.run_paths import RunPaths
+from storage.study_storage import StudyStorage
+
+GO_ON = Path("go-on")
+
+
+def lead_a_process_group() -> None:
+    """Let it, and what it starts, be a group that can be signalled as a whole."""
+    os.setpgid(0, 0)
+
+
+def wait_a_second_for_locks() -> None:
+    """Let it ask again after a second where another process has locked SQLite."""
+    storage.database.BUSY_TIMEOUT_SECONDS = 1
+
+
+def pause_while_filling_the_queue() -> None:
+    """Stop before the second place until the file `go-on` is in its folder."""
+    _pause_before(StudyStorage, "_create_new_trial", call=2)
+
+
+def pause_before_the_marker() -> None:
+    """Stop between protocol and marker until the file `go-on` is in its folder."""
+    _pause_before(RunPaths, "claim", call=1)
+
+
+def _pause_before(owner: Any, name: str, *, call: int) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
+    n_calls = 0
+
+    @functools.wraps(original)
+    def paused(*given: Any, **options: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        while n_calls == call and not GO_ON.exists():
+            time.sleep(0.02)
+        return original(*given, **options)
+
+    setattr(owner, name, paused)
