@@ -10,14 +10,13 @@ from typing import Any
 import optuna
 
 from dashboards.tensorboard import TensorBoardLog
-from data.batches import EvaluationBatches, TrainBatches
+from data.batches import TrainBatches
 from data.image_cache import PreparedData
-from model.device import resolve_execution
 from model.evaluation import Batch
 from model.network import count_parameters
 from model.seeds import derive_seed
 from model.training import EpochResult, train_epochs
-from model.training_state import TrainingState, build_training_state
+from model.training_state import TrainingState
 from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
@@ -27,10 +26,9 @@ from study.provenance import git_revision, versions
 from study.search_space import Hyperparameters, suggest
 from study.session import StudySession
 from study.stopping import StopFlag, StopRequested
+from study.trial_parts import evaluation_batches, fresh_state, train_batches
 
 logger = logging.getLogger(__name__)
-
-EVALUATION_BATCH_SIZE = 512
 
 
 class TrialRun:
@@ -78,7 +76,9 @@ class TrialRun:
             LeaseLostError: If another worker has taken the trial over.
             DivergedError: If the loss is not finite.
         """
-        batches = self._train_batches()
+        batches = train_batches(
+            self.config, self._prepared, self._prepared.train(), seed=self.seed
+        )
         state = self._start_or_resume(batches.n_batches)
         self._describe(state)
         n_epochs = self.config.search.n_epochs
@@ -114,26 +114,9 @@ class TrialRun:
             raise RuntimeError("a trial without an epoch cannot have a value")
         return state.best.macro_f1
 
-    def _train_batches(self) -> TrainBatches:
-        return TrainBatches(
-            self._prepared.train(),
-            batch_size=self.config.optimization.batch_size,
-            seed=self.seed,
-            augmentation=self.config.augmentation,
-            mean=self._prepared.mean,
-            std=self._prepared.std,
-            device=resolve_execution(self.config.execution).device,
-        )
-
     def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
-        state = build_training_state(
-            self.config.network,
-            self.config.optimization,
-            n_classes=self._prepared.n_classes,
-            n_epochs=self.config.search.n_epochs,
-            steps_per_epoch=steps_per_epoch,
-            seed=self.seed,
-            execution=resolve_execution(self.config.execution),
+        state = fresh_state(
+            self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
         )
         self.paths.remove_unfinished()
         checkpoint = load_newest(self.paths)
@@ -143,13 +126,7 @@ class TrialRun:
         return state
 
     def _epochs(self, state: TrainingState, batches: TrainBatches) -> Any:
-        validation = EvaluationBatches(
-            self._prepared.validation(),
-            batch_size=EVALUATION_BATCH_SIZE,
-            mean=self._prepared.mean,
-            std=self._prepared.std,
-            device=state.execution.device,
-        )
+        validation = evaluation_batches(self.config, self._prepared, self._prepared.validation())
         return train_epochs(
             state,
             lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),
