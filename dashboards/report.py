@@ -2,7 +2,7 @@
 
 Says what was searched, what came out, what it cost and how far the result may be trusted. Every
 figure comes from the database, but the confusion matrix, which is read from the final run's
-folder.
+folder, and the range test, which has one too.
 """
 
 import json
@@ -21,6 +21,7 @@ from dashboards.plots import (
     LearningCurve,
     history_figure,
     learning_curves_figure,
+    rate_curve_figure,
 )
 from dashboards.status import StudyStatus, read_status
 from dashboards.trials import (
@@ -31,6 +32,7 @@ from dashboards.trials import (
     shown_duration,
     shown_params,
 )
+from model.rate_curve import RateCurve
 from storage.records import (
     Protocol,
     read_epochs,
@@ -80,6 +82,7 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         "revisions": _noted(rows, "git_revision"),
         "devices": _noted(rows, "device"),
         "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "range_test": _range_test(paths),
         **_figures(storage, rows, status),
     }
     try:
@@ -168,6 +171,15 @@ def _cost(protocol: Protocol, rows: Sequence[TrialRow]) -> dict[str, Any]:
 def _noted(rows: Sequence[TrialRow], name: str) -> str:
     values = sorted({str(row.attributes[name]) for row in rows if row.attributes.get(name)})
     return ", ".join(values) or "not noted"
+
+
+def _range_test(paths: RunPaths) -> Markup | None:
+    """Return the curve of the range test, None where there was none."""
+    try:
+        record = json.loads(paths.range_test.record.read_text())
+    except FileNotFoundError:
+        return None
+    return drawn(rate_curve_figure(RateCurve.from_dict(record["curve"])))
 
 
 def _figures(
