@@ -22,6 +22,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from dashboards.trials import TrialRow
+from model.rate_curve import RateCurve
 from storage.run_paths import write_atomically
 
 INK = "#1f2328"
@@ -189,6 +190,29 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     return figure
 
 
+def rate_curve_figure(curve: RateCurve) -> Figure:
+    """Draw the loss of a range test over the learning rate, with what it suggests."""
+    figure, axes = empty_figure(4.4, 2.9)
+    axes.set_xscale("log")
+    axes.plot(curve.rates, curve.losses, color=GREY, linewidth=0.8, label="each step")
+    axes.plot(curve.rates, curve.smoothed, color=BLUE, linewidth=1.8, label="smoothed")
+    for label, rate, colour, style in (
+        ("suggested", curve.suggested_rate, ORANGE, "-"),
+        ("steepest", curve.steepest_rate, INK, ":"),
+    ):
+        if rate is not None:
+            shown = f"{label} {rate:.2g}"
+            axes.axvline(rate, color=colour, linestyle=style, linewidth=1.2, label=shown)
+    # The last, exploding steps would flatten all that came before.
+    if curve.smoothed:
+        low, high = min(curve.losses), max(curve.smoothed[0], *curve.smoothed)
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))
+    axes.set_xlabel("learning rate", color=INK)
+    axes.set_ylabel("training loss", color=INK)
+    draw_legend(axes, columns=2)
+    return figure
+
+
 def empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
     """Return a figure with one pair of axes in the style of all."""
     figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
@@ -206,7 +230,7 @@ def empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axe
     return figure, axes
 
 
-def draw_legend(axes: Axes) -> None:
+def draw_legend(axes: Axes, *, columns: int = 4) -> None:
     """Name what was drawn, each kind once."""
     handles, labels = axes.get_legend_handles_labels()
     kinds = dict(zip(labels, handles, strict=True))
@@ -214,8 +238,8 @@ def draw_legend(axes: Axes) -> None:
         # Above the axes, where it hides no point.
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0}
         look: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK}
-        columns: dict[str, Any] = {"ncols": 4, "columnspacing": 1.2, "handlelength": 1.4}
-        axes.legend(kinds.values(), kinds.keys(), **place, **look, **columns)
+        table: dict[str, Any] = {"ncols": columns, "columnspacing": 1.2, "handlelength": 1.4}
+        axes.legend(kinds.values(), kinds.keys(), **place, **look, **table)
 
 
 def save_png(figure: Figure, path: Path) -> None:

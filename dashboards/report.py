@@ -2,7 +2,7 @@
 
 Says what was searched, what came out, what it cost and how far the result may be trusted. Every
 figure comes from the database, but the confusion matrix, which is read from the final run's
-folder.
+folder, and the range test, which has one too.
 """
 
 import json
@@ -23,6 +23,7 @@ from dashboards.plots import (
     LearningCurve,
     history_figure,
     learning_curves_figure,
+    rate_curve_figure,
 )
 from dashboards.point_plots import comparison_figure, heat_map_figure
 from dashboards.status import StudyStatus, read_status
@@ -32,6 +33,7 @@ from dashboards.trials import (
     by_value,
     read_trials,
 )
+from model.rate_curve import RateCurve
 from storage.records import (
     Protocol,
     read_epochs,
@@ -84,6 +86,7 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         "revisions": _noted(rows, "git_revision"),
         "devices": _noted(rows, "device"),
         "written_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "range_test": _range_test(paths),
         **_figures(storage, rows, status),
         **_given(protocol, rows),
     }
@@ -160,6 +163,15 @@ def _given(protocol: Protocol, rows: Sequence[TrialRow]) -> dict[str, Any]:
         "comparison": drawn(comparison_figure(variants)) if compared else None,
         "rule": RULE,
     }
+
+
+def _range_test(paths: RunPaths) -> Markup | None:
+    """Return the curve of the range test, None where there was none."""
+    try:
+        record = json.loads(paths.range_test.record.read_text())
+    except FileNotFoundError:
+        return None
+    return drawn(rate_curve_figure(RateCurve.from_dict(record["curve"])))
 
 
 def _figures(

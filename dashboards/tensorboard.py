@@ -14,6 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from dashboards.errors import DashboardError
+from model.rate_curve import RateCurve
 from storage.records import EpochRecord
 from storage.run_paths import remove, writing
 
@@ -86,6 +87,16 @@ def write_pictures(folder: Path, pictures: Mapping[str, NDArray[np.uint8]]) -> N
     with writing(folder), SummaryWriter(str(folder)) as writer:
         for tag, images_NHWC in pictures.items():
             writer.add_images(tag, images_NHWC, 0, dataformats="NHWC")
+
+
+def write_rate_curve(folder: Path, curve: RateCurve) -> None:
+    """Write a range test as a run of its own, in a folder that is empty or missing."""
+    with writing(folder), SummaryWriter(str(folder)) as writer:
+        steps = zip(curve.rates, curve.losses, curve.smoothed, strict=True)
+        for step, (rate, loss, smoothed) in enumerate(steps, start=1):
+            writer.add_scalar("lr_range/learning_rate", rate, step)
+            writer.add_scalar("lr_range/loss", loss, step)
+            writer.add_scalar("lr_range/smoothed_loss", smoothed, step)
 
 
 def serve_tensorboard(folder: Path, *, host: str, port: int) -> int:

@@ -7,6 +7,7 @@ Must not know pruners, writers, files or databases; what happens after an epoch 
 import math
 import time
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -18,7 +19,24 @@ from model.seeds import derive_seed
 from model.targets import TrainBatch, place_train_batch
 from model.training_state import EpochResult, TrainingState
 
-__all__ = ["EpochResult", "train_epochs"]
+__all__ = ["EpochResult", "Pass", "train_epochs", "train_once"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over some batches achieved.
+
+    Attributes:
+        metrics: Measured while the network learned, before each update; dropout active.
+        n_images: How many were seen.
+        gradient_norm: Mean over the steps, before clipping.
+        learning_rate: The one that the last step used.
+    """
+
+    metrics: Metrics
+    n_images: int
+    gradient_norm: float
+    learning_rate: float
 
 
 def train_epochs(
@@ -71,9 +89,9 @@ def _run_epoch(
 ) -> EpochResult:
     """Train and validate once."""
     start_seconds = time.perf_counter()
-    train, n_images, gradient_norm, learning_rate = _train_once(state, train_batches(epoch))
+    trained = train_once(state, train_batches(epoch))
     trained_seconds = time.perf_counter()
-    _require_finite(train, epoch=epoch, split="training")
+    _require_finite(trained.metrics, epoch=epoch, split="training")
     validation = evaluate(
         state.evaluated_network,
         validation_batches(),
@@ -84,19 +102,24 @@ def _run_epoch(
     _require_finite(validation, epoch=epoch, split="validation")
     return EpochResult(
         epoch=epoch,
-        train=train,
+        train=trained.metrics,
         validation=validation,
-        learning_rate=learning_rate,
-        gradient_norm=gradient_norm,
+        learning_rate=trained.learning_rate,
+        gradient_norm=trained.gradient_norm,
         seconds=time.perf_counter() - start_seconds,
-        images_per_second=n_images / (trained_seconds - start_seconds),
+        images_per_second=trained.n_images / (trained_seconds - start_seconds),
     )
 
 
-def _train_once(
-    state: TrainingState, batches: Iterable[TrainBatch]
-) -> tuple[Metrics, int, float, float]:
-    """Pass once over the batches; return metrics, images, mean gradient norm, last rate."""
+def train_once(state: TrainingState, batches: Iterable[TrainBatch]) -> Pass:
+    """Take a training step on each batch, and wait for the device.
+
+    Dropout draws from torch's global generators. The history stays as it is, and the gradients of
+    the last step stay on the parameters.
+
+    Raises:
+        ValueError: If there are no batches.
+    """
     state.network.train()
     device = state.execution.device
     accumulator = MetricsAccumulator(n_classes=state.n_classes, device=device)
@@ -108,7 +131,7 @@ def _train_once(
         n_images += len(batch[0])
         n_steps += 1
     metrics = accumulator.compute().metrics
-    return metrics, n_images, norm_sum.item() / n_steps, learning_rate
+    return Pass(metrics, n_images, norm_sum.item() / n_steps, learning_rate)
 
 
 def _step(

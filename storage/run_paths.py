@@ -16,6 +16,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
 MARKER = ".study-key"
+RANGE_TEST = "lr-range"
 PART = re.compile(r"\..+\.([0-9]+)\.part")
 
 
@@ -81,6 +82,33 @@ class TrialPaths:
 
 
 @dataclass(frozen=True)
+class RangeTestPaths:
+    """Files of a study's range test, which may be older than the study."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """Learning rates and losses, and what they were measured with."""
+        return self.folder / "lr-range.json"
+
+    @property
+    def picture(self) -> Path:
+        """The curve."""
+        return self.folder / "lr-range.png"
+
+    @property
+    def configuration(self) -> Path:
+        """A configuration with the narrowed range, for `--config`."""
+        return self.folder / "study.yaml"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "tensorboard"
+
+
+@dataclass(frozen=True)
 class RunPaths:
     """Folders of one study.
 
@@ -117,6 +145,11 @@ class RunPaths:
         """Learning curves of what was compared, as a picture; `.svg` beside it."""
         return self.folder / "comparison.png"
 
+    @property
+    def range_test(self) -> RangeTestPaths:
+        """The folder of the range test."""
+        return RangeTestPaths(self.folder / RANGE_TEST)
+
     def trial(self, slot: int) -> TrialPaths:
         """The folder of a place in the queue."""
         return TrialPaths(self.folder / "trials" / f"{slot:05d}")
@@ -150,9 +183,13 @@ class RunPaths:
             return None
 
     def is_unused(self) -> bool:
-        """Return whether nothing is in the folder, save what a cut-off `claim` left."""
+        """Return whether no study is in the folder.
+
+        What a cut-off `claim` left is none, nor is a range test, which may come before `init`.
+        """
         try:
-            return all(PART.fullmatch(entry.name) for entry in self.folder.iterdir())
+            names = {entry.name for entry in self.folder.iterdir()} - {RANGE_TEST}
+            return all(map(PART.fullmatch, names))
         except FileNotFoundError:
             return True
 

@@ -12,12 +12,12 @@ from typing import NoReturn
 
 import click
 
-from study.commands import describing, finals, given, reading, searching
+from study.commands import checking, describing, finals, given, reading, searching
 from study.commands.options import app
 from study.commands.output import fail, is_outage
 from study.stopping import INTERRUPTED, StopRequested
 
-__all__ = ["app", "describing", "finals", "given", "main", "reading", "searching"]
+__all__ = ["app", "checking", "describing", "finals", "given", "main", "reading", "searching"]
 
 
 def main() -> NoReturn:
@@ -35,7 +35,7 @@ def main() -> NoReturn:
         fail("stopped: nothing is lost, the same command may be given again", INTERRUPTED)
     except Exception as error:
         if isinstance(error, _refusals()):
-            fail(str(error), 2)
+            fail(str(error), getattr(error, "exit_code", 2))
         log = _log_traceback()
         if is_outage(error):
             fail(

@@ -2,7 +2,13 @@
 
 
 class StudyError(Exception):
-    """Something asked of a study is refused."""
+    """Something asked of a study is refused.
+
+    Attributes:
+        exit_code: Of the command that meets it; 2 is misuse, 1 a failure.
+    """
+
+    exit_code = 2
 
 
 class ConfigurationError(StudyError):
@@ -11,3 +17,17 @@ class ConfigurationError(StudyError):
 
 class ProtocolError(StudyError):
     """The study exists and was fixed differently."""
+
+
+class UnsoundPipelineError(StudyError):
+    """A sanity check has failed, so nothing should be trained."""
+
+    exit_code = 1
+
+
+class WorkerFailedError(StudyError):
+    """A local worker has ended with an exit code of its own."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = 2 if exit_code == 2 else 1

@@ -35,9 +35,9 @@ from storage.watch import Watch
 from study.config import StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import Point, extend, initialise
-from study.objective import EVALUATION_BATCH_SIZE
 from study.session import StudySession, final_name
 from study.stopping import StopFlag
+from study.trial_parts import EVALUATION_BATCH_SIZE
 from study.worker import Announce, Worker
 
 FIRST_REASON = "the first final run of the study"

@@ -39,6 +39,16 @@ def count_workers(config: StudyConfig) -> int:
     return len(worker_environments(config)) if n_workers == "auto" else n_workers
 
 
+def count_threads(config: StudyConfig) -> int:
+    """Return the CPU threads of each local worker: as configured, or the cores shared out.
+
+    Raises:
+        StudyError: If a worker for each GPU is asked for and there is none.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return config.workers.threads or max(1, cores // count_workers(config))
+
+
 def share_gpus(
     gpus: Sequence[str], n_workers: int | Literal["auto"], per_gpu: int
 ) -> list[dict[str, str]]:

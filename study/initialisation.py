@@ -36,7 +36,7 @@ from storage.study_storage import (
 )
 from study.config import Request, StudyConfig, as_stored
 from study.errors import StudyError
-from study.gpus import count_workers
+from study.gpus import count_threads, count_workers
 from study.points import LABEL, given_params
 from study.protocol import (
     completed_by,
@@ -101,16 +101,25 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is refused.
     """
-    config = request.resolve()
-    found = find_study(config, config.name)
-    if found is not None:
-        if not request.names_configuration:
-            config = request.resolve(base=found.configuration)
-        config = completed_by(config, found, request)
-        if not request.gives("search.n_trials"):
-            config = with_budget(config, found.budget)
+    config, found = asked_for(request)
+    if found is not None and not request.gives("search.n_trials"):
+        config = with_budget(config, found.budget)
     count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
     return initialise(config, track=track)
+
+
+def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
+    """Return the configuration that a request means, and its study where there is one.
+
+    A request that names neither preset nor file means the study as it is.
+    """
+    config = request.resolve()
+    found = find_study(config, config.name)
+    if found is None:
+        return config, None
+    if not request.names_configuration:
+        config = request.resolve(base=found.configuration)
+    return completed_by(config, found, request), found
 
 
 def with_budget(config: StudyConfig, n_trials: int) -> StudyConfig:
@@ -148,14 +157,15 @@ def initialise(
     """
     name = name or config.name
     queue = list(points) if points is not None else places(config, range(config.search.n_trials))
-    folder = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX)).folder
+    paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
     # Looked at before the protocol, for another `init` may finish between the two looks.
-    in_use = folder.is_dir() and any(folder.iterdir())
+    in_use = paths.folder.is_dir() and not paths.is_unused()
     found = find_study(config, name)
     if found is not None:
         _refuse_other(found, config, budget=len(queue))
     else:
-        _refuse_runs_folder(folder, config, in_use=in_use and not name.endswith(FINAL_SUFFIX))
+        in_use = in_use and not name.endswith(FINAL_SUFFIX)
+        refuse_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
     place = config.storage
     handle = create_study_storage(place.url, outage_seconds=place.outage_seconds)
@@ -284,7 +294,12 @@ def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int) -> No
     refuse_other_budget(protocol, config, budget=budget)
 
 
-def _refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
+def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
+    """Refuse the run folder of a new study if it cannot be written or is not free.
+
+    Raises:
+        StudyError: If it is the database file, cannot be written, or is in use.
+    """
     url = parse_url(config.storage.url)
     if url.drivername == "sqlite" and sqlite_path(url) == folder.absolute():
         raise StudyError(
@@ -305,11 +320,9 @@ def _refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> N
 
 def _completed(config: StudyConfig) -> StudyConfig:
     """Return the configuration with threads counted and a local source as an absolute path."""
-    cores = len(os.sched_getaffinity(0))
-    threads = config.workers.threads or max(1, cores // count_workers(config))
     return config.model_copy(
         update={
-            "workers": config.workers.model_copy(update={"threads": threads}),
+            "workers": config.workers.model_copy(update={"threads": count_threads(config)}),
             "data": config.data.model_copy(update={"source": located(config.data.source)}),
         }
     )

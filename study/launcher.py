@@ -16,7 +16,7 @@ from rich.live import Live
 
 from dashboards.status import StudyStatus, read_status, status_line, status_table
 from storage.database import parse_url
-from study.errors import StudyError
+from study.errors import WorkerFailedError
 from study.gpus import VARIABLE
 from study.progress import is_terminal, say
 from study.session import StudySession
@@ -27,7 +27,11 @@ MOST_WORKERS_ON_SQLITE = 8
 
 
 def worker_command(
-    session: StudySession, *, device: str, seconds_left: float = math.inf
+    session: StudySession,
+    *,
+    device: str,
+    seconds_left: float = math.inf,
+    check_first: bool = False,
 ) -> list[str]:
     """Return the command line of a worker that joins a study; holds no database address."""
     config = session.config
@@ -42,6 +46,7 @@ def worker_command(
         *("--name", session.protocol.study_name),
         *("--device", device),
         *(("--stop-after", f"{seconds_left:.0f}s") if seconds_left < math.inf else ()),
+        *(("--check-first",) if check_first else ()),
         *(part for k, v in settings.items() for part in ("--set", f"{k}={json.dumps(v)}")),
     ]
 
@@ -58,7 +63,11 @@ def postgresql_hint(session: StudySession, n_workers: int) -> str | None:
 
 
 def run_workers(
-    session: StudySession, environments: Sequence[dict[str, str]], *, stop: StopFlag
+    session: StudySession,
+    environments: Sequence[dict[str, str]],
+    *,
+    stop: StopFlag,
+    check_first: bool = False,
 ) -> None:
     """Start workers, show progress, and wait for them.
 
@@ -69,9 +78,10 @@ def run_workers(
         session: The study.
         environments: What the environment of each worker adds to that of this process.
         stop: Set when this process is asked to stop.
+        check_first: Whether each worker leaves before its first trial if a sanity check fails.
 
     Raises:
-        StudyError: If a worker failed; the message holds the last line of its log.
+        WorkerFailedError: If a worker failed; the message holds the last line of its log.
     """
     hint = postgresql_hint(session, len(environments))
     if hint:
@@ -82,7 +92,12 @@ def run_workers(
         session.paths.logs / f"worker-{here}-{index}.log" for index in range(len(environments))
     ]
     commands = [
-        worker_command(session, device=_device(session, own), seconds_left=stop.seconds_left)
+        worker_command(
+            session,
+            device=_device(session, own),
+            seconds_left=stop.seconds_left,
+            check_first=check_first,
+        )
         for own in environments
     ]
     workers = [
@@ -99,7 +114,10 @@ def run_workers(
         # One that was told to stop before it could listen has lost nothing.
         if worker.wait() != 0 and not (stop.is_set and -worker.returncode in SIGNALS):
             last = (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
-            raise StudyError(f"a worker failed: {last.removeprefix('study: ')} (log: {log})")
+            raise WorkerFailedError(
+                f"a worker failed: {last.removeprefix('study: ')} (log: {log})",
+                exit_code=worker.returncode,
+            )
 
 
 def _device(session: StudySession, own: dict[str, str]) -> str:

@@ -10,14 +10,13 @@ from typing import Any
 import optuna
 
 from dashboards.tensorboard import TensorBoardLog
-from data.batches import EvaluationBatches, TrainBatches
+from data.batches import TrainBatches
 from data.image_cache import PreparedData
-from model.device import resolve_execution
 from model.network import count_parameters
 from model.seeds import derive_seed
 from model.targets import TrainBatch
 from model.training import EpochResult, train_epochs
-from model.training_state import BestEpoch, TrainingState, build_training_state
+from model.training_state import BestEpoch, TrainingState
 from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
@@ -27,10 +26,9 @@ from study.points import as_choice, configured_by
 from study.provenance import git_revision, versions
 from study.session import StudySession
 from study.stopping import StopFlag, StopRequested
+from study.trial_parts import evaluation_batches, fresh_state, train_batches
 
 logger = logging.getLogger(__name__)
-
-EVALUATION_BATCH_SIZE = 512
 
 
 class TrialRun:
@@ -69,7 +67,9 @@ class TrialRun:
             LeaseLostError: If another worker has taken the trial over.
             DivergedError: If the loss is not finite.
         """
-        batches = self._train_batches()
+        batches = train_batches(
+            self.config, self._prepared, self._prepared.train(), seed=self.seed
+        )
         state = self._start_or_resume(batches.n_batches)
         self._describe(state)
         report = ReportAndPrune(
@@ -110,28 +110,9 @@ class TrialRun:
         search = self.config.search
         return state.is_over(n_epochs=search.n_epochs, patience_epochs=search.patience_epochs)
 
-    def _train_batches(self) -> TrainBatches:
-        return TrainBatches(
-            self._prepared.train(),
-            batch_size=self.config.optimization.batch_size,
-            seed=self.seed,
-            augmentation=self.config.augmentation,
-            mean=self._prepared.mean,
-            std=self._prepared.std,
-            device=resolve_execution(self.config.execution).device,
-            n_epochs=self.config.search.n_epochs,
-        )
-
     def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
-        state = build_training_state(
-            self.config.network,
-            self.config.optimization,
-            n_classes=self._prepared.n_classes,
-            n_epochs=self.config.search.n_epochs,
-            steps_per_epoch=steps_per_epoch,
-            seed=self.seed,
-            execution=resolve_execution(self.config.execution),
-            evaluation=self.config.evaluation,
+        state = fresh_state(
+            self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
         )
         self.paths.remove_unfinished()
         checkpoint = load_newest(self.paths)
@@ -141,13 +122,7 @@ class TrialRun:
         return state
 
     def _epochs(self, state: TrainingState, batches: TrainBatches) -> Any:
-        validation = EvaluationBatches(
-            self._prepared.validation(),
-            batch_size=EVALUATION_BATCH_SIZE,
-            mean=self._prepared.mean,
-            std=self._prepared.std,
-            device=state.execution.device,
-        )
+        validation = evaluation_batches(self.config, self._prepared, self._prepared.validation())
         return train_epochs(
             state,
             lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),

@@ -81,6 +81,11 @@ class StudySession:
         trials = self.optuna_study().get_trials(deepcopy=False)
         return [trial for trial in trials if SLOT in trial.user_attrs]
 
+    def has_begun(self) -> bool:
+        """Return whether any place in the queue has been worked on, be it for an epoch."""
+        waiting = TrialState.WAITING
+        return any(one.state != waiting or one.intermediate_values for one in self.places())
+
     def has_complete_trial(self) -> bool:
         """Return whether there is a result to choose from."""
         states = (TrialState.COMPLETE,)

@@ -17,6 +17,7 @@ def run_locally(
     *,
     stop_after: str | None,
     show: "Callable[[StudySession], None]",
+    skip_checks: bool = False,
 ) -> None:
     """Open or create a study, run local workers until its budget is done, show the results.
 
@@ -24,6 +25,7 @@ def run_locally(
         opening: Opens or creates the study, showing the progress of the decoding.
         stop_after: Duration after which the workers leave in order; None: never.
         show: Shows the results, also of a study that was stopped.
+        skip_checks: Whether a new study begins without the quick sanity checks.
     """
     stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
         grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
@@ -39,7 +41,12 @@ def run_locally(
         say(f"the budget of {session.protocol.budget} trials is done")
     else:
         session.compare_code()
-        run_workers(session, worker_environments(session.config), stop=stop)
+        run_workers(
+            session,
+            worker_environments(session.config),
+            check_first=not (skip_checks or session.has_begun()),
+            stop=stop,
+        )
     show(session)
     n_unfinished = _count_unfinished(session)
     if n_unfinished:

@@ -44,7 +44,8 @@ def init(request: "Request") -> None:
 
 @command
 @stop_after_option
-def run(request: "Request", stop_after: str | None) -> None:
+@click.option("--skip-checks", is_flag=True, help="Begin without the quick sanity checks.")
+def run(request: "Request", stop_after: str | None, skip_checks: bool) -> None:
     """Create the study if needed, run local workers until its budget is done, show the trials."""
 
     def opening(track: "Track") -> "StudySession":
@@ -52,7 +53,7 @@ def run(request: "Request", stop_after: str | None) -> None:
 
         return open_or_create(request, track=track)
 
-    run_locally(opening, stop_after=stop_after, show=print_trials)
+    run_locally(opening, stop_after=stop_after, show=print_trials, skip_checks=skip_checks)
 
 
 @command
@@ -60,7 +61,10 @@ def run(request: "Request", stop_after: str | None) -> None:
 @click.option(
     "--leave-when-idle", is_flag=True, help="Leave when nothing waits, though others still run."
 )
-def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) -> None:
+@click.option("--check-first", is_flag=True, help="Leave at once if a quick sanity check fails.")
+def worker(
+    request: "Request", stop_after: str | None, leave_when_idle: bool, check_first: bool
+) -> None:
     """Join a study and work until nothing waits and nothing runs."""
     stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
         grace_seconds=WORKER_GRACE_SECONDS
@@ -76,13 +80,17 @@ def worker(request: "Request", stop_after: str | None, leave_when_idle: bool) ->
     except StopRequested:
         return
 
+    from study.rehearsal import refuse_broken
     from study.worker import Worker
 
     try:
         with epoch_progress(session) as announce:
-            Worker(
+            ready = Worker(
                 session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
-            ).work()
+            )
+            if check_first:
+                refuse_broken(session.config, prepared)
+            ready.work()
     except Exception as error:
         if not (stop.is_set and is_outage(error)):
             raise

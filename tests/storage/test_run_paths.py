@@ -81,6 +81,14 @@ def test_claimed_folders_tell_their_keys(tmp_path: Path) -> None:
     assert paths.key() == "one" and not paths.is_unused()
 
 
+def test_range_test_takes_no_folder_from_a_study_that_is_still_to_come(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path, "pets")
+    write_atomically(paths.range_test.record, b"{}")
+    assert paths.is_unused()
+    write_atomically(paths.folder / "notes", b"of somebody")
+    assert not paths.is_unused()
+
+
 def test_remove_takes_files_folders_and_nothing_alike(tmp_path: Path) -> None:
     write_atomically(tmp_path / "folder" / "file", b"content")
     write_atomically(tmp_path / "file", b"content")

@@ -260,6 +260,19 @@ def test_run_that_can_only_fail_fails(command: Command, config_file: str) -> Non
     assert "a worker failed: " in ended.stderr and "cuda:99" in ended.stderr
 
 
+def test_broken_pipeline_is_refused_before_the_first_trial(
+    command: Command, config_file: str, tmp_path: Path
+) -> None:
+    exploding = ("network.batch_norm=false", "network.blocks=[8,8,8]", "network.activation=selu")
+    settings = [part for setting in exploding for part in ("--set", setting)]
+    ended = command("run", "--config", config_file, *settings, "--workers", "1")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.strip().splitlines()
+    assert "a worker failed: 1 of 7 checks failed, first initial loss: expected -ln(1/3)" in line
+    assert "`study run --skip-checks` goes on" in line
+    assert trial_states(command, tmp_path) == (3, 0)
+
+
 def test_interrupt_while_decoding_stops_at_once(config_file: str, tmp_path: Path) -> None:
     arguments = ["run", "--preset", "quickstart"]
     running = subprocess.Popen(

@@ -46,6 +46,17 @@ def test_every_worker_gets_its_own_gpu_and_must_use_it(
     assert third.startswith(f"{VARIABLE}=5,6 ") and "--device auto " in third
 
 
+def test_workers_check_first_only_where_they_are_told_to(
+    session: StudySession, fake_python: Path
+) -> None:
+    run_workers(session, [{}], stop=StopFlag())
+    (before,) = said_by_workers(session)
+    run_workers(session, [{}], stop=StopFlag(), check_first=True)
+    (after,) = said_by_workers(session)
+    assert "--check-first" not in before
+    assert "--check-first" in after.removeprefix(before)
+
+
 def test_workers_on_cpus_keep_the_environment(
     session: StudySession, fake_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,9 @@ def work(session: StudySession, stop: StopFlag | None = None) -> list[str]:
 
 def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Settings) -> None:
     session = initialise(configured(tiny_settings))
+    assert not session.has_begun()
     assert len(work(session)) == 9
+    assert session.has_begun()
     assert held_leases(session.storage_handle.database) == {}
     for trial in session.optuna_study().trials:
         assert trial.state == TrialState.COMPLETE
@@ -119,6 +121,7 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
     while not stopped.optuna_study().trials[0].state.is_finished():
         said += work(stopped, StopAfter(8))
         n_stops += 1
+        assert stopped.has_begun() == bool(said)
         assert held_leases(stopped.storage_handle.database) == {}
     assert n_stops > 2
     assert said == ["0:1", "0:2", "0:3", "0:4"]
