@@ -103,6 +103,13 @@ def test_launched_worker_is_forgiven_one_signal_more_than_another(study: SmallSt
     study.assert_whole(1)
 
 
+def is_terminated(pid: int) -> bool:
+    """Return whether a stopped process has a SIGTERM to hear."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = int(status.partition("ShdPnd:")[2].split()[0], 16)
+    return bool(pending & 1 << signal.SIGTERM - 1)
+
+
 @pytest.mark.slow
 @on_both_databases
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=str)
@@ -127,7 +134,15 @@ def test_signal_to_the_whole_group_of_launcher_and_workers_fails_nothing(
         return len(said) == 2 and all(said)
 
     wait_until(all_train, "an epoch of both workers", seconds=120)
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text()
+    workers = [int(pid) for pid in children.split()]
+    assert len(workers) == 2
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # until the launcher's signal has come to that of the group
     os.killpg(launcher.pid, number)
+    wait_until(lambda: all(map(is_terminated, workers)), "the launcher's signal")
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
     assert launcher.wait(LAUNCHER_GRACE_SECONDS) == INTERRUPTED, launcher.said()
     last = launcher.errors.read_text().splitlines()[-1]
     assert last == "study: stopped with 3 trials to go: the same command continues"

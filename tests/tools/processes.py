@@ -163,6 +163,7 @@ class ProcessServer:
         output.touch()
         errors.touch()
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("STUDY_")}
+        inherited["PYTHONPATH"] = str(ROOT)  # what it starts runs this code too
         answer = self._ask(
             {
                 "arguments": arguments,
