@@ -153,7 +153,10 @@ class Rehearsal:
         )
 
     def _duration(self) -> CheckResult:
-        """Time a few steps, and say what the study would take if it pruned nothing."""
+        """Time a few steps, and say what the study would take if it pruned nothing.
+
+        Every trial is taken to have the configured network, and workers not to slow each other.
+        """
         config, search, final = self._config, self._config.search, self._config.final
         state = self._fresh()
         epochs = train_batches(config, self._prepared, self._prepared.train(), seed=self._seed)
@@ -175,7 +178,7 @@ class Rehearsal:
             "duration",
             None,
             f"{learned:,.0f} images/s in training, {judged:,.0f} in validation",
-            f"at most about {shown_duration(study_seconds)} for {search.n_trials} trials by "
+            f"about {shown_duration(study_seconds)} for {search.n_trials} trials by "
             f"{n_workers} worker{'s' * (n_workers > 1)}, {shown_duration(final_seconds)} for the "
             "final run",
             "",

@@ -279,7 +279,7 @@ def check_overfitting(
     return CheckResult(
         "overfitting",
         loss < OVERFIT_LOSS,
-        f"loss {loss:.3f} after {step} steps",
+        f"loss {loss:.4f} after {step} steps",
         f"loss below {OVERFIT_LOSS} within {n_steps} steps",
         "look whether labels belong to their images, then allow more with --overfit-steps",
     )
