@@ -19,7 +19,7 @@ BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study final worker status dashboard tensorboard report \
-	test test-slow check format lock bench bench-storage clean
+	test test-slow check format lock bench bench-storage protocol clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench: $(READY)  ## Measure training speed beside torchvision's ResNet-18
 
 bench-storage: $(READY)  ## Measure claims and epoch reports beside Optuna's plain storages
 	$(VENV)/bin/python -W ignore -m benchmarks.storage_throughput
+
+protocol: $(READY)  ## Repeat the reference's studies on ten classes of DATA, resumably
+	$(VENV)/bin/python -m benchmarks.protocol --data '$(or $(DATA),zh-plus/tiny-imagenet)'
 
 clean:  ## Remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

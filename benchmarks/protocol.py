@@ -1,0 +1,147 @@
+"""Repeat the reference's studies by hand as commands, on ten real classes in the size of a CPU.
+
+A learning-rate range test and the sweep of learning rate by weight decay, the grid of dropout by
+blocks, one-factor comparisons, the reference's defect, and its recipe beside a modern one. Each is
+a study of its own, so the same command goes on after a stop.
+
+    python -m benchmarks.protocol --data FOLDER --out protocol.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FILES = Path(__file__).parent / "protocol"
+SIZE = {
+    "data.n_classes": 10,
+    "data.train_limit": 1500,
+    "data.image_size": 32,
+    "network.widths": [8, 16, 32],
+    "final.image_size": 32,
+    "workers.n_workers": 2,
+}
+SHORT = {"search.n_epochs": 5, "optimization.warmup_epochs": 1, "optimization.batch_size": 64}
+# Warm-up and cosines are a tenth of the reference's, as the epochs are.
+LONG = {
+    "search.n_epochs": 10,
+    "search.patience_epochs": None,
+    "optimization.warmup_epochs": 0.5,
+    "optimization.restart_epochs": 2,
+}
+
+
+class Commands:
+    """Calls `study` and keeps what it was called with."""
+
+    def __init__(self, data: str) -> None:
+        self._data = data
+        self.called: list[str] = []
+
+    def run(self, *arguments: str, settings: dict[str, Any] | None = None) -> str:
+        """Run a command to its end and return what it printed, which is shown too."""
+        given = SIZE | (settings or {})
+        sets = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+        options = [part for one in sets for part in ("--set", one)] if settings else []
+        words = [*arguments, *options]
+        self.called.append(shlex.join(["study", *words]))
+        print(f"\n$ {self.called[-1]}", flush=True)
+        command = [sys.executable, "-m", "study", *words, "--data", self._data]
+        shown: list[str] = []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                shown.append(line)
+                if "--json" not in words:
+                    print(line, end="", flush=True)
+        if process.returncode != 0:
+            sys.exit(process.returncode)
+        return "".join(shown)
+
+    def trials(self, name: str) -> list[dict[str, Any]]:
+        """Return the trials of a study."""
+        rows: list[dict[str, Any]] = json.loads(self.run("trials", "--name", name, "--json"))
+        return rows
+
+
+def by_label(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return mean and standard deviation over the seeds of each label."""
+    scores = defaultdict(list)
+    for row in rows:
+        scores[row["params"]["label"]].append(row["value"])
+    return {
+        label: {
+            "mean": statistics.mean(values),
+            "standard_deviation": statistics.stdev(values),
+            "values": values,
+        }
+        for label, values in scores.items()
+    }
+
+
+def measure(commands: Commands) -> dict[str, Any]:
+    """Run everything that has not been run, and return the figures."""
+    start = time.monotonic()
+    short = ("--preset", "tiny-imagenet-10")
+    tested = json.loads(
+        commands.run("lr-range", *short, "--name", "protocol-range", "--json", settings=SHORT)
+    )
+    commands.run("sweep", "lr-wd", *short, "--name", "protocol-sweep", settings=SHORT)
+    sweep = commands.trials("protocol-sweep")
+    best = max(sweep, key=lambda row: row["value"])
+    best_rate = best["params"]["optimization.learning_rate"]
+    suggested = tested["curve"]["suggested_rate"]
+    commands.run("grid", *short, "--name", "protocol-grid", settings=SHORT)
+    commands.run("compare", *short, "--name", "protocol-compare", "--seeds", "2", settings=SHORT)
+    recipes = {}
+    for name in ("defect", "recipes"):
+        study = f"protocol-{name}"
+        points = ("--preset", "reference-a", "--config", str(FILES / f"{name}.yaml"))
+        commands.run("grid", *points, "--name", study, settings=LONG)
+        recipes[name] = by_label(commands.trials(study))
+    return {
+        "suggested_rate": suggested,
+        "best_rate_of_sweep": best_rate,
+        "ratio": suggested / best_rate,
+        "sweep": [row["params"] | {"macro_f1": row["value"]} for row in sweep],
+        "grid": [
+            row["params"] | {"macro_f1": row["value"]} for row in commands.trials("protocol-grid")
+        ],
+        "compare": by_label(commands.trials("protocol-compare")),
+        **recipes,
+        "seconds_of_this_call": time.monotonic() - start,
+    }
+
+
+def main() -> None:
+    """Measure what is missing, print it and write one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", required=True, help="Tiny ImageNet: a hub id or a folder.")
+    parser.add_argument("--out", type=Path, default=None)
+    arguments = parser.parse_args()
+    commands = Commands(arguments.data)
+    figures = measure(commands)
+    report = {
+        "command": shlex.join(["python", "-m", "benchmarks.protocol", *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "commands": commands.called,
+        **figures,
+    }
+    print(json.dumps(figures, indent=2))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
