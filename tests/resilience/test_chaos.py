@@ -74,11 +74,12 @@ class Chaos:
                 time.sleep(self.random.uniform(0.0, 0.2))
                 victim = self.random.choice(workers)
                 # Told twice, a worker would end at once, with another exit code.
-                if victim.epochs() and victim.poll() is None and victim.pid not in told_to_leave:
+                has_begun = victim.epochs() and victim.pid not in told_to_leave
+                # A named point may kill it at any time.
+                if has_begun and victim.send_signal_if_alive(signals[-1]):
                     del due[0]
-                    victim.send_signal(number := signals.pop())
                     told_to_leave.add(victim.pid)
-                    self.random_kills += number == signal.SIGKILL
+                    self.random_kills += signals.pop() == signal.SIGKILL
             time.sleep(0.02)
         assert not signals, "the study was over before all signals were sent"
 

@@ -73,10 +73,16 @@ class StartedProcess:
         assert self.poll() is None, f"{self.name} has ended with {self.poll()}:\n{self.said()}"
         os.kill(self.pid, number)
 
+    def send_signal_if_alive(self, number: int) -> bool:
+        """Send a signal, and return whether the process had not ended before."""
+        if self.poll() is not None:
+            return False
+        os.kill(self.pid, number)
+        return True
+
     def kill(self) -> None:
         """Kill the process, if it has not ended, and wait for its end."""
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+        self.send_signal_if_alive(signal.SIGKILL)
         self.wait()
 
     def said(self) -> str:
