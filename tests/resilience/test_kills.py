@@ -5,6 +5,7 @@ from tests.resilience.conftest import on_both_databases
 from tests.tools.studies import SmallStudy
 
 
+@pytest.mark.slow
 @on_both_databases
 def test_trial_killed_twice_is_the_trial_that_would_have_been(study: SmallStudy) -> None:
     study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 4}).init()

@@ -239,6 +239,7 @@ def test_interrupted_run_stops_cleanly_and_gives_its_trials_back(
     assert trial_states(command, tmp_path) == (2, 0)
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_run_stop_and_give_their_trials_back(
     command: Command, long_run: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -260,6 +261,7 @@ def test_run_that_can_only_fail_fails(command: Command, config_file: str) -> Non
     assert "a worker failed: " in ended.stderr and "cuda:99" in ended.stderr
 
 
+@pytest.mark.slow
 def test_broken_pipeline_is_refused_before_the_first_trial(
     command: Command, config_file: str, tmp_path: Path
 ) -> None:
@@ -292,6 +294,7 @@ def test_interrupt_while_decoding_stops_at_once(config_file: str, tmp_path: Path
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_image_folder_of_every_kind_trains_and_a_broken_file_is_named_or_dropped(
     command: Command, config_file: str, tmp_path: Path
 ) -> None:
