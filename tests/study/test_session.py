@@ -244,11 +244,11 @@ def test_open_session_in_vain_leaves_no_connection_open(
             with pytest.raises(StudyNotFoundError, match="there are none yet"):
                 open_session(request(tiny_settings))
         opened = [
-            path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.exists()
+            str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.exists()
         ]
     finally:
         gc.enable()
-    assert [name for name in opened if name.startswith(database.name)] == []
+    assert [path for path in opened if path.startswith(str(database))] == []
 
 
 def test_open_session_with_another_protocol_or_folder_is_refused(
