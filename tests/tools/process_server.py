@@ -85,6 +85,8 @@ def _poll(pid: int, running: set[int]) -> int | None:
 
 def become(request: Request) -> None:
     """Take over what a new process would have been given, then run the command line."""
+    # A shell lets what it runs in the background, such as the tests, ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
