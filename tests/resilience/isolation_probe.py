@@ -24,8 +24,8 @@ WAYS_TO_FAIL = {3: "exception", 8: "out of memory", 13: "diverged", 16: "excepti
 
 def install() -> None:
     """Watch every training state that is built in this process."""
-    probe = _Probe(study.objective.build_training_state)
-    study.objective.build_training_state = probe.build  # type: ignore[assignment]
+    probe = _Probe(study.objective.fresh_state)
+    study.objective.fresh_state = probe.build  # type: ignore[assignment]
     atexit.register(probe.write)
 
 
