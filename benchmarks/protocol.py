@@ -2,7 +2,7 @@
 
 A learning-rate range test and the sweep of learning rate by weight decay, the grid of dropout by
 blocks, one-factor comparisons, the reference's defect, and its recipe beside a modern one. Each is
-a study of its own, so the same command goes on after a stop.
+a study of its own, so the same command goes on after a stop. Started in the project's folder.
 
     python -m benchmarks.protocol --data FOLDER --out protocol.json
 """
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-FILES = Path(__file__).parent / "protocol"
+FILES = Path("benchmarks/protocol")
 SIZE = {
     "data.n_classes": 10,
     "data.train_limit": 1500,
@@ -100,7 +100,7 @@ def measure(commands: Commands) -> dict[str, Any]:
     sweep = commands.trials("protocol-sweep")
     best = max(sweep, key=lambda row: row["value"])
     best_rate = best["params"]["optimization.learning_rate"]
-    suggested = tested["curve"]["suggested_rate"]
+    suggested = tested["suggested_rate"]
     commands.run("grid", *short, "--name", "protocol-grid", settings=SHORT)
     commands.run("compare", *short, "--name", "protocol-compare", "--seeds", "2", settings=SHORT)
     recipes = {}
