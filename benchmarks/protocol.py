@@ -78,7 +78,7 @@ def by_label(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return mean and standard deviation over the seeds of each label."""
     scores = defaultdict(list)
     for row in rows:
-        scores[row["params"]["label"]].append(row["value"])
+        scores[row["attributes"]["label"]].append(row["value"])
     return {
         label: {
             "mean": statistics.mean(values),
