@@ -12,12 +12,30 @@ from typing import NoReturn
 
 import click
 
-from study.commands import checking, describing, finals, given, reading, searching
+from study.commands import (
+    checking,
+    describing,
+    finals,
+    given,
+    reading,
+    searching,
+    serving,
+)
 from study.commands.options import app
 from study.commands.output import fail, is_outage
 from study.stopping import INTERRUPTED, StopRequested
 
-__all__ = ["app", "checking", "describing", "finals", "given", "main", "reading", "searching"]
+__all__ = [
+    "app",
+    "checking",
+    "describing",
+    "finals",
+    "given",
+    "main",
+    "reading",
+    "searching",
+    "serving",
+]
 
 
 def main() -> NoReturn:

@@ -1,12 +1,9 @@
-"""Commands that only read, and servers of what is read."""
+"""Commands that only read."""
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
-import click
-
-from study.commands.options import command, json_option, server_options
+from study.commands.options import command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
 from study.progress import say
 
@@ -91,27 +88,3 @@ def report(request: "Request") -> None:
         path=session.paths.report,
     )
     say(f"the report is {session.paths.report}")
-
-
-@command
-@server_options(8080)
-def dashboard(request: "Request", host: str, port: int) -> None:
-    """Serve optuna-dashboard on the study's database, read-only."""
-    from dashboards.optuna_app import build_dashboard, serve_dashboard
-    from study.session import open_session
-
-    session = open_session(request)
-    serve_dashboard(build_dashboard(session.storage_handle), host=host, port=port)
-
-
-@command
-@server_options(6006)
-@click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
-def tensorboard(request: "Request", host: str, port: int, all_runs: bool) -> None:
-    """Serve TensorBoard on the runs of the study."""
-    from dashboards.tensorboard import serve_tensorboard
-    from study.session import open_session
-
-    runs = request.place().storage.runs
-    folder = runs if all_runs else open_session(request).paths.folder
-    sys.exit(serve_tensorboard(folder, host=host, port=port))
