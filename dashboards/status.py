@@ -1,31 +1,33 @@
 """How far a study is, at a glance: for people, for scripts (JSON) and for one log line.
 
-Only reads. Must not import torch: `study status` answers at once.
+Only reads, and rereads only what may have changed. Must not import torch: `study status` answers
+at once. How it is drawn is in `dashboards/status_view.py`; the JSON is described by
+`dashboards/status_schema.json`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich import box
-from rich.console import Group
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
-from dashboards.trials import (
-    STATE_STYLES,
-    TrialRow,
-    best_complete,
-    read_trials,
-    shown_duration,
-    shown_params,
+from dashboards.estimates import (
+    Attempts,
+    newest_epoch_at,
+    seconds_per_epoch,
+    seconds_remaining,
+    trial_seconds_left,
 )
-from storage.leases import held_leases
-from storage.owners import Owner
+from dashboards.trials import FINISHED, STATE_STYLES, TrialReader, TrialRow, best_complete
+from storage.attempts import Attempt, read_attempts
+from storage.database import Database
+from storage.leases import LOST
 from storage.records import read_protocol
 from storage.study_storage import StudyStorage
+
+SILENT_SECONDS = 120.0
+"""Age of a beat after which nobody can count on its worker; it beats every 30 s by default."""
+BEST_KEYS = ("number", "slot", "value", "best_epoch", "epochs_done", "params", "host", "seconds")
+N_NEWEST_ENDS = 3
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,53 @@ class RunningTrial:
     Attributes:
         host: Machine of the worker, None while nobody holds the lease.
         pid: Its process, likewise.
-        beat_age_seconds: Time since its last sign of life, likewise.
+        attempt: 1 for the first worker that has had the trial, one more for each later one; None
+            while nobody holds the lease.
+        beat_age_seconds: Time since the worker's last sign of life, likewise.
         epoch: Epochs done; n_epochs is all of them.
         validation_macro_f1: Of the newest epoch.
+        epoch_seconds: Duration of the newest epoch.
+        images_per_second: Training images per second of training in the newest epoch.
+        seconds_left: Estimated time until it has all its epochs, should it not be pruned; None
+            while nobody holds the lease, or before any epoch says how long one takes.
     """
 
     number: int
     host: str | None
     pid: int | None
+    attempt: int | None
     beat_age_seconds: float | None
     epoch: int
     n_epochs: int
     validation_macro_f1: float | None
+    epoch_seconds: float | None
+    images_per_second: float | None
+    seconds_left: float | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker has it that gave a sign of life of late."""
+        return self.beat_age_seconds is not None and self.beat_age_seconds < SILENT_SECONDS
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """How many pruned or failed trials ended for one kind of reason."""
+
+    state: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class EarlyEnd:
+    """A trial that was pruned or has failed, and why."""
+
+    number: int
+    state: str
+    epoch: int
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -55,11 +92,21 @@ class StudyStatus:
 
     Attributes:
         budget: Trials of the whole study, those not counted that it took over from another.
-        best: The complete trial of the highest value.
         taken_over: Finished trials that another study ran; the counts by state leave them out.
+        lost_attempts: How often a worker was lost and another one went on with its trial.
+        best: The complete trial of the highest value.
+        running_trials: By number.
+        reasons: Why trials were pruned or failed, the most frequent first.
+        newest_early_ends: The last of them, the newest first.
+        recorded_epochs: Epochs of all trials that this study ran.
+        newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
+            database's clock; while its trial runs, early by what was spent besides epochs.
+        images_per_second: Training images per second, summed over the workers at work.
+        epochs_per_hour: Likewise, from the duration of each one's newest epoch.
         seconds_spent: Time of all recorded epochs, summed over workers.
         seconds_remaining: Estimated time until the queue is empty with as many workers as run
             now (one if none does); None before a trial is finished.
+        read_at: When this was so, in seconds since 1970 by the database's clock.
     """
 
     study_name: str
@@ -70,19 +117,36 @@ class StudyStatus:
     pruned: int
     failed: int
     taken_over: int
+    lost_attempts: int
     best: TrialRow | None
     running_trials: tuple[RunningTrial, ...]
+    reasons: tuple[ReasonCount, ...]
+    newest_early_ends: tuple[EarlyEnd, ...]
+    recorded_epochs: int
+    newest_epoch_at: float | None
+    images_per_second: float
+    epochs_per_hour: float
     seconds_spent: float
     seconds_remaining: float | None
+    read_at: float
 
     @property
     def done(self) -> int:
         """Trials that are over, however they ended."""
         return self.complete + self.pruned + self.failed
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return self.waiting == self.running == 0
+
     def as_json(self) -> dict[str, Any]:
-        """Return the status as JSON values."""
-        return asdict(self)
+        """Return the status as JSON values, the best trial without what its worker noted."""
+        values = asdict(self)
+        if self.best is not None:
+            best = self.best.as_json()
+            values["best"] = {key: best[key] for key in BEST_KEYS}
+        return values
 
 
 def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
@@ -91,60 +155,139 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     Raises:
         StudyNotFoundError: If the database has no study of that name.
     """
-    protocol = read_protocol(storage.database, study_name)
-    rows = read_trials(storage, study_name)
-    n_epochs = int(protocol.configuration["search"]["n_epochs"])
-    own = [row for row in rows if not row.is_taken_over]
-    counts = Counter(row.state for row in own)
-    return StudyStatus(
-        study_name=study_name,
-        budget=protocol.budget,
-        **{state: counts[state] for state in STATE_STYLES},
-        taken_over=len(rows) - len(own),
-        best=best_complete(rows),
-        running_trials=_running_trials(storage, rows, n_epochs),
-        seconds_spent=sum(row.seconds for row in own),
-        seconds_remaining=_seconds_remaining(rows, n_epochs),
-    )
+    return StatusReader(storage, study_name).read()
+
+
+class StatusReader:
+    """Reads where a study stands, again and again.
+
+    Args:
+        storage: The study's database.
+        study_name: Name of the study.
+
+    Raises:
+        StudyNotFoundError: If the database has no study of that name.
+    """
+
+    def __init__(self, storage: StudyStorage, study_name: str) -> None:
+        self._database = storage.database
+        self._study_name = study_name
+        self._trials = TrialReader(storage, study_name)
+        self._attempts = _AttemptReader(storage.database)
+
+    def read(self) -> StudyStatus:
+        """Return where the study stands now.
+
+        Raises:
+            StudyNotFoundError: If it was deleted.
+        """
+        protocol = read_protocol(self._database, self._study_name)
+        rows = self._trials.read()
+        own = [row for row in rows if not row.is_taken_over]
+        attempts = self._attempts.read(own)
+        now = self._database.read(self._database.now)
+        n_epochs = int(protocol.configuration["search"]["n_epochs"])
+        running = _running_trials(rows, attempts, n_epochs=n_epochs, now=now)
+        alive = [trial for trial in running if trial.is_alive]
+        counts = Counter(row.state for row in own)
+        early = [row for row in own if row.state in ("pruned", "failed")]
+        return StudyStatus(
+            study_name=self._study_name,
+            budget=protocol.budget,
+            **{state: counts[state] for state in STATE_STYLES},
+            taken_over=len(rows) - len(own),
+            lost_attempts=sum(one.ending == LOST for each in attempts.values() for one in each),
+            best=best_complete(rows),
+            running_trials=running,
+            reasons=_reasons(early),
+            newest_early_ends=_newest_early_ends(early, attempts),
+            recorded_epochs=sum(row.epochs_done for row in own),
+            newest_epoch_at=newest_epoch_at(own, attempts),
+            images_per_second=sum((trial.images_per_second or 0.0 for trial in alive), 0.0),
+            epochs_per_hour=sum(
+                (3600 / trial.epoch_seconds for trial in alive if trial.epoch_seconds), 0.0
+            ),
+            seconds_spent=sum((row.seconds for row in own), 0.0),
+            seconds_remaining=seconds_remaining(rows, n_epochs=n_epochs, n_workers=len(alive)),
+            read_at=now,
+        )
+
+
+class _AttemptReader:
+    """Reads the attempts at trials, those at finished trials only once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._finished: dict[int, list[Attempt]] = {}
+
+    def read(self, rows: Sequence[TrialRow]) -> dict[int, list[Attempt]]:
+        """Return the attempts at trials in order, by trial id."""
+        ids = [row.trial_id for row in rows if row.trial_id not in self._finished]
+        found: dict[int, list[Attempt]] = defaultdict(list)
+        for attempt in read_attempts(self._database, ids):
+            found[attempt.trial_id].append(attempt)
+        attempts = self._finished | found
+        finished = (row.trial_id for row in rows if row.state in FINISHED)
+        self._finished = {trial_id: attempts.get(trial_id, []) for trial_id in finished}
+        return attempts
 
 
 def _running_trials(
-    storage: StudyStorage, rows: Sequence[TrialRow], n_epochs: int
+    rows: Sequence[TrialRow], attempts: Attempts, *, n_epochs: int, now: float
 ) -> tuple[RunningTrial, ...]:
-    held = held_leases(storage.database)
+    usual = seconds_per_epoch(rows)
     running = []
-    for row in rows:
-        if row.state != "running":
-            continue
-        lease = held.get(row.trial_id)
-        owner = Owner.parse(lease.owner) if lease else None
-        running.append(
-            RunningTrial(
-                number=row.number,
-                host=owner.host if owner else None,
-                pid=owner.pid if owner else None,
-                beat_age_seconds=lease.age_seconds if lease else None,
-                epoch=row.epochs_done,
-                n_epochs=n_epochs,
-                validation_macro_f1=row.last_macro_f1,
+    for row in (row for row in rows if row.state == "running"):
+        last = next(reversed(attempts.get(row.trial_id, [])), None)
+        trial = _running_by_nobody(row, n_epochs)
+        if last is not None and last.ending is None:
+            left = trial_seconds_left(row, last, n_epochs=n_epochs, now=now, usual_pace=usual)
+            trial = replace(
+                trial,
+                host=last.owner.host,
+                pid=last.owner.pid,
+                attempt=last.attempt,
+                beat_age_seconds=max(0.0, now - last.beat_at),
+                seconds_left=left,
             )
-        )
+        running.append(trial)
     return tuple(running)
 
 
-def _seconds_remaining(rows: Sequence[TrialRow], n_epochs: int) -> float | None:
-    """Estimate from the mean time of finished trials (pruned ones included) and of epochs."""
-    finished = [row for row in rows if row.state in ("complete", "pruned")]
-    n_epochs_done = sum(row.epochs_done for row in finished)
-    if n_epochs_done == 0:
-        return None
-    seconds = sum(row.seconds for row in finished)
-    open_rows = [row for row in rows if row.state in ("waiting", "running")]
-    untouched = [row for row in open_rows if row.epochs_done == 0]
-    epochs_left = sum(n_epochs - row.epochs_done for row in open_rows if row.epochs_done)
-    n_workers = max(1, sum(row.state == "running" for row in rows))
-    work_seconds = len(untouched) * seconds / len(finished) + epochs_left * seconds / n_epochs_done
-    return work_seconds / n_workers
+def _running_by_nobody(row: TrialRow, n_epochs: int) -> RunningTrial:
+    return RunningTrial(
+        number=row.number,
+        host=None,
+        pid=None,
+        attempt=None,
+        beat_age_seconds=None,
+        epoch=row.epochs_done,
+        n_epochs=n_epochs,
+        validation_macro_f1=row.last_macro_f1,
+        epoch_seconds=row.newest.seconds if row.newest else None,
+        images_per_second=row.newest.images_per_second if row.newest else None,
+        seconds_left=None,
+    )
+
+
+def _reason(row: TrialRow) -> tuple[str, str]:
+    """Return kind and message of an early end; a trial killed by other means has neither."""
+    reason = row.reason or {"kind": "unknown", "message": "no reason was noted"}
+    return reason["kind"], reason["message"]
+
+
+def _reasons(early: Sequence[TrialRow]) -> tuple[ReasonCount, ...]:
+    counts = Counter((row.state, _reason(row)[0]) for row in early)
+    return tuple(ReasonCount(*key, count) for key, count in counts.most_common())
+
+
+def _newest_early_ends(early: Sequence[TrialRow], attempts: Attempts) -> tuple[EarlyEnd, ...]:
+    def ended(row: TrialRow) -> tuple[float, int]:
+        beats = [one.beat_at for one in attempts.get(row.trial_id, ())]
+        return max(beats, default=0.0), row.number
+
+    newest = sorted(early, key=ended, reverse=True)[:N_NEWEST_ENDS]
+    return tuple(EarlyEnd(row.number, row.state, row.epochs_done, *_reason(row)) for row in newest)
 
 
 def status_line(status: StudyStatus) -> str:
@@ -158,64 +301,3 @@ def status_line(status: StudyStatus) -> str:
         f"{status.running} running, "
         + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
     )
-
-
-def status_table(status: StudyStatus) -> Group:
-    """Return the status for a terminal of 80 columns."""
-    parts: list[Any] = [
-        Text.assemble((status.study_name, "bold"), f"  {status.done} of {status.budget} trials"),
-        _bar(status),
-        _counts(status),
-        _best(status.best),
-        _time(status),
-    ]
-    if status.running_trials:
-        parts += [Text(), _running_table(status.running_trials)]
-    return Group(*parts)
-
-
-def _bar(status: StudyStatus) -> Table:
-    # A bar ends no line of its own; a row of a grid does.
-    grid = Table.grid()
-    grid.add_row(ProgressBar(total=max(1, status.budget), completed=status.done, width=60))
-    return grid
-
-
-def _counts(status: StudyStatus) -> Text:
-    counts = [(f"{getattr(status, state)} {state}", STATE_STYLES[state]) for state in STATE_STYLES]
-    if status.taken_over:
-        counts.append((f"{status.taken_over} taken over", "dim"))
-    return Text("  ").join(Text(*count) for count in counts)
-
-
-def _best(best: TrialRow | None) -> Text:
-    if best is None:
-        return Text("best: none complete yet", "dim")
-    params = ", ".join(f"{name} {text}" for name, text in shown_params(best).items())
-    return Text(
-        f"best: validation macro-F1 {best.value:.4f}, trial {best.number}"
-        f" at epoch {best.best_epoch}\n      {params}"
-    )
-
-
-def _time(status: StudyStatus) -> Text:
-    left = status.seconds_remaining
-    estimate = "unknown yet" if left is None else f"about {shown_duration(left)}"
-    return Text(f"time: {shown_duration(status.seconds_spent)} spent, {estimate} to go")
-
-
-def _running_table(trials: Sequence[RunningTrial]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in ("trial", "epoch", "macro-F1", "last beat"):
-        table.add_column(heading, justify="right")
-    table.add_column("worker", overflow="ellipsis", no_wrap=True, max_width=44)
-    for trial in trials:
-        beat, score = trial.beat_age_seconds, trial.validation_macro_f1
-        table.add_row(
-            str(trial.number),
-            f"{trial.epoch}/{trial.n_epochs}",
-            "" if score is None else f"{score:.4f}",
-            "" if beat is None else f"{shown_duration(beat)} ago",
-            Text(f"{trial.host}, process {trial.pid}" if trial.host else "nobody"),
-        )
-    return table

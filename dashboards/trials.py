@@ -33,6 +33,7 @@ STATE_STYLES = {
     "pruned": "yellow",
     "failed": "red",
 }
+FINISHED = ("complete", "pruned", "failed")
 TAKEN_OVER_MARK = "*"
 FIXED_PARAMS = "fixed_params"
 """Optuna's system attribute of a trial with given parameters."""
@@ -57,6 +58,7 @@ class TrialRow:
         seconds: Time its recorded epochs took, training and validation.
         attributes: Everything else that the worker noted: seed, device, n_parameters, ...
         best: The epoch of the best validation macro-F1.
+        newest: The last epoch recorded so far.
         curve: Validation macro-F1 of each epoch recorded so far.
     """
 
@@ -74,6 +76,7 @@ class TrialRow:
     seconds: float
     attributes: dict[str, Any]
     best: EpochRecord | None = None
+    newest: EpochRecord | None = None
     curve: tuple[float, ...] = ()
 
     @property
@@ -84,7 +87,7 @@ class TrialRow:
     def as_json(self) -> dict[str, Any]:
         """Return the row as JSON values, without its epochs."""
         values = asdict(self)
-        del values["best"], values["curve"]
+        del values["best"], values["newest"], values["curve"]
         return values
 
 
@@ -94,17 +97,46 @@ def read_trials(storage: StudyStorage, study_name: str) -> list[TrialRow]:
     Raises:
         StudyNotFoundError: If the database has no study of that name.
     """
-    try:
-        optuna_study = optuna.load_study(study_name=study_name, storage=storage)
-    except KeyError:
-        known = ", ".join(study_names(storage.database)) or "none"
-        raise StudyNotFoundError(
-            f"name must be a study of this database, got {study_name!r} (there: {known}): "
-            "create it with `study init`, or check --name and --storage"
-        ) from None
-    trials = optuna_study.get_trials(deepcopy=False)
-    records = read_epochs(storage.database, [trial._trial_id for trial in trials])
-    return [_row(trial, records.get(trial._trial_id, [])) for trial in trials]
+    return TrialReader(storage, study_name).read()
+
+
+class TrialReader:
+    """Reads the trials of a study again and again, those that are finished only once.
+
+    Args:
+        storage: The study's database.
+        study_name: Name of the study.
+
+    Raises:
+        StudyNotFoundError: If the database has no study of that name.
+    """
+
+    def __init__(self, storage: StudyStorage, study_name: str) -> None:
+        self._database = storage.database
+        self._finished: dict[int, TrialRow] = {}
+        try:
+            # Optuna's own cache stands between: it too rereads what is not finished only.
+            self._optuna_study = optuna.load_study(study_name=study_name, storage=storage)
+        except KeyError:
+            known = ", ".join(study_names(storage.database)) or "none"
+            raise StudyNotFoundError(
+                f"name must be a study of this database, got {study_name!r} (there: {known}): "
+                "create it with `study init`, or check --name and --storage"
+            ) from None
+
+    def read(self) -> list[TrialRow]:
+        """Return every trial by number, as it is now."""
+        trials = self._optuna_study.get_trials(deepcopy=False)
+        ids = [one._trial_id for one in trials if one._trial_id not in self._finished]
+        # After the trials: whatever was finished then has all its epochs now.
+        records = read_epochs(self._database, ids)
+        rows = [
+            self._finished.get(one._trial_id) or _row(one, records.get(one._trial_id, []))
+            for one in trials
+        ]
+        finished = (row for row in rows if row.state in FINISHED)
+        self._finished = {row.trial_id: row for row in finished}
+        return rows
 
 
 def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
@@ -126,6 +158,7 @@ def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
         seconds=sum(record.seconds for record in records),
         attributes=noted,
         best=best,
+        newest=records[-1] if records else None,
         curve=tuple(record.validation_macro_f1 for record in records),
     )
 

@@ -22,7 +22,7 @@ from filelock import FileLock
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from storage.errors import StorageError
+from storage.errors import DatabaseAwayError, StorageError
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -177,6 +177,12 @@ def is_transient(error: BaseException) -> bool:
         code = getattr(cause.orig, "sqlite_errorcode", 0)
         return (code & 0xFF) in TRANSIENT_SQLITE_CODES
     return True
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Return whether the database refused or was not reached, for a moment or for longer."""
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, exc.SQLAlchemyError | DatabaseAwayError) for cause in causes)
 
 
 def _log_outage(attempt: tenacity.RetryCallState) -> None:

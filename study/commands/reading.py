@@ -23,22 +23,6 @@ def config(request: "Request") -> None:
 
 @command
 @json_option
-def status(request: "Request", as_json: bool) -> None:
-    """Show how far a study is."""
-    from dashboards.status import read_status, status_table
-    from study.session import open_session
-
-    session = open_session(request)
-    now = read_status(session.storage_handle, session.protocol.study_name)
-    if as_json:
-        print_json(now.as_json())
-    else:
-        print_rich(status_table(now))
-        say(str(best_baseline(session)))
-
-
-@command
-@json_option
 def trials(request: "Request", as_json: bool) -> None:
     """List the trials of a study, the best first."""
     from dashboards.trials import read_trials

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from dashboards.status import read_status, status_line, status_table
+from dashboards.status import read_status, status_line
+from dashboards.status_view import status_table
 from dashboards.trials import (
     TrialRow,
     best_complete,

@@ -1,0 +1,105 @@
+"""Commands that follow a study while it runs: on a terminal, in a script, in Prometheus."""
+
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from study.commands.options import command, json_option, server_options
+from study.commands.output import best_baseline, fail, print_json, print_rich
+from study.progress import is_terminal, say
+
+if TYPE_CHECKING:
+    from study.config import Request
+    from study.session import StudySession
+
+SHORTEST_SECONDS = 0.2
+
+
+@command
+@json_option
+@click.option("--schema", is_flag=True, help="Print the JSON schema of what --json prints.")
+@click.option(
+    "--watch",
+    "watching",
+    is_flag=True,
+    help="Refresh until the study is done; in a terminal only.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=SHORTEST_SECONDS),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two looks of --watch.",
+)
+def status(request: "Request", as_json: bool, schema: bool, watching: bool, every: float) -> None:
+    """Show how far a study is, who works on it, and when it may be done."""
+    if schema:
+        from importlib import resources
+
+        print(resources.files("dashboards").joinpath("status_schema.json").read_text(), end="")
+        return
+    if watching and (as_json or not is_terminal()):
+        what = "a terminal without --json" if as_json else "a terminal, this output is none"
+        fail(f"--watch must have {what}: leave it out, and ask again when needed", 2)
+
+    from dashboards.status import read_status
+    from dashboards.status_view import status_table
+    from study.session import open_session
+
+    session = open_session(request)
+    if watching:
+        _watch(session, every)
+        return
+    now = read_status(session.storage_handle, session.protocol.study_name)
+    if as_json:
+        print_json(now.as_json())
+    else:
+        print_rich(status_table(now))
+        say(str(best_baseline(session)))
+
+
+def _watch(session: "StudySession", every_seconds: float) -> None:
+    from rich.console import Console
+
+    from dashboards.status import StatusReader
+    from dashboards.watching import watch_status
+
+    # The terminal gets its own screen back whichever signal ends this.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The view itself says that the database is away, and asks again.
+    logging.getLogger("storage").setLevel(logging.ERROR)
+    session.storage_handle.database.leave_when(lambda: True)
+    watch_status(
+        StatusReader(session.storage_handle, session.protocol.study_name).read,
+        every_seconds=every_seconds,
+        footer=str(best_baseline(session)),
+        console=Console(),
+    )
+
+
+@command
+@server_options(9464)
+@click.option("--once", is_flag=True, help="Print the metrics and leave, serving nothing.")
+def metrics(request: "Request", host: str, port: int, once: bool) -> None:
+    """Serve metrics for Prometheus: of all studies of the database, or of --name."""
+    from dashboards.metrics import StudiesReader, metrics_text, registry_of
+    from dashboards.metrics_server import serve_metrics
+    from storage.errors import DatabaseAwayError
+    from storage.study_storage import open_study_storage
+
+    place = request.place()
+    reader = StudiesReader(
+        lambda: open_study_storage(place.storage.url, outage_seconds=0.0), name=place.name
+    )
+    try:
+        reader.read()  # refuses here what would only be seen by who reads the log
+    except DatabaseAwayError as error:
+        logging.getLogger(__name__).warning("%s", error)
+    registry = registry_of(reader)
+    if once:
+        print(metrics_text(registry), end="")
+    else:
+        serve_metrics(registry, host=host, port=port, say=say)
