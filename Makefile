@@ -18,7 +18,7 @@ BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
 	$(if $(WORKERS),--workers '$(WORKERS)') $(if $(TRIALS),--trials '$(TRIALS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study final worker status dashboard tensorboard report \
+.PHONY: help setup study final worker status watch metrics dashboard tensorboard report \
 	test test-slow check format lock bench bench-storage protocol clean
 
 help:  ## Show this list
@@ -47,6 +47,12 @@ worker: $(READY)  ## Join a study with one more worker
 
 status: $(READY)  ## Show how far the study is
 	$(STUDY) status $(PLACE)
+
+watch: $(READY)  ## Show it again and again, until the study is done
+	$(STUDY) status --watch $(PLACE)
+
+metrics: $(READY)  ## Serve metrics for Prometheus
+	$(STUDY) metrics $(PLACE)
 
 dashboard: $(READY)  ## Serve optuna-dashboard, read-only
 	$(STUDY) dashboard $(PLACE)

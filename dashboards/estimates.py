@@ -5,6 +5,7 @@ attempt that trained it: its claim and the durations of its epochs.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from dashboards.trials import TrialRow
 from storage.attempts import Attempt
@@ -73,21 +74,23 @@ def _with_epochs_after(row: TrialRow, attempts: Sequence[Attempt]) -> list[tuple
 
 
 def seconds_remaining(rows: Sequence[TrialRow], *, n_epochs: int, n_workers: int) -> float | None:
-    """Return the time until nothing waits or runs, None before a trial is finished.
+    """Return the time until nothing waits or runs, None before the first epoch.
 
-    From the mean time of finished trials (pruned ones included) and of epochs.
+    From the mean time of finished trials (pruned ones included) and of their epochs; before one is
+    finished, from the epochs so far.
 
     Args:
         rows: All trials of the study.
         n_epochs: Epochs of a whole trial.
         n_workers: Workers that share what is left; 0 counts as one.
     """
-    finished = [row for row in rows if row.state in ("complete", "pruned")]
-    epoch_seconds = seconds_per_epoch(finished)
+    finished = [row for row in rows if row.state in ("complete", "pruned") and row.epochs_done]
+    epoch_seconds = seconds_per_epoch(finished or rows)
     if epoch_seconds is None:
         return None
-    trial_seconds = sum(row.seconds for row in finished) / len(finished)
+    epochs_of_a_trial = mean(row.epochs_done for row in finished) if finished else n_epochs
     open_rows = [row for row in rows if row.state in ("waiting", "running")]
-    n_untouched = sum(row.epochs_done == 0 for row in open_rows)
-    epochs_left = sum(n_epochs - row.epochs_done for row in open_rows if row.epochs_done)
-    return (n_untouched * trial_seconds + epochs_left * epoch_seconds) / max(1, n_workers)
+    epochs_left = [
+        n_epochs - row.epochs_done if row.epochs_done else epochs_of_a_trial for row in open_rows
+    ]
+    return sum(epochs_left) * epoch_seconds / max(1, n_workers)

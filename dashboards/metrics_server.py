@@ -1,5 +1,6 @@
 """The metrics as a page that Prometheus scrapes. Must not import torch."""
 
+import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -46,6 +47,8 @@ def serve_metrics(
     server = waitress.create_server(build_app(registry), sockets=[listening], threads=2)
     address = listening.getsockname()[0]
     shown = f"[{address}]" if ":" in address else address
+    if not ipaddress.ip_address(address).is_loopback:
+        say("whoever reaches this address reads the names of studies and hosts: there is no login")
     say(f"metrics: http://{shown}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
     try:
         server.run()

@@ -105,7 +105,7 @@ class StudyStatus:
         epochs_per_hour: Likewise, from the duration of each one's newest epoch.
         seconds_spent: Time of all recorded epochs, summed over workers.
         seconds_remaining: Estimated time until the queue is empty with as many workers as run
-            now (one if none does); None before a trial is finished.
+            now (one if none does); None before the first epoch.
         read_at: When this was so, in seconds since 1970 by the database's clock.
     """
 

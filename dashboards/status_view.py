@@ -103,6 +103,8 @@ def _time(status: StudyStatus, now: datetime) -> Text:
 
 
 def _speed(status: StudyStatus) -> Text:
+    if not status.images_per_second:
+        return Text("now:  no speed is known yet")
     return Text(
         f"now:  {_count(status.images_per_second)} images/s, "
         f"{_count(status.epochs_per_hour)} epochs/h"
@@ -119,8 +121,8 @@ def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("expected end", justify="right", no_wrap=True)
     table.add_column("last beat", justify="right", no_wrap=True)
-    # The one that may be cut: a host's name begins with what tells it apart.
-    table.add_column("worker", overflow="ellipsis", no_wrap=True, min_width=8)
+    # The one that gives way: a host's name begins with what tells it apart.
+    table.add_column("worker", overflow="ellipsis", min_width=8)
     table.add_column("process", justify="right", no_wrap=True)
     for trial in trials:
         score, rate = trial.validation_macro_f1, trial.images_per_second

@@ -39,7 +39,7 @@ def watch_status(
             for status, line in _looks(Lookout(read), every_seconds):
                 if status is not None:
                     most = max(3, console.height - LINES_BESIDES_RUNNING)
-                    seen = Group(status_table(status, most_running=most), Text(footer))
+                    seen = Group(status_table(status, most_running=most), Text(), Text(footer))
                 live.update(Group(seen, line), refresh=True)
     finally:
         console.print(seen)

@@ -1,0 +1,42 @@
+"""A status that no database was asked for."""
+
+from dashboards.status import EarlyEnd, ReasonCount, RunningTrial, StudyStatus
+
+
+def example() -> StudyStatus:
+    """Return the status of a study with one running, one failed and one waiting trial."""
+    running = RunningTrial(
+        number=4,
+        host="node1",
+        pid=123456,
+        attempt=1,
+        beat_age_seconds=2.0,
+        epoch=1,
+        n_epochs=20,
+        validation_macro_f1=0.25,
+        epoch_seconds=10.0,
+        images_per_second=12_345.0,
+        seconds_left=190.0,
+    )
+    return StudyStatus(
+        study_name="pets",
+        budget=3,
+        waiting=1,
+        running=1,
+        complete=0,
+        pruned=0,
+        failed=1,
+        taken_over=0,
+        lost_attempts=0,
+        best=None,
+        running_trials=(running,),
+        reasons=(ReasonCount("failed", "exception", 1),),
+        newest_early_ends=(EarlyEnd(3, "failed", 2, "exception", "no memory"),),
+        recorded_epochs=3,
+        newest_epoch_at=1_000.0,
+        images_per_second=12_345.0,
+        epochs_per_hour=360.0,
+        seconds_spent=30.0,
+        seconds_remaining=400.0,
+        read_at=1_010.0,
+    )
