@@ -188,7 +188,7 @@ def test_status_of_unknown_name_is_refused(searched_study: StudyStorage) -> None
 
 def test_status_modules_import_neither_torch_nor_matplotlib() -> None:
     check = (
-        "import sys, dashboards.status, dashboards.trials; "
+        "import sys, dashboards.watching, dashboards.metrics_server, dashboards.metrics; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'datasets', 'matplotlib')))"
     )
     root = Path(__file__).parents[2]

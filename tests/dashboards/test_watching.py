@@ -122,6 +122,18 @@ def test_reader_sees_what_changed_as_a_fresh_one_does(searched_study: StudyStora
     assert after.best is not None and after.best.value == 0.9
 
 
+def test_reader_asks_for_what_is_finished_only_once(searched_study: StudyStorage) -> None:
+    reader = StatusReader(searched_study, STUDY_NAME)
+    before = reader.read()
+    with searched_study.engine.begin() as connection:
+        for table in ("epochs", "trial_user_attributes", "trial_values"):
+            finished = "SELECT trial_id FROM trials WHERE state NOT IN ('RUNNING', 'WAITING')"
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE trial_id IN ({finished})")
+    after = reader.read()
+    assert after.recorded_epochs == before.recorded_epochs == 11
+    assert (after.best, after.reasons) == (before.best, before.reasons)
+
+
 def test_speed_and_ends_follow_the_newest_epochs(
     searched_study: StudyStorage, running: StudyStatus
 ) -> None:
