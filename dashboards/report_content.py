@@ -144,6 +144,7 @@ def compose_report(storage: StudyStorage, study_name: str, *, runs: Path) -> Rep
     attempts = read_attempts(storage.database, [row.trial_id for row in rows])
     space = read_space(storage, study_name)
     is_given = protocol.configuration["search"].get("space") == "given"
+    given = _given(rows) if is_given else GivenPoints()
     importances = read_importances(storage, study_name, space, is_given=is_given)
     baselines = known_baselines(protocol, runs)
     n_validation = int(protocol.facts["n_examples"]["validation"])
@@ -162,8 +163,10 @@ def compose_report(storage: StudyStorage, study_name: str, *, runs: Path) -> Rep
         reasons=_reasons(rows),
         space=space,
         importances=importances,
-        search=draw_search(rows, records, space, importances),
-        given=_given(rows) if is_given else GivenPoints(),
+        search=draw_search(
+            rows, records, space, importances, shown_below=bool(given.heat_map or given.comparison)
+        ),
+        given=given,
         rows=by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
         n_rows=len(rows),
         by_number={row.number: row for row in rows},

@@ -51,6 +51,8 @@ def draw_search(
     records: Mapping[int, Sequence[EpochRecord]],
     space: Sequence[Hyperparameter],
     importances: Importances,
+    *,
+    shown_below: bool = False,
 ) -> SearchDrawings:
     """Draw what there is to see of a search.
 
@@ -59,11 +61,16 @@ def draw_search(
         records: Their epochs, by trial id.
         space: Its hyperparameters.
         importances: Of them.
+        shown_below: Whether given points have figures of their own.
     """
     scored = [row for row in rows if row.value is not None]
     finished = [row for row in scored if row.state in ("complete", "pruned")]
     searched = varied(space, finished)
-    why_no_shapes = _why_no_shapes(finished, searched)
+    why_no_shapes = (
+        "the figures of the given points show more"
+        if shown_below
+        else _why_no_shapes(finished, searched)
+    )
     shown = [] if why_no_shapes else _most_important(searched, importances)
     return SearchDrawings(
         history=_history(scored),

@@ -18,6 +18,7 @@ from storage.study_storage import StudyStorage, create_study_storage
 from tests.dashboards.test_report import Page
 from tests.tools.searches import add_trial, create_search
 
+COMPLETE = TrialState.COMPLETE
 N_EPOCHS = 4
 HOSTILE = "<script>alert(1)</script>"
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -170,3 +171,23 @@ def test_given_points_have_no_importances_and_say_why(
     add(12, TrialState.COMPLETE, N_EPOCHS)
     importances = compose_report(handle, "pets", runs=tmp_path / "runs").importances
     assert importances.shares == {} and "the points were given" in importances.why_none
+
+
+def test_compared_points_are_drawn_once_and_their_labels_are_text(
+    handle: StudyStorage, written: Written
+) -> None:
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE protocols SET configuration = "
+            "json_set(configuration, '$.search.space', 'given')"
+        )
+    label = f"{HOSTILE} | `x`"
+    for slot, name in enumerate(("plain", label, label)):
+        attributes = {"label": name}
+        add_trial(
+            handle, "pets", slot=slot, state=COMPLETE, n_epochs=N_EPOCHS, attributes=attributes
+        )
+    page, _, shown = written()
+    assert page.tags["svg"] == shown.tags["img"] == 3  # history, curves, comparison
+    for one in (page, shown):
+        assert label in one.text and "the figures of the given points show more" in one.text
