@@ -5,6 +5,7 @@ Whatever is put into a page is text, unless it is marked as drawn by us.
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.comparison import difference, shown_number, verdict
+from dashboards.confidence import accuracy_error
 from dashboards.errors import DashboardError
-from dashboards.trials import shown_duration, shown_params
+from dashboards.trials import TrialRow, shown_duration, shown_params
 from storage.run_paths import write_atomically
 
 
@@ -30,12 +32,27 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     Raises:
         DashboardError: If the file cannot be written.
     """
+    write_text(path, render_page(template, context))
+
+
+def render_page(template: str, context: Mapping[str, Any]) -> str:
+    """Return a filled template of this folder."""
+    environment = template_environment(autoescape=True)
+    return environment.get_template(template).render(context)
+
+
+def template_environment(**options: Any) -> Environment:
+    """Return what fills the templates of this folder.
+
+    Args:
+        options: Of jinja's environment, which say how texts are escaped.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        **options,
     )
     environment.filters["duration"] = shown_duration
     environment.filters["score"] = shown_score
@@ -46,10 +63,23 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     environment.filters["number"] = shown_number
     environment.filters["difference"] = difference
     environment.filters["verdict"] = verdict
-    page = environment.get_template(template).render(context)
+    environment.filters["accuracy"] = shown_accuracy
+    return environment
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a report.
+
+    Args:
+        path: The file; an older one is replaced.
+        text: What it says.
+
+    Raises:
+        DashboardError: If the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page.encode())
+        write_atomically(path, text.encode())
     except OSError as error:
         raise DashboardError(
             f"report must be a file that can be written, {path} cannot ({error.strerror}): "
@@ -62,6 +92,14 @@ def shown_score(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.1e}" if 0 < value < 0.0005 else f"{value:.4f}"
+
+
+def shown_accuracy(row: TrialRow, n_images: int) -> str:
+    """Return the validation accuracy at a trial's best epoch with its standard error."""
+    error = accuracy_error(row, n_images)
+    if row.best is None or error is None:
+        return "–"
+    return f"{100 * row.best.validation_accuracy:.1f} ± {100 * error:.1f} %"
 
 
 def picture_address(image_HWC: NDArray[np.uint8]) -> str:

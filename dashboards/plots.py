@@ -14,8 +14,10 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -30,6 +32,9 @@ BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
 MOST_NAMED_CLASSES = 32
 MOST_COUNTED_CLASSES = 16
 NAME_LENGTH = 18
+MOST_CLEAR_CURVES = 40
+MOST_POINTS = 6000
+RASTER_DPI = 160
 # From transparent to blue: an empty cell shows the page, whatever its colour.
 BLUES = LinearSegmentedColormap.from_list(
     "blues", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
@@ -69,9 +74,11 @@ def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str]) -
     return figure
 
 
-def add_colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
-    """Say what the colours of an image mean."""
-    colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+def add_colour_bar(
+    figure: Figure, coloured: AxesImage | Collection, axes: Axes, label: str
+) -> None:
+    """Say what the colours of an image, of points or of lines mean."""
+    colour_bar = figure.colorbar(coloured, ax=axes, fraction=0.046, pad=0.03)
     colour_bar.set_label(label, color=INK, fontsize=8)
     colour_bar.ax.tick_params(colors=INK, labelsize=7)
     colour_bar.outline.set_visible(False)
@@ -110,7 +117,10 @@ def history_figure(rows: Sequence[TrialRow]) -> Figure:
     ):
         numbers, values = _scored(rows, states)
         if numbers:
-            axes.scatter(numbers, values, s=26, marker=marker, c=colour, label=label, zorder=3)
+            points = axes.scatter(
+                numbers, values, s=26, marker=marker, c=colour, label=label, zorder=3
+            )
+            bounded(points, len(numbers))
     numbers, values = _scored(rows, ("complete",))
     if numbers:
         best = np.maximum.accumulate(values)
@@ -130,6 +140,7 @@ def _scored(rows: Sequence[TrialRow], states: Sequence[str]) -> tuple[list[int],
 def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     """Draw validation macro-F1 over epochs; the best trial stands out, pruned ones are dashed."""
     figure, axes = empty_figure(4.4, 2.9)
+    n_points = sum(len(curve.scores) for curve in curves)
     for curve in curves:
         colour = ORANGE if curve.best else GREY if curve.pruned else BLUE
         (line,) = axes.plot(
@@ -138,10 +149,11 @@ def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
             color=colour,
             linestyle="--" if curve.pruned else "-",
             linewidth=2.2 if curve.best else 1.0,
-            alpha=1.0 if curve.best else 0.75,
+            alpha=1.0 if curve.best else 0.75 if len(curves) <= MOST_CLEAR_CURVES else 0.4,
             marker="." if len(curve.scores) == 1 else None,
             zorder=4 if curve.best else 2,
         )
+        bounded(line, 0 if curve.best else n_points)
         line.set_label(curve.label if curve.best else "pruned" if curve.pruned else "other trials")
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("validation macro-F1", color=INK)
@@ -230,6 +242,11 @@ def empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axe
     return figure, axes
 
 
+def bounded(artist: Artist, n_points: int) -> None:
+    """Keep a page small: what has very many points becomes a picture within the drawing."""
+    artist.set_rasterized(n_points > MOST_POINTS)
+
+
 def draw_legend(axes: Axes, *, columns: int = 4) -> None:
     """Name what was drawn, each kind once."""
     handles, labels = axes.get_legend_handles_labels()
@@ -255,6 +272,8 @@ def svg(figure: Figure) -> str:
     content = io.StringIO()
     # Text stays text, and equal figures give equal bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            content, format="svg", transparent=True, dpi=RASTER_DPI, metadata={"Date": None}
+        )
     element = content.getvalue()
     return element[element.index("<svg") :].replace(f": {INK}", ": currentColor")

@@ -60,7 +60,7 @@ def best(request: "Request", as_json: bool) -> None:
 
 @command
 def report(request: "Request") -> None:
-    """Write the report of a study, one HTML file."""
+    """Write the report of a study: one HTML file, and the same as Markdown."""
     from dashboards.report import write_report
     from study.session import open_session
 
@@ -71,4 +71,5 @@ def report(request: "Request") -> None:
         runs=session.config.storage.runs,
         path=session.paths.report,
     )
-    say(f"the report is {session.paths.report}")
+    report_file = session.paths.report
+    say(f"the report is {report_file}, as Markdown {report_file.with_suffix('.md').name}")

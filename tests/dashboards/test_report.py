@@ -75,7 +75,8 @@ def test_report_of_search_shows_figures_trials_and_cost(
     searched_study: StudyStorage, runs: Path
 ) -> None:
     page = report(searched_study, runs)
-    assert page.tags["svg"] == 2
+    # History, curves, parallel coordinates, 5 slices, 3 pairs, who trained when.
+    assert page.tags["svg"] == 12
     assert "0.6100" in page.text and "validation, trial 1" in page.text
     assert "11 epochs trained, of 24" in page.text and "pruning has saved 2" in page.text
     assert "exception: <b>no memory</b>" in page.text and page.tags["b"] == 4
@@ -112,7 +113,7 @@ def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
     assert "0.6321" in page.text and "65.43 %" in page.text
     assert "the search is over <i>" in page.text
     assert page.tags["script"] == 0 and "<script>alert(1)</script>" in page.text
-    assert page.tags["svg"] == 4 and "Easiest classes" in page.text
+    assert page.tags["svg"] == 14 and "Easiest classes" in page.text
 
 
 def test_report_needs_nothing_from_elsewhere(searched_study: StudyStorage, runs: Path) -> None:
