@@ -83,13 +83,14 @@ def _numbering(n_classes: int) -> str:
 
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     size = 7 if len(class_names) <= MOST_COUNTED_CLASSES else 6
-    short = [_shorten(name) for name in class_names]
+    short = [shorten(name) for name in class_names]
     # Class names are data: a dollar sign in them starts no formula.
     axes.set_xticks(range(len(short)), short, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(len(short)), short, fontsize=size, parse_math=False)
 
 
-def _shorten(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a class name that fits beside others."""
     return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
 
 
@@ -184,7 +185,7 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     axes.set_ylabel("images", color=INK)
     axes.set_ylim(0, 1.08 * max(counts))
     if is_named:
-        short = [_shorten(name) for name in class_names]
+        short = [shorten(name) for name in class_names]
         axes.set_xticks(range(n_classes), short, rotation=90, fontsize=7, parse_math=False)
     draw_legend(axes)
     return figure
