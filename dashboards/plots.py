@@ -16,7 +16,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
@@ -30,6 +31,10 @@ BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
 MOST_NAMED_CLASSES = 32
 MOST_COUNTED_CLASSES = 16
 NAME_LENGTH = 18
+MANY_CLASSES_POWER = 1 / 4
+SHARES = (0, 0.01, 0.05, 0.2, 0.5, 1)
+MOST_CLASS_TICKS = 12
+CLASS_STEPS = (2, 5, 10, 20, 50, 100, 1000, 10_000)
 # From transparent to blue: an empty cell shows the page, whatever its colour.
 BLUES = LinearSegmentedColormap.from_list(
     "blues", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
@@ -46,35 +51,49 @@ class LearningCurve:
     best: bool = False
 
 
-def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
+def confusion_matrix_figure(
+    confusion: np.ndarray, class_names: Sequence[str], *, order: np.ndarray | None = None
+) -> Figure:
     """Draw a confusion matrix, each row as shares of its true class.
+
+    Beyond 32 classes the axes show class numbers instead of names, and the colours rise steeply
+    at first, so that a single mistake can still be seen.
 
     Args:
         confusion: Counts, square, rows are true classes.
-        class_names: One for each row. Beyond 32 the axes show class numbers instead.
+        class_names: One for each row.
+        order: The classes in the order of the rows and columns; default that of the matrix.
     """
     n_classes = len(class_names)
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = 4.6 if n_classes <= MOST_COUNTED_CLASSES else 6.4
+    order = np.arange(n_classes) if order is None else order
+    counts = confusion[np.ix_(order, order)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    is_named = n_classes <= MOST_NAMED_CLASSES
+    side = 6.4 if MOST_COUNTED_CLASSES < n_classes <= MOST_NAMED_CLASSES else 4.6
     figure, axes = empty_figure(side + 0.5, side)
-    image = axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1, interpolation="nearest")
-    add_colour_bar(figure, image, axes, "share of the true class")
+    norm = Normalize(0, 1) if is_named else PowerNorm(MANY_CLASSES_POWER, 0, 1)
+    image = axes.imshow(shares, cmap=BLUES, norm=norm, interpolation="nearest")
+    colour_bar = add_colour_bar(figure, image, axes, "share of the true class")
     axes.grid(False)
     axes.set_xlabel("predicted class" + _numbering(n_classes), color=INK)
     axes.set_ylabel("true class" + _numbering(n_classes), color=INK)
-    if n_classes <= MOST_NAMED_CLASSES:
-        _name_classes(axes, class_names)
+    if is_named:
+        _name_classes(axes, [class_names[int(label)] for label in order])
+    else:
+        colour_bar.set_ticks(list(SHARES), labels=[f"{share:.0%}" for share in SHARES])
+        _number_classes(axes, order)
     if n_classes <= MOST_COUNTED_CLASSES:
-        _write_counts(axes, confusion, shares)
+        _write_counts(axes, counts, shares)
     return figure
 
 
-def add_colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
+def add_colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> Colorbar:
     """Say what the colours of an image mean."""
     colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     colour_bar.set_label(label, color=INK, fontsize=8)
     colour_bar.ax.tick_params(colors=INK, labelsize=7)
     colour_bar.outline.set_visible(False)
+    return colour_bar
 
 
 def _numbering(n_classes: int) -> str:
@@ -87,6 +106,17 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     # Class names are data: a dollar sign in them starts no formula.
     axes.set_xticks(range(len(short)), short, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(len(short)), short, fontsize=size, parse_math=False)
+
+
+def _number_classes(axes: Axes, order: np.ndarray) -> None:
+    """Write every twentieth class number or so, with faint lines to find the cells by."""
+    step = next(step for step in CLASS_STEPS if len(order) <= MOST_CLASS_TICKS * step)
+    places = np.arange(0, len(order), step)
+    labels = [str(order[place]) for place in places]
+    axes.set_xticks(places, labels, rotation=90)
+    axes.set_yticks(places, labels)
+    axes.grid(color=INK, alpha=0.15, linewidth=0.5)
+    axes.set_axisbelow(False)
 
 
 def shorten(name: str) -> str:
@@ -150,17 +180,28 @@ def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     return figure
 
 
-def split_curves_figure(train: Sequence[float], validation: Sequence[float]) -> Figure:
-    """Draw macro-F1 of one run over epochs, on training (augmented) and validation images."""
+def split_curves_figure(
+    train: Sequence[float], validation: Sequence[float], *, metric: str = "macro-F1"
+) -> Figure:
+    """Draw a metric of one run over epochs, on training (augmented) and validation images."""
     figure, axes = empty_figure(4.4, 2.9)
     for label, scores, colour, style in (
         ("training", train, GREY, "--"),
         ("validation", validation, ORANGE, "-"),
     ):
-        epochs = range(1, len(scores) + 1)
-        axes.plot(epochs, scores, color=colour, linestyle=style, linewidth=1.8, label=label)
+        axes.plot(
+            range(1, len(scores) + 1),
+            scores,
+            color=colour,
+            linestyle=style,
+            linewidth=1.8,
+            marker="." if len(scores) == 1 else None,
+            label=label,
+        )
+    if len(train) == 1:
+        axes.set_xticks([1])
     axes.set_xlabel("epoch", color=INK)
-    axes.set_ylabel("macro-F1", color=INK)
+    axes.set_ylabel(metric, color=INK)
     draw_legend(axes)
     return figure
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from dashboards.baselines import best_of, known_baselines
 from dashboards.comparison import RULE, is_comparison, ranked, read_variants
+from dashboards.data_part import read_data_part
 from dashboards.final_runs import drawn, read_final_runs
 from dashboards.grid import read_grid
 from dashboards.pages import write_page
@@ -45,7 +46,14 @@ from storage.study_storage import StudyStorage
 MOST_TRIALS = 20
 
 
-def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Path) -> None:
+def write_report(
+    storage: StudyStorage,
+    study_name: str,
+    *,
+    runs: Path,
+    path: Path,
+    cache: Path | None = None,
+) -> None:
     """Write the report of a study, at whatever point it stands.
 
     Args:
@@ -53,6 +61,7 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         study_name: Its name.
         runs: The folder of all runs.
         path: The HTML file; an older one is replaced.
+        cache: The folder of the decoded images; default that of the study's configuration.
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
@@ -82,6 +91,7 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         "configuration": _configuration_text(protocol),
         "commands": _commands(study_name),
         "cost": _cost(protocol, rows),
+        "data_part": read_data_part(protocol, runs=runs, cache=cache),
         "finals": read_final_runs(storage, study_name, paths),
         "revisions": _noted(rows, "git_revision"),
         "devices": _noted(rows, "device"),

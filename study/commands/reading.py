@@ -86,5 +86,6 @@ def report(request: "Request") -> None:
         session.protocol.study_name,
         runs=session.config.storage.runs,
         path=session.paths.report,
+        cache=session.config.data.cache,
     )
     say(f"the report is {session.paths.report}")
