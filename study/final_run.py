@@ -1,4 +1,4 @@
-"""The long run of the winner, and the one look at the test split.
+"""The long run of the winner, which ends with its one test.
 
 A final run is a study of its own with a queue of one given point, so it is claimed, resumed and
 recorded like any trial. Its test evaluation is claimed in the database before the split is opened.
