@@ -11,11 +11,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from dashboards.confusion_csv import load_confusion_csv
+from dashboards.confusion_plots import confusion_matrix_figure
 from dashboards.confusions import ConfusedPair, most_confused, neighbour_order
 from dashboards.mistakes import PicturedMistake, load_mistakes
 from dashboards.plots import (
     MOST_NAMED_CLASSES,
-    confusion_matrix_figure,
     split_curves_figure,
     svg,
 )

@@ -1,4 +1,4 @@
-"""Figures: confusion matrix, history, learning curves, class counts; as PNG files or inline SVG.
+"""Figures: history, learning curves, class counts; as PNG files or inline SVG.
 
 Built on `Figure` objects without pyplot, so that nothing is global. Texts and axes have one ink,
 which `svg` turns into the page's own text colour: the same figure suits a light and a dark page.
@@ -16,8 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
@@ -29,12 +28,7 @@ from storage.run_paths import write_atomically
 INK = "#1f2328"
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
 MOST_NAMED_CLASSES = 32
-MOST_COUNTED_CLASSES = 16
 NAME_LENGTH = 18
-MANY_CLASSES_POWER = 1 / 4
-SHARES = (0, 0.01, 0.05, 0.2, 0.5, 1)
-MOST_CLASS_TICKS = 12
-CLASS_STEPS = (2, 5, 10, 20, 50, 100, 1000, 10_000)
 # From transparent to blue: an empty cell shows the page, whatever its colour.
 BLUES = LinearSegmentedColormap.from_list(
     "blues", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
@@ -51,84 +45,22 @@ class LearningCurve:
     best: bool = False
 
 
-def confusion_matrix_figure(
-    confusion: np.ndarray, class_names: Sequence[str], *, order: np.ndarray | None = None
-) -> Figure:
-    """Draw a confusion matrix, each row as shares of its true class.
-
-    Beyond 32 classes the axes show class numbers instead of names, and the colours rise steeply
-    at first, so that a single mistake can still be seen.
-
-    Args:
-        confusion: Counts, square, rows are true classes.
-        class_names: One for each row.
-        order: The classes in the order of the rows and columns; default that of the matrix.
-    """
-    n_classes = len(class_names)
-    order = np.arange(n_classes) if order is None else order
-    counts = confusion[np.ix_(order, order)]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    is_named = n_classes <= MOST_NAMED_CLASSES
-    side = 6.4 if MOST_COUNTED_CLASSES < n_classes <= MOST_NAMED_CLASSES else 4.6
-    figure, axes = empty_figure(side + 0.5, side)
-    norm = Normalize(0, 1) if is_named else PowerNorm(MANY_CLASSES_POWER, 0, 1)
-    image = axes.imshow(shares, cmap=BLUES, norm=norm, interpolation="nearest")
-    colour_bar = add_colour_bar(figure, image, axes, "share of the true class")
-    axes.grid(False)
-    axes.set_xlabel("predicted class" + _numbering(n_classes), color=INK)
-    axes.set_ylabel("true class" + _numbering(n_classes), color=INK)
-    if is_named:
-        _name_classes(axes, [class_names[int(label)] for label in order])
-    else:
-        colour_bar.set_ticks(list(SHARES), labels=[f"{share:.0%}" for share in SHARES])
-        _number_classes(axes, order)
-    if n_classes <= MOST_COUNTED_CLASSES:
-        _write_counts(axes, counts, shares)
-    return figure
-
-
-def add_colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> Colorbar:
+def add_colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str) -> None:
     """Say what the colours of an image mean."""
     colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     colour_bar.set_label(label, color=INK, fontsize=8)
     colour_bar.ax.tick_params(colors=INK, labelsize=7)
     colour_bar.outline.set_visible(False)
-    return colour_bar
 
 
-def _numbering(n_classes: int) -> str:
+def numbering(n_classes: int) -> str:
+    """Return what a label of an axis says where classes have no names."""
     return "" if n_classes <= MOST_NAMED_CLASSES else ", by number"
-
-
-def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
-    size = 7 if len(class_names) <= MOST_COUNTED_CLASSES else 6
-    short = [shorten(name) for name in class_names]
-    # Class names are data: a dollar sign in them starts no formula.
-    axes.set_xticks(range(len(short)), short, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(range(len(short)), short, fontsize=size, parse_math=False)
-
-
-def _number_classes(axes: Axes, order: np.ndarray) -> None:
-    """Write every twentieth class number or so, with faint lines to find the cells by."""
-    step = next(step for step in CLASS_STEPS if len(order) <= MOST_CLASS_TICKS * step)
-    places = np.arange(0, len(order), step)
-    labels = [str(order[place]) for place in places]
-    axes.set_xticks(places, labels, rotation=90)
-    axes.set_yticks(places, labels)
-    axes.grid(color=INK, alpha=0.15, linewidth=0.5)
-    axes.set_axisbelow(False)
 
 
 def shorten(name: str) -> str:
     """Return a class name that fits beside others."""
     return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
-
-
-def _write_counts(axes: Axes, confusion: np.ndarray, shares: np.ndarray) -> None:
-    for row, column in np.argwhere(confusion > 0):
-        colour = "white" if shares[row, column] > 0.7 else INK
-        count = str(confusion[row, column])
-        axes.text(column, row, count, color=colour, ha="center", va="center", fontsize=7)
 
 
 def history_figure(rows: Sequence[TrialRow]) -> Figure:
@@ -222,7 +154,7 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     else:  # one outline: a thousand classes stay a small figure
         axes.stairs(counts, np.arange(n_classes + 1) - 0.5, fill=True, color=BLUE, linewidth=0)
     axes.axhline(float(np.mean(counts)), color=INK, linewidth=1, linestyle="--", label="mean")
-    axes.set_xlabel("class" + _numbering(n_classes), color=INK)
+    axes.set_xlabel("class" + numbering(n_classes), color=INK)
     axes.set_ylabel("images", color=INK)
     axes.set_ylim(0, 1.08 * max(counts))
     if is_named:

@@ -13,13 +13,14 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from dashboards.confusion_csv import save_confusion_csv
+from dashboards.confusion_plots import confusion_matrix_figure
 from dashboards.mistakes import (
     MOST_MISTAKES,
     PicturedMistake,
     mistakes_figure,
     save_mistakes,
 )
-from dashboards.plots import confusion_matrix_figure, save_png
+from dashboards.plots import save_png
 from dashboards.tensorboard import write_test
 from data.image_cache import Examples, PreparedData
 from model.evaluation import ClassReport, Evaluation, per_class_report
