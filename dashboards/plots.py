@@ -1,4 +1,4 @@
-"""Figures: confusion matrix, history, learning curves, class counts; as PNG files or inline SVG.
+"""Figures: history, learning curves, class counts; as PNG files or inline SVG.
 
 Built on `Figure` objects without pyplot, so that nothing is global. Texts and axes have one ink,
 which `svg` turns into the page's own text colour: the same figure suits a light and a dark page.
@@ -30,7 +30,6 @@ from storage.run_paths import write_atomically
 INK = "#1f2328"
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
 MOST_NAMED_CLASSES = 32
-MOST_COUNTED_CLASSES = 16
 NAME_LENGTH = 18
 MOST_CLEAR_CURVES = 40
 MOST_POINTS = 6000
@@ -51,29 +50,6 @@ class LearningCurve:
     best: bool = False
 
 
-def confusion_matrix_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw a confusion matrix, each row as shares of its true class.
-
-    Args:
-        confusion: Counts, square, rows are true classes.
-        class_names: One for each row. Beyond 32 the axes show class numbers instead.
-    """
-    n_classes = len(class_names)
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = 4.6 if n_classes <= MOST_COUNTED_CLASSES else 6.4
-    figure, axes = empty_figure(side + 0.5, side)
-    image = axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1, interpolation="nearest")
-    add_colour_bar(figure, image, axes, "share of the true class")
-    axes.grid(False)
-    axes.set_xlabel("predicted class" + _numbering(n_classes), color=INK)
-    axes.set_ylabel("true class" + _numbering(n_classes), color=INK)
-    if n_classes <= MOST_NAMED_CLASSES:
-        _name_classes(axes, class_names)
-    if n_classes <= MOST_COUNTED_CLASSES:
-        _write_counts(axes, confusion, shares)
-    return figure
-
-
 def add_colour_bar(
     figure: Figure, coloured: AxesImage | Collection, axes: Axes, label: str
 ) -> None:
@@ -84,27 +60,14 @@ def add_colour_bar(
     colour_bar.outline.set_visible(False)
 
 
-def _numbering(n_classes: int) -> str:
+def numbering(n_classes: int) -> str:
+    """Return what a label of an axis says where classes have no names."""
     return "" if n_classes <= MOST_NAMED_CLASSES else ", by number"
 
 
-def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
-    size = 7 if len(class_names) <= MOST_COUNTED_CLASSES else 6
-    short = [_shorten(name) for name in class_names]
-    # Class names are data: a dollar sign in them starts no formula.
-    axes.set_xticks(range(len(short)), short, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(range(len(short)), short, fontsize=size, parse_math=False)
-
-
-def _shorten(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a class name that fits beside others."""
     return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
-
-
-def _write_counts(axes: Axes, confusion: np.ndarray, shares: np.ndarray) -> None:
-    for row, column in np.argwhere(confusion > 0):
-        colour = "white" if shares[row, column] > 0.7 else INK
-        count = str(confusion[row, column])
-        axes.text(column, row, count, color=colour, ha="center", va="center", fontsize=7)
 
 
 def history_figure(rows: Sequence[TrialRow]) -> Figure:
@@ -161,17 +124,28 @@ def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
     return figure
 
 
-def split_curves_figure(train: Sequence[float], validation: Sequence[float]) -> Figure:
-    """Draw macro-F1 of one run over epochs, on training (augmented) and validation images."""
+def split_curves_figure(
+    train: Sequence[float], validation: Sequence[float], *, metric: str = "macro-F1"
+) -> Figure:
+    """Draw a metric of one run over epochs, on training (augmented) and validation images."""
     figure, axes = empty_figure(4.4, 2.9)
     for label, scores, colour, style in (
         ("training", train, GREY, "--"),
         ("validation", validation, ORANGE, "-"),
     ):
-        epochs = range(1, len(scores) + 1)
-        axes.plot(epochs, scores, color=colour, linestyle=style, linewidth=1.8, label=label)
+        axes.plot(
+            range(1, len(scores) + 1),
+            scores,
+            color=colour,
+            linestyle=style,
+            linewidth=1.8,
+            marker="." if len(scores) == 1 else None,
+            label=label,
+        )
+    if len(train) == 1:
+        axes.set_xticks([1])
     axes.set_xlabel("epoch", color=INK)
-    axes.set_ylabel("macro-F1", color=INK)
+    axes.set_ylabel(metric, color=INK)
     draw_legend(axes)
     return figure
 
@@ -192,11 +166,11 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     else:  # one outline: a thousand classes stay a small figure
         axes.stairs(counts, np.arange(n_classes + 1) - 0.5, fill=True, color=BLUE, linewidth=0)
     axes.axhline(float(np.mean(counts)), color=INK, linewidth=1, linestyle="--", label="mean")
-    axes.set_xlabel("class" + _numbering(n_classes), color=INK)
+    axes.set_xlabel("class" + numbering(n_classes), color=INK)
     axes.set_ylabel("images", color=INK)
     axes.set_ylim(0, 1.08 * max(counts))
     if is_named:
-        short = [_shorten(name) for name in class_names]
+        short = [shorten(name) for name in class_names]
         axes.set_xticks(range(n_classes), short, rotation=90, fontsize=7, parse_math=False)
     draw_legend(axes)
     return figure

@@ -18,7 +18,14 @@ from storage.study_storage import StudyStorage
 FIGURES_SUFFIX = "-figures"
 
 
-def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Path) -> None:
+def write_report(
+    storage: StudyStorage,
+    study_name: str,
+    *,
+    runs: Path,
+    path: Path,
+    cache: Path | None = None,
+) -> None:
     """Write the report of a study, at whatever point it stands.
 
     Beside `report.html` come `report.md` and, for that, the folder `report-figures`.
@@ -28,12 +35,13 @@ def write_report(storage: StudyStorage, study_name: str, *, runs: Path, path: Pa
         study_name: Its name.
         runs: The folder of all runs.
         path: The HTML file; an older one is replaced, and so is what lies beside it.
+        cache: The folder of the decoded images; default that of the study's configuration.
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
         DashboardError: If a file cannot be written, or a confusion matrix is damaged.
     """
-    content = compose_report(storage, study_name, runs=runs)
+    content = compose_report(storage, study_name, runs=runs, cache=cache)
     write_text(path, render_page("report.html", _names(content)))
     figures = path.with_name(path.stem + FIGURES_SUFFIX)
     _write_figures(content.drawings, figures)

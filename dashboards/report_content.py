@@ -15,6 +15,7 @@ from dashboards.baselines import BestBaseline, best_of, known_baselines
 from dashboards.comparison import RULE, Variant, is_comparison, ranked, read_variants
 from dashboards.confidence import Rivals, rivals
 from dashboards.cost import Cost, cost_of
+from dashboards.data_part import DataPart, read_data_part
 from dashboards.drawings import Drawing
 from dashboards.final_runs import FinalRun, read_final_runs
 from dashboards.grid import read_grid
@@ -75,7 +76,8 @@ class ReportContent:
         mark: Behind the number of a trial that another study ran.
         n_validation: Validation images that scores are measured on.
         rivals: Trials that cannot be told from the best.
-        finals: The final runs, oldest first.
+        data_part: DataPart
+    finals: The final runs, oldest first.
         range_test: Curve of the learning-rate range test, None where there was none.
         baselines: Scores by name.
         best_baseline: The best of them.
@@ -98,6 +100,7 @@ class ReportContent:
     mark: str
     n_validation: int
     rivals: Rivals | None
+    data_part: DataPart
     finals: Sequence[FinalRun]
     range_test: Drawing | None
     baselines: Mapping[str, Mapping[str, float]]
@@ -123,13 +126,16 @@ class ReportContent:
         return [one for one in drawings if one is not None]
 
 
-def compose_report(storage: StudyStorage, study_name: str, *, runs: Path) -> ReportContent:
+def compose_report(
+    storage: StudyStorage, study_name: str, *, runs: Path, cache: Path | None = None
+) -> ReportContent:
     """Return what there is to say of a study, at whatever point it stands.
 
     Args:
         storage: Its database.
         study_name: Its name.
         runs: The folder of all runs.
+        cache: The folder of the decoded images; default that of the study's configuration.
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
@@ -173,6 +179,7 @@ def compose_report(storage: StudyStorage, study_name: str, *, runs: Path) -> Rep
         mark=TAKEN_OVER_MARK,
         n_validation=n_validation,
         rivals=rivals(status.best, rows, n_validation),
+        data_part=read_data_part(protocol, runs=runs, cache=cache),
         finals=read_final_runs(storage, study_name, paths),
         range_test=_range_test(paths),
         baselines=baselines,

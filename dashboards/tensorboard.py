@@ -10,6 +10,7 @@ from subprocess import call
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -19,6 +20,8 @@ from storage.records import EpochRecord
 from storage.run_paths import remove, writing
 
 HyperparameterValue = bool | int | float | str
+TEST_METRICS = ("test/macro_f1", "test/accuracy")
+"""Columns of the HPARAMS tab that only a final run fills."""
 
 
 class TensorBoardLog:
@@ -59,9 +62,11 @@ class TensorBoardLog:
         `SummaryWriter.add_hparams` would open a second run folder. The metrics get the step after
         the last epoch: a resume after it purges them.
         """
-        tagged = {f"hparam/{name}": value for name, value in metrics.items()}
+        tagged = {_column(name): value for name, value in metrics.items()}
+        # TensorBoard takes the columns from any one run, so that every run must name them all.
+        columns = tagged | dict.fromkeys(map(_column, TEST_METRICS))
         with writing(self._folder):
-            for summary in hparams(dict(hyperparameters), tagged):  # type: ignore[no-untyped-call]
+            for summary in hparams(dict(hyperparameters), columns):  # type: ignore[no-untyped-call]
                 self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
             for tag, value in tagged.items():
                 self._writer.add_scalar(tag, value, self._next_epoch)
@@ -71,6 +76,40 @@ class TensorBoardLog:
         """Flush and close the event file."""
         with writing(self._folder):
             self._writer.close()
+
+
+def _column(name: str) -> str:
+    return f"hparam/{name}"
+
+
+def write_test(
+    folder: Path,
+    *,
+    after_epoch: int,
+    metrics: Mapping[str, float],
+    pictures: Mapping[str, Path],
+) -> None:
+    """Add a test to the run of its training, in the row of the HPARAMS tab and as pictures.
+
+    Whatever an earlier call wrote is purged: each is shown once.
+
+    Args:
+        folder: The run's folder.
+        after_epoch: The last epoch of the training.
+        metrics: Values of `TEST_METRICS`.
+        pictures: PNG files by tag.
+
+    Raises:
+        RunFolderError: If the folder cannot be written.
+    """
+    step = after_epoch + 2  # the step before is that of `write_hyperparameters`
+    with writing(folder), SummaryWriter(str(folder), purge_step=step) as writer:
+        for name in TEST_METRICS:
+            writer.add_scalar(_column(name), metrics[name], step)
+        for tag, path in pictures.items():
+            with Image.open(path) as image:
+                pixels_HWC = np.asarray(image.convert("RGB"))
+            writer.add_image(tag, pixels_HWC, step, dataformats="HWC")
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, NDArray[np.uint8]]) -> None:

@@ -117,11 +117,30 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
         BrokenImageError: an image cannot be decoded and `broken_images` is "stop".
     """
     fingerprint = _fingerprint(config)
-    folder = config.cache / f"images-{CACHE_FORMAT}-{fingerprint}"
+    folder = _entry(config.cache, fingerprint)
     build_once(folder, partial(_build, config=config, fingerprint=fingerprint, track=track))
     described = DataDescription.load(_description_file(folder))
     # Whoever built the entry may have found the same content elsewhere.
     return PreparedData(folder, described.model_copy(update={"source": config.source}))
+
+
+def find_prepared(cache: Path, fingerprint: str) -> PreparedData | None:
+    """Opens images that an earlier call of `prepare` decoded, None where they are not there.
+
+    Neither needs the source nor decodes anything.
+
+    Args:
+        cache: the folder that keeps the decoded images.
+        fingerprint: of the data.
+    """
+    folder = _entry(cache, fingerprint)
+    if not folder.is_dir():
+        return None
+    return PreparedData(folder, DataDescription.load(_description_file(folder)))
+
+
+def _entry(cache: Path, fingerprint: str) -> Path:
+    return cache / f"images-{CACHE_FORMAT}-{fingerprint}"
 
 
 def _fingerprint(config: DataConfig) -> str:

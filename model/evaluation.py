@@ -4,7 +4,7 @@ Shape letters: B batch, C channels or classes, H height, W width; CC is a square
 Used by training as well; must not know how the network came about.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,8 @@ from model.device import Execution
 TOP_K = 5
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Collector = Callable[[torch.Tensor, torch.Tensor], None]
+"""Takes logits (B, C) and labels (B,) of each batch, in their order."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class MetricsAccumulator:
         self, logits_BC: torch.Tensor, labels_B: torch.Tensor, *, mean_loss: torch.Tensor
     ) -> None:
         """Add one batch; ``mean_loss`` is its loss per image, a scalar on the device."""
-        top_Bk = logits_BC.topk(min(TOP_K, self._n_classes), dim=1).indices
+        top_Bk = top_classes(logits_BC)
         cells_B = labels_B * self._n_classes + top_Bk[:, 0]
         self._confusion_flat.scatter_add_(0, cells_B, torch.ones_like(cells_B))
         self._n_top_k += (top_Bk == labels_B.unsqueeze(1)).sum()
@@ -101,6 +103,7 @@ def evaluate(
     n_classes: int,
     execution: Execution,
     flip_average: bool = False,
+    collect: Collector | None = None,
 ) -> Evaluation:
     """Measure a network on batches of (images_BCHW, labels_B), with plain cross-entropy.
 
@@ -113,6 +116,7 @@ def evaluate(
         execution: Where and how the network runs.
         flip_average: Whether the logits are the mean over each image and its mirror image, which
             takes twice as long.
+        collect: Sees every batch too, with the logits that the metrics are of.
     """
     network.eval()
     accumulator = MetricsAccumulator(n_classes=n_classes, device=execution.device)
@@ -124,7 +128,14 @@ def evaluate(
                 logits_BC = (logits_BC + network(images_BCHW.flip(3))) / 2
             mean_loss = F.cross_entropy(logits_BC, labels_B)
         accumulator.update(logits_BC, labels_B, mean_loss=mean_loss)
+        if collect is not None:
+            collect(logits_BC, labels_B)
     return accumulator.compute()
+
+
+def top_classes(logits_BC: torch.Tensor) -> torch.Tensor:
+    """Return the five best classes of each image, or all where there are fewer, the best first."""
+    return logits_BC.topk(min(TOP_K, logits_BC.shape[1]), dim=1).indices
 
 
 def per_class_report(confusion_CC: torch.Tensor, class_names: Sequence[str]) -> list[ClassReport]:

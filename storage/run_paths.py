@@ -75,6 +75,16 @@ class TrialPaths:
         """Precision, recall, F1 and support of each class on the test split."""
         return self.folder / "per_class.csv"
 
+    @property
+    def mistakes(self) -> Path:
+        """The surest mistakes on the test split, with their pictures."""
+        return self.folder / "mistakes.json"
+
+    @property
+    def mistakes_picture(self) -> Path:
+        """The same as one picture."""
+        return self.folder / "mistakes.png"
+
     def remove_unfinished(self) -> None:
         """Remove what a process that died while it wrote has left; the trial must be ours."""
         for part in self.folder.rglob(".*.part"):

@@ -55,7 +55,7 @@ def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
     saved = load_checkpoint(checkpoint)
 
     from data.image_cache import prepare
-    from study.final_run import evaluate_checkpoint, refuse_untrained_data
+    from study.checkpoint_evaluation import evaluate_checkpoint, refuse_untrained_data
 
     resolved = request.resolve(base=json.loads(saved["configuration"]))
     prepared = prepare(resolved.data, track=track)

@@ -70,6 +70,7 @@ def report(request: "Request") -> None:
         session.protocol.study_name,
         runs=session.config.storage.runs,
         path=session.paths.report,
+        cache=session.config.data.cache,
     )
     report_file = session.paths.report
     say(f"the report is {report_file}, as Markdown {report_file.with_suffix('.md').name}")

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from dashboards.confusion_csv import load_confusion_csv, save_confusion_csv
+from dashboards.confusion_plots import confusion_matrix_figure
 from dashboards.errors import DashboardError
 from dashboards.plots import (
     LearningCurve,
-    confusion_matrix_figure,
     history_figure,
     learning_curves_figure,
     save_png,
@@ -42,6 +42,27 @@ def test_confusion_figure_of_200_classes_numbers_them() -> None:
     axes = figure.axes[0]
     assert axes.get_xlabel() == "predicted class, by number"
     assert len(axes.get_xticks()) < 20 and not axes.texts
+
+
+def test_confusion_figure_of_many_classes_shows_a_single_mistake_in_a_small_drawing() -> None:
+    confusion = 49 * np.eye(1000, dtype=np.int64) + np.eye(1000, k=3, dtype=np.int64)
+    figure = confusion_matrix_figure(confusion, [str(n) for n in range(1000)])
+    (image,) = figure.axes[0].get_images()
+    one = image.to_rgba(np.array([[1 / 50, 0.0]]))[0, :, 3]
+    assert one[0] > 0.3 and one[1] == 0
+    assert len(svg(figure)) < 200_000
+
+
+def test_confusion_figure_in_another_order_moves_rows_columns_and_numbers() -> None:
+    confusion = np.random.default_rng(0).integers(0, 9, (60, 60))
+    order = np.random.default_rng(1).permutation(60)
+    axes = confusion_matrix_figure(confusion, [str(n) for n in range(60)], order=order).axes[0]
+    shares = confusion / confusion.sum(axis=1, keepdims=True)
+    (image,) = axes.get_images()
+    assert np.allclose(np.asarray(image.get_array()), shares[order][:, order])
+    places = [int(place) for place in axes.get_xticks()]
+    labels = [int(label.get_text()) for label in axes.get_xticklabels()]
+    assert labels == [order[place] for place in places]
 
 
 def test_confusion_figure_shows_shares_of_each_true_class(confusion: np.ndarray) -> None:

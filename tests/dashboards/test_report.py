@@ -9,10 +9,11 @@ import pytest
 
 from dashboards.confusion_csv import save_confusion_csv
 from dashboards.errors import DashboardError
+from dashboards.mistakes import PicturedMistake, save_mistakes
 from dashboards.report import write_report
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
-from storage.run_paths import RunPaths
+from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
 
 VOID_TAGS = {"meta", "br", "img", "link", "input", "hr"}
@@ -64,6 +65,11 @@ def report(opened: StudyStorage, runs: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
+def final_section(runs: Path) -> Page:
+    text = (runs / "pets" / "report.html").read_text(encoding="utf-8")
+    return Page("<h2>Final run" + text.split("<h2>Final run")[1].split("</section>")[0])
+
+
 def test_report_of_new_study_is_sensible(empty_study: StudyStorage, runs: Path) -> None:
     page = report(empty_study, runs)
     assert "No epoch is trained yet." in page.text
@@ -98,22 +104,78 @@ def test_report_of_final_run_before_its_test_says_so(
     assert "not evaluated yet" in page.text and "best epoch 3" in page.text
 
 
-def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
-    searched_study: StudyStorage, final_trial_id: int, runs: Path
-) -> None:
-    claim_test(
-        searched_study.database,
-        TestEvaluation(final_trial_id, "pets", 1, "the search is over <i>", "abc" * 21 + "d"),
+METRICS = {"loss": 1.2, "accuracy": 0.6543, "top5_accuracy": 1.0, "macro_f1": 0.6321}
+CONFUSION = np.array([[4, 1, 0], [0, 3, 2], [1, 0, 5]])
+
+
+@pytest.fixture
+def tested(searched_study: StudyStorage, final_trial_id: int, runs: Path) -> TrialPaths:
+    """The files of a final run that was tested before its mistakes were kept."""
+    evaluation = TestEvaluation(
+        final_trial_id, "pets", 1, "the search is over <i>", "abc" * 21 + "d"
     )
-    metrics = {"loss": 1.2, "accuracy": 0.6543, "top5_accuracy": 1.0, "macro_f1": 0.6321}
-    finish_test(searched_study.database, final_trial_id, metrics)
-    confusion = np.array([[4, 1, 0], [0, 3, 2], [1, 0, 5]])
-    save_confusion_csv(RunPaths(runs, "pets").final(0).confusion_csv, confusion, CLASS_NAMES)
+    claim_test(searched_study.database, evaluation)
+    finish_test(searched_study.database, final_trial_id, METRICS)
+    files = RunPaths(runs, "pets").final(0)
+    save_confusion_csv(files.confusion_csv, CONFUSION, CLASS_NAMES)
+    return files
+
+
+def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
     page = report(searched_study, runs)
     assert "0.6321" in page.text and "65.43 %" in page.text
     assert "the search is over <i>" in page.text
     assert page.tags["script"] == 0 and "<script>alert(1)</script>" in page.text
-    assert page.tags["svg"] == 14 and "Easiest classes" in page.text
+    assert final_section(runs).tags["svg"] == 3 and "Easiest classes" in page.text
+    assert "± 10.83 %" in page.text and "Measured on 16 test images" in page.text
+    assert "validation minus test+0.0679" in page.text.replace("\n", "")
+    assert "2 of 5" in page.text.split("Most confused")[1]
+    assert "The pictures of its mistakes were not kept." in page.text
+
+
+def test_report_of_tested_final_run_shows_its_surest_mistakes(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    pixels = np.full((120, 120, 3), 9, dtype=np.uint8)
+    mistakes = [PicturedMistake(7, CLASS_NAMES[1], '"><b>', 0.987, pixels)]
+    save_mistakes(tested.mistakes, mistakes)
+    page = report(searched_study, runs)
+    shown = page.text.split("Surest mistakes")[1]
+    assert "<script>alert(1)</script>" in shown and '"><b>' in shown and "98.70 %" in shown
+    assert page.tags["script"] == 0
+    section = final_section(runs)
+    assert section.tags["img"] == 1 and section.tags["b"] == 1
+    save_mistakes(tested.mistakes, [])
+    assert "Every test image was recognised" in report(searched_study, runs).text
+
+
+def test_report_with_damaged_mistakes_is_refused(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    tested.mistakes.write_text("{")
+    with pytest.raises(DashboardError, match="remove it to leave them out"):
+        report(searched_study, runs)
+
+
+def test_report_of_many_classes_numbers_them_and_stays_small(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    random = np.random.default_rng(0)
+    confusion = random.poisson(0.2, (200, 200)) + 30 * np.eye(200, dtype=int)
+    save_confusion_csv(tested.confusion_csv, confusion, [f"<b>{n}" for n in range(200)])
+    page = report(searched_study, runs)
+    assert "classes often confused side by side" in page.text
+    assert "199<b>199" in page.text.split("All classes by number")[1].replace("\n", "")
+    assert (runs / "pets" / "report.html").stat().st_size < 1_000_000
+
+
+def test_report_without_the_images_says_so_in_a_line(
+    searched_study: StudyStorage, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    assert "Pictures and classes are left out" in page.text and page.tags["img"] == 0
 
 
 def test_report_needs_nothing_from_elsewhere(searched_study: StudyStorage, runs: Path) -> None:

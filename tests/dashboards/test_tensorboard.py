@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
 from dashboards.errors import DashboardError
-from dashboards.tensorboard import TensorBoardLog, serve_tensorboard
+from dashboards.tensorboard import TensorBoardLog, serve_tensorboard, write_test
 from storage.records import EpochRecord
 
 Record = Callable[..., EpochRecord]
@@ -65,6 +67,39 @@ def test_tensorboard_hyperparameters_twice_stay_in_one_run_and_one_point(
     assert len(events.Scalars("hparam/macro_f1")) == 1
     names = {content for content in events.PluginTagToContent("hparams")}
     assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= names
+
+
+def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
+    tmp_path: Path, record: Record
+) -> None:
+    picture = tmp_path / "matrix.png"
+    Image.new("RGBA", (4, 3), (255, 0, 0, 255)).save(picture)
+    log = TensorBoardLog(tmp_path / "run", next_epoch=1)
+    log.write(record(1))
+    log.write_hyperparameters({"dropout": 0.1}, {"best/macro_f1": 0.5})
+    log.close()
+    for macro_f1 in (0.1, 0.7):
+        time.sleep(1.1)
+        metrics = {"test/macro_f1": macro_f1, "test/accuracy": 0.6}
+        pictures = {"test/confusion_matrix": picture}
+        write_test(tmp_path / "run", after_epoch=1, metrics=metrics, pictures=pictures)
+    events = read_back(tmp_path / "run")
+    (shown,) = events.Images("test/confusion_matrix")
+    assert (shown.width, shown.height) == (4, 3)
+    for tag, value in (("test/macro_f1", 0.7), ("test/accuracy", 0.6), ("best/macro_f1", 0.5)):
+        (point,) = events.Scalars(f"hparam/{tag}")
+        assert point.value == pytest.approx(value)
+    assert len(events.Scalars("macro_f1/validation")) == 1
+
+
+def test_columns_of_a_search_trial_have_room_for_the_test_of_a_final_run(tmp_path: Path) -> None:
+    log = TensorBoardLog(tmp_path, next_epoch=2)
+    log.write_hyperparameters({"dropout": 0.1}, {"best/macro_f1": 0.5})
+    log.close()
+    content = read_back(tmp_path).PluginTagToContent("hparams")["_hparams_/experiment"]
+    columns = [info.name.tag for info in parse_experiment_plugin_data(content).metric_infos]
+    assert columns == ["hparam/best/macro_f1", "hparam/test/macro_f1", "hparam/test/accuracy"]
+    assert "hparam/test/accuracy" not in read_back(tmp_path).Tags()["scalars"]
 
 
 def test_serve_tensorboard_of_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 import json
 import threading
 import time
+from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dashboards.confusion_csv import load_confusion_csv
+from dashboards.mistakes import load_mistakes
 from dashboards.trials import TrialRow, read_trials
 from data.image_cache import prepare
 from model.configuration import EvaluationConfig
@@ -14,15 +19,11 @@ from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.leases import acquire, end
 from storage.owners import Owner
 from storage.records import read_tests
+from study.checkpoint_evaluation import evaluate_checkpoint, refuse_untrained_data
 from study.config import Request, validated
 from study.errors import ProtocolError, StudyError
-from study.final_run import (
-    FinalResult,
-    evaluate_checkpoint,
-    open_final,
-    refuse_untrained_data,
-    run_final,
-)
+from study.final_run import final_config, open_final, run_final
+from study.final_test import FinalResult
 from study.initialisation import SAMPLED, extend, initialise
 from study.promotion import choose_winner
 from study.session import StudySession, open_session
@@ -86,9 +87,40 @@ def test_final_run_is_longer_larger_and_tested_once(
     (row,) = read_tests(searched.storage_handle.database, "tiny")
     assert row.metrics == metrics["test"]
 
+    assert 0 < metrics["test_macro_f1_standard_error"] < 0.5
     again = finish(searched, winner)
     assert again.was_done and again.metrics == metrics
     assert len(read_tests(searched.storage_handle.database, "tiny")) == 1
+
+    files = [file for file in result.paths.folder.iterdir() if file.is_file()]
+    before = {file: file.read_bytes() for file in files}
+    result.paths.metrics.unlink()  # as when the test was cut off before its end
+    assert not finish(searched, winner).was_done
+    assert {file: file.read_bytes() for file in files} == before
+    check_mistakes(searched, result)
+
+
+def check_mistakes(searched: StudySession, result: FinalResult) -> None:
+    """The mistakes that were kept are those of the matrix, and TensorBoard shows them once."""
+    examples = prepare(final_config(searched.config).data).test()
+    mistakes = load_mistakes(result.paths.mistakes)
+    assert result.paths.mistakes_picture.is_file() == bool(mistakes)
+    for mistake in mistakes:
+        assert np.array_equal(mistake.picture, examples.images_NHWC[mistake.index])
+    probabilities = [mistake.probability for mistake in mistakes]
+    assert probabilities == sorted(probabilities, reverse=True)
+    confusion, names = load_confusion_csv(result.paths.confusion_csv)
+    wrong = Counter((one.true_class, one.predicted_class) for one in mistakes)
+    for row, column in np.argwhere(confusion > 0):
+        if row != column:
+            assert wrong.pop((names[row], names[column])) == confusion[row, column]
+    assert not wrong
+    events = EventAccumulator(str(result.paths.tensorboard)).Reload()
+    assert len(events.Images("test/confusion_matrix")) == 1
+    assert len(events.Images("test/mistakes")) == bool(mistakes)
+    (point,) = events.Scalars("hparam/test/accuracy")
+    assert point.value == pytest.approx(result.metrics["test"]["accuracy"])
+    assert len(events.Scalars("hparam/best/macro_f1")) == 1
 
 
 def test_search_never_opens_the_test_split(tiny_settings: Settings) -> None:
