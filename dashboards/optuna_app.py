@@ -1,69 +1,78 @@
-"""optuna-dashboard, served read-only and on this machine only.
+"""optuna-dashboard, served behind a guard: read-only, and with a token where others reach it.
 
 optuna-dashboard 0.21 has no authentication and no read-only mode: whoever reaches its port may
-delete a study with all its artifacts. Here it is wrapped so that only reading requests pass.
-Must not import torch.
+delete a study with all its artifacts. Must not import torch.
 """
 
 import ipaddress
-import json
+import secrets
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any
 
 import optuna
 import waitress
 from optuna_dashboard import wsgi
 
+from dashboards.access import Access, WsgiApp, address_with_token, guard, is_loopback
 from dashboards.errors import DashboardError
 from storage.study_storage import StudyStorage
 
-READING_METHODS = ("GET", "HEAD")
-REFUSAL = "this dashboard is read-only: change a study with the `study` command"
-
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
 
 def build_dashboard(storage: StudyStorage) -> WsgiApp:
-    """Return optuna-dashboard over a storage as a WSGI application that only reads."""
+    """Return optuna-dashboard over a storage, unguarded: `serve_dashboard` guards it."""
     # Its polls reread every finished trial unless Optuna's cache stands between.
-    return read_only(wsgi(optuna.storages.get_storage(storage)))
+    app: WsgiApp = wsgi(optuna.storages.get_storage(storage))
+    return app
 
 
-def read_only(app: WsgiApp) -> WsgiApp:
-    """Return an application that answers 405 to all but GET and HEAD."""
-
-    def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in READING_METHODS:
-            return app(environ, start_response)
-        headers = [("Content-Type", "application/json"), ("Allow", ", ".join(READING_METHODS))]
-        start_response("405 Method Not Allowed", headers)
-        # The page shows the `reason` of a refused request to its user.
-        return [json.dumps({"reason": REFUSAL}).encode()]
-
-    return guarded
-
-
-def serve_dashboard(app: WsgiApp, *, host: str, port: int) -> None:
-    """Serve until interrupted.
+def serve_dashboard(
+    app: WsgiApp, *, host: str, port: int, token: str | None = None, writable: bool = False
+) -> None:
+    """Serve until interrupted, and print the address that a browser is to open.
 
     Args:
         app: What `build_dashboard` returned.
-        host: `localhost` or another loopback address.
+        host: Name or IP address to listen on.
         port: Port to listen on, 0 for a free one.
+        token: What every request must know; where it is None and `host` is not a loopback
+            address, one is made up.
+        writable: Whether requests may change studies.
 
     Raises:
-        DashboardError: If other machines could reach the address, or the port cannot be had.
+        DashboardError: If the token is empty, or the address or port cannot be had.
     """
-    address = _loopback_address(host, port)
+    if token == "":
+        raise DashboardError("--token must not be empty: leave it out to have one made up")
+    address = _resolved(host)
+    if token is None and not is_loopback(address):
+        token = secrets.token_urlsafe(32)
     listening = _listen(address, port)
+    app = guard(app, Access(token, writable))
     server = waitress.create_server(app, sockets=[listening])
-    where = f"[{address}]" if ":" in address else address
-    print(f"dashboard (read-only): http://{where}:{server.effective_port}/  (Ctrl+C stops it)")
+    url = address_with_token(f"http://{_reachable(address)}:{server.effective_port}/", token)
+    kind = "writable" if writable else "read-only"
+    print(f"dashboard ({kind}): {url}  (Ctrl+C stops it)", flush=True)
     try:
         server.run()
     finally:
         server.close()
+
+
+def _resolved(host: str) -> str:
+    """Return the IP address of a name; the first where it has several."""
+    # This one often stands for two; one is enough.
+    name = "127.0.0.1" if host == "localhost" else host
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(name or "?", None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise DashboardError(
+            f"--host must be an address of this machine, got {host!r}: "
+            "use 127.0.0.1, or 0.0.0.0 for all of them"
+        ) from None
+    return str(found[0][4][0])
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -73,21 +82,13 @@ def _listen(address: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DashboardError(
-            f"--port must be a free port, {port} on {address} cannot be had ({reason}): "
-            "choose another --port"
+            f"--host and --port must be an address of this machine and a free port there, "
+            f"{address} and {port} cannot be had ({reason}): choose another --port or --host"
         ) from None
 
 
-def _loopback_address(host: str, port: int) -> str:
-    # Its name may stand for two addresses; one is enough.
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise DashboardError(
-            f"--host must be a loopback address, for the dashboard has no login, got {host!r}: "
-            f"use 127.0.0.1, and from elsewhere `ssh -L {port}:127.0.0.1:{port} THIS_MACHINE`"
-        )
-    return address
+def _reachable(address: str) -> str:
+    """Return what stands for an address in a URL."""
+    if ipaddress.ip_address(address).is_unspecified:
+        return socket.gethostname()
+    return f"[{address}]" if ":" in address else address

@@ -117,11 +117,13 @@ def existing_url(url: URL) -> str:
     return f"sqlite:///file:{quote(str(sqlite_path(url)))}?mode=rw&uri=true"
 
 
-def engine_options(url: URL) -> dict[str, Any]:
+def engine_options(url: URL, *, read_only: bool = False) -> dict[str, Any]:
     """Return the keyword arguments of `sqlalchemy.create_engine` for an address."""
     if url.drivername == "sqlite":
         return {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
     session_options = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
+    if read_only:
+        session_options += " -c default_transaction_read_only=on"
     return {
         "pool_size": 2,
         "max_overflow": 3,
@@ -137,20 +139,28 @@ def engine_options(url: URL) -> dict[str, Any]:
     }
 
 
-def prepare_engine(engine: Engine) -> None:
-    """Attach SQLite's settings to an engine; PostgreSQL needs none here."""
+def prepare_engine(engine: Engine, *, read_only: bool = False) -> None:
+    """Attach SQLite's settings to an engine; PostgreSQL needs none here.
+
+    Args:
+        engine: A new engine.
+        read_only: Whether SQLite is to refuse to write; it takes no write lock then.
+    """
     if engine.dialect.name != "sqlite":
         return
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
+            return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if read_only or _reading.get() else "BEGIN IMMEDIATE")
 
     # Connections opened before the listeners were there must not be used again.
     engine.dispose()

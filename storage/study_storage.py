@@ -74,17 +74,28 @@ class StudyStorage(RDBStorage):
         url: A checked address.
         outage_seconds: How long transient errors are waited out, in seconds.
         create: Whether missing tables (and a missing SQLite file) are created.
+        read_only: Whether the database itself is to refuse every write.
     """
 
-    def __init__(self, url: URL, *, outage_seconds: float, create: bool = False) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        outage_seconds: float,
+        create: bool = False,
+        read_only: bool = False,
+    ) -> None:
         self.outage_seconds = outage_seconds
+        self.read_only = read_only
         location = url.render_as_string(hide_password=False) if create else existing_url(url)
         location = location.replace("{", "%7B").replace("}", "%7D")
-        super().__init__(location, engine_options(url), skip_table_creation=not create)
+        super().__init__(
+            location, engine_options(url, read_only=read_only), skip_table_creation=not create
+        )
         self._equip()
 
     def _equip(self) -> None:
-        prepare_engine(self.engine)
+        prepare_engine(self.engine, read_only=self.read_only)
         self.database = Database(self.engine, outage_seconds=self.outage_seconds)
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -172,8 +183,15 @@ def _create_tables(connection: sqlalchemy.Connection) -> None:
         connection.execute(service_version.insert().values(version=SCHEMA_VERSION))
 
 
-def open_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
+def open_study_storage(
+    text: str, *, outage_seconds: float, read_only: bool = False
+) -> StudyStorage:
     """Open an existing database; nothing is created.
+
+    Args:
+        text: The database address, `storage.url`.
+        outage_seconds: How long later calls wait for an unreachable database, in seconds.
+        read_only: Whether the database itself is to refuse every write through this handle.
 
     Raises:
         StudyNotFoundError: If there is no database, or it has none of our tables.
@@ -190,7 +208,7 @@ def open_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
         bare = sqlalchemy.create_engine(existing_url(url), poolclass=sqlalchemy.NullPool)
         if not sqlalchemy.inspect(bare).has_table(service_version.name):
             raise missing
-        opened = StudyStorage(url, outage_seconds=outage_seconds)
+        opened = StudyStorage(url, outage_seconds=outage_seconds, read_only=read_only)
         _check_version(opened.database, url)
     return opened
 

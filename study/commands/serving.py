@@ -11,15 +11,31 @@ if TYPE_CHECKING:
     from study.config import Request
 
 
+OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
+
+
 @command
 @server_options(8080)
-def dashboard(request: "Request", host: str, port: int) -> None:
-    """Serve optuna-dashboard on the study's database, read-only."""
+@click.option(
+    "--token",
+    envvar="STUDY_DASHBOARD_TOKEN",
+    metavar="TOKEN",
+    help="What a browser must know; made up where --host is reached from elsewhere.",
+)
+@click.option("--writable", is_flag=True, help="Let the pages change and delete studies.")
+def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
+    """Serve optuna-dashboard on the study's database, read-only unless --writable."""
     from dashboards.optuna_app import build_dashboard, serve_dashboard
+    from storage.study_storage import open_study_storage
     from study.session import open_session
 
     session = open_session(request)
-    serve_dashboard(build_dashboard(session.storage_handle), host=host, port=port)
+    session.storage_handle.engine.dispose()
+    handle = open_study_storage(
+        session.config.storage.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable
+    )
+    app = build_dashboard(handle)
+    serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 
 @command

@@ -1,49 +1,34 @@
 """optuna-dashboard over its WSGI interface, in process."""
 
-import io
-import re
+import multiprocessing
+import os
 import socket
-from typing import Any
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from optuna_dashboard import wsgi
+from optuna.exceptions import StorageInternalError
 
+from dashboards.access import Access, guard
 from dashboards.errors import DashboardError
-from dashboards.optuna_app import WsgiApp, build_dashboard, read_only, serve_dashboard
-from dashboards.trials import read_trials
-from storage.study_storage import StudyStorage
-
-
-def ask(app: WsgiApp, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-    answer: dict[str, Any] = {}
-
-    def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:
-        answer.update(status=int(status.split()[0]), headers=dict(headers))
-
-    environ = {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": path,
-        "HTTP_ACCEPT_ENCODING": "identity",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "CONTENT_LENGTH": "0",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": io.StringIO(),
-        "wsgi.url_scheme": "http",
-    }
-    chunks = app(environ, start_response)
-    try:
-        return answer["status"], answer["headers"], b"".join(chunks)
-    finally:
-        getattr(chunks, "close", lambda: None)()
+from dashboards.optuna_app import build_dashboard, serve_dashboard
+from storage.database import parse_url
+from storage.study_storage import StudyStorage, open_study_storage
+from tests.postgresql import requires_postgresql, running_server
+from tests.tools.write_lock import write_lock_held
+from tests.tools.wsgi_client import ask, routes
 
 
 def test_dashboard_of_a_study_shows_it_with_its_trials(searched_study: StudyStorage) -> None:
-    app = build_dashboard(searched_study)
+    app = guard(build_dashboard(searched_study), Access())
     status, _, body = ask(app, "/api/studies")
     assert status == 200 and b'"pets"' in body
     status, _, body = ask(app, "/api/studies/1")
@@ -59,52 +44,128 @@ def test_dashboard_asked_again_shows_what_changed_meanwhile(empty_study: StudySt
     assert b"cats" in ask(app, "/api/studies")[2]
 
 
-def test_dashboard_refuses_every_route_that_writes(searched_study: StudyStorage) -> None:
-    before = read_trials(searched_study, "pets")
-    app = build_dashboard(searched_study)
-    routes = wsgi(searched_study).routes
-    writing = [route for route in routes if route.method != "GET"]
-    assert len(writing) >= 10
-    for route in writing:
-        path = re.sub(r"<[^>]*>", "1", route.rule)
-        status, headers, body = ask(app, path, route.method)
-        assert (status, headers["Allow"]) == (405, "GET, HEAD"), route.rule
-        assert b"read-only" in body and b"\n" not in body
-    assert read_trials(searched_study, "pets") == before
+@pytest.fixture
+def reader(searched_file: Path) -> Iterator[StudyStorage]:
+    opened = open_study_storage(f"sqlite:///{searched_file}", outage_seconds=1, read_only=True)
+    yield opened
+    opened.engine.dispose()
 
 
-def test_dashboard_answers_each_parameterless_reading_route(searched_study: StudyStorage) -> None:
-    app = build_dashboard(searched_study)
-    reading = [route.rule for route in wsgi(searched_study).routes if route.method == "GET"]
-    for rule in (rule for rule in reading if "<" not in rule):
-        assert ask(app, rule)[0] in (200, 302), rule
+def test_dashboard_answers_every_reading_route_while_another_holds_the_write_lock(
+    searched_file: Path, reader: StudyStorage
+) -> None:
+    app = build_dashboard(reader)
+    with write_lock_held(searched_file):
+        start = time.monotonic()
+        for path in (path for method, path in routes(app) if method == "GET"):
+            assert ask(app, path).status < 500, path
+        assert time.monotonic() - start < 20  # a writer waits a minute for the lock
 
 
-@given(st.text(max_size=12).filter(lambda method: method not in ("GET", "HEAD")))
-def test_read_only_of_any_other_method_never_reaches_the_application(method: str) -> None:
-    def unreachable(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
-        raise AssertionError("the application was called")
+def test_database_of_a_dashboard_that_reads_refuses_to_be_written(
+    searched_file: Path, reader: StudyStorage
+) -> None:
+    before = searched_file.read_bytes()
+    app = build_dashboard(reader)
+    for method, path in routes(app):
+        ask(app, path, method)
+    with pytest.raises(StorageInternalError):
+        reader.set_study_user_attr(1, "name", "value")
+    assert searched_file.read_bytes() == before
+    assert b'"pets"' in ask(app, "/api/studies").body
 
-    assert ask(read_only(unreachable), "/api/studies", method)[0] == 405
+
+def test_opening_a_missing_database_to_read_makes_none(tmp_path: Path) -> None:
+    missing = f"sqlite:///{tmp_path}/none.db"
+    with pytest.raises(StorageInternalError):
+        StudyStorage(parse_url(missing), outage_seconds=0, read_only=True)
+    assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.168.1.7", "8.8.8.8", "node1", "", "127.0.0.1.evil.org"]
-)
-def test_serve_dashboard_beyond_loopback_is_refused_with_remedy(host: str) -> None:
-    def unused(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
-        return []
+@pytest.mark.slow
+@requires_postgresql
+def test_postgresql_of_a_dashboard_that_reads_refuses_to_be_written() -> None:
+    with running_server() as url:
+        written = StudyStorage(parse_url(url), outage_seconds=5, create=True)
+        optuna.create_study(study_name="pets", storage=written)
+        written.engine.dispose()
+        reader = StudyStorage(parse_url(url), outage_seconds=0, read_only=True)
+        assert [one.study_name for one in reader.get_all_studies()] == ["pets"]
+        with pytest.raises(StorageInternalError):
+            reader.set_study_user_attr(1, "name", "value")
+        assert reader.get_study_user_attrs(1) == {}
+        reader.engine.dispose()
 
-    with pytest.raises(DashboardError, match="ssh -L 8080:127.0.0.1:8080") as refusal:
+
+def unused(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
+    return []
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "", "127.0.0.1.evil.invalid", "a" * 70])
+def test_serve_dashboard_at_no_address_is_refused(host: str) -> None:
+    with pytest.raises(DashboardError, match="--host must be an address") as refusal:
         serve_dashboard(unused, host=host, port=8080)
     assert repr(host) in str(refusal.value)
 
 
-def test_serve_dashboard_on_taken_port_is_refused() -> None:
-    def unused(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
-        return []
+def test_serve_dashboard_at_the_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(DashboardError, match="192.0.2.1 and 8080 cannot be had"):
+        serve_dashboard(unused, host="192.0.2.1", port=8080)
 
+
+def test_serve_dashboard_with_an_empty_token_is_refused() -> None:
+    with pytest.raises(DashboardError, match="--token must not be empty"):
+        serve_dashboard(unused, host="127.0.0.1", port=0, token="")
+
+
+def test_serve_dashboard_on_taken_port_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(DashboardError, match=f"{port} on 127.0.0.1 cannot be had"):
+        with pytest.raises(DashboardError, match=f"127.0.0.1 and {port} cannot be had"):
             serve_dashboard(unused, host="localhost", port=port)
+
+
+def serve_yes(said: Connection) -> None:
+    """Serve an application that says yes to everything, and say through a pipe what is printed."""
+
+    def yes(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"yes"]
+
+    os.dup2(said.fileno(), 1)
+    sys.stdout = os.fdopen(1, "w")
+    serve_dashboard(yes, host="0.0.0.0", port=0)
+
+
+@pytest.fixture
+def printed() -> Iterator[IO[str]]:
+    """What a server prints that listens beyond loopback."""
+    processes = multiprocessing.get_context("fork")
+    here, there = processes.Pipe(duplex=False)
+    server = processes.Process(target=serve_yes, args=(there,))
+    server.start()
+    there.close()
+    with open(here.fileno(), closefd=False) as lines:
+        yield lines
+        server.terminate()
+        server.join()
+        assert lines.read() == ""  # no request is told of
+    here.close()
+
+
+def test_serve_dashboard_beyond_loopback_makes_a_token_up_and_prints_it_once(
+    printed: IO[str],
+) -> None:
+    url = urlsplit(printed.readline().split()[2])
+    token = url.query.removeprefix("token=")
+    assert len(token) >= 40
+    address = f"http://127.0.0.1:{url.port}/"
+    opener = build_opener(HTTPCookieProcessor())
+    with pytest.raises(HTTPError) as refusal:
+        opener.open(address)
+    assert refusal.value.code == 401
+    refusal.value.close()
+    with opener.open(f"{address}?token={token}") as answer:
+        assert answer.url == address and answer.read() == b"yes"
+    with opener.open(address) as answer:
+        assert answer.read() == b"yes"

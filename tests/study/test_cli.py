@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.study.conftest import ROOT, Command
+from tests.study.conftest import ROOT, Call, Command
 
 REPORT_TORCH = (
     "import atexit, sys; from study.cli import main; "
@@ -106,6 +106,16 @@ def test_misuse_is_one_line_exit_2_and_changes_nothing(
     assert hint in ended.stderr
     assert ended.stdout.splitlines()[-1].startswith("False")
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
+
+
+@pytest.mark.parametrize("options", [[], ["--writable"], ["--host", "0.0.0.0"]])
+def test_dashboard_of_a_missing_database_is_refused_and_makes_none(
+    call: Call, tmp_path: Path, options: list[str]
+) -> None:
+    ended = call("dashboard", "--storage", f"sqlite:///{tmp_path}/none.db", *options)
+    assert ended.code == 2 and len(ended.err.splitlines()) == 1
+    assert "storage.url must name a database with a study" in ended.err
+    assert not any(tmp_path.glob("none*"))
 
 
 def test_a_worker_per_gpu_without_a_gpu_is_refused_before_anything_is_stored(
