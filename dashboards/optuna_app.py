@@ -15,6 +15,7 @@ import optuna
 import waitress
 from optuna_dashboard import wsgi
 
+from dashboards.artifacts import RunFiles, answering_for
 from dashboards.errors import DashboardError
 from storage.study_storage import StudyStorage
 
@@ -24,10 +25,16 @@ REFUSAL = "this dashboard is read-only: change a study with the `study` command"
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def build_dashboard(storage: StudyStorage) -> WsgiApp:
-    """Return optuna-dashboard over a storage as a WSGI application that only reads."""
+def build_dashboard(storage: StudyStorage, artifacts: RunFiles | None = None) -> WsgiApp:
+    """Return optuna-dashboard over a storage as a WSGI application that only reads.
+
+    Args:
+        storage: The database.
+        artifacts: Finds the files that are linked to studies and trials; None: none are shown.
+    """
     # Its polls reread every finished trial unless Optuna's cache stands between.
-    return read_only(wsgi(optuna.storages.get_storage(storage)))
+    app = wsgi(optuna.storages.get_storage(storage), artifact_store=artifacts)
+    return read_only(app if artifacts is None else answering_for(artifacts, app))
 
 
 def read_only(app: WsgiApp) -> WsgiApp:

@@ -35,6 +35,7 @@ from storage.watch import Watch
 from study.config import StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import Point, extend, initialise
+from study.notes import note_test
 from study.session import StudySession, final_name
 from study.stopping import StopFlag
 from study.trial_parts import EVALUATION_BATCH_SIZE
@@ -183,8 +184,9 @@ def _test(
     seconds = place.heartbeat_seconds
     ending = "test cut off"
     try:
-        with Heartbeat(database, lease, seconds=seconds, between=watch.look):
+        with Heartbeat(database, lease, seconds=seconds, between=watch.look) as heartbeat:
             result = _tested(final, prepared, run)
+            note_test(final, heartbeat, run, result.metrics)
         ending = "tested"
     finally:
         end(database, lease, ending)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 @server_options(8080)
 def dashboard(request: "Request", host: str, port: int) -> None:
     """Serve optuna-dashboard on the study's database, read-only."""
+    from dashboards.artifacts import RunFiles
     from dashboards.optuna_app import build_dashboard, serve_dashboard
     from study.session import open_session
 
     session = open_session(request)
-    serve_dashboard(build_dashboard(session.storage_handle), host=host, port=port)
+    app = build_dashboard(session.storage_handle, RunFiles(session.config.storage.runs))
+    serve_dashboard(app, host=host, port=port)
 
 
 @command
