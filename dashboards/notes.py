@@ -57,11 +57,8 @@ def trial_note(
         )
     if metrics is not None:
         parts.append(_tested(metrics))
-    if row.params:
-        parts.append(
-            bullets([(code(name), code(text)) for name, text in shown_params(row).items()])
-        )
-    return "\n\n".join([*parts, bullets([*_circumstances(row, paths)])])
+    params = [(code(name), code(text)) for name, text in shown_params(row).items()]
+    return "\n\n".join([*parts, bullets([*params, *_circumstances(row, paths)])])
 
 
 def _tested(metrics: Mapping[str, Any]) -> str:
@@ -85,18 +82,21 @@ def _circumstances(row: TrialRow, paths: TrialPaths) -> Iterator[tuple[str, str]
         yield "time of its epochs", shown_duration(row.seconds)
 
 
-def study_note(protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow]) -> str:
+def study_note(
+    protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow], *, space: Sequence[str]
+) -> str:
     """Return the note of a study: its protocol, and what has been found beside its trials.
 
     Args:
         protocol: What the study fixed.
         paths: Its files.
-        rows: Its trials.
+        rows: Its trials, where they are given points.
+        space: What is searched, a text for each hyperparameter with its range.
 
     Raises:
         StorageError: If the file of learned baselines is damaged.
     """
-    parts = ["### Protocol", bullets([*_protocol(protocol, paths)])]
+    parts = ["### Protocol", bullets([*_protocol(protocol, paths, space)])]
     parts += ["### Baselines on the validation images", _baselines(protocol, paths)]
     rates = _range_test(paths)
     if rates is not None:
@@ -108,7 +108,9 @@ def study_note(protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow]) ->
     return "\n\n".join(parts)
 
 
-def _protocol(protocol: Protocol, paths: RunPaths) -> Iterator[tuple[str, str]]:
+def _protocol(
+    protocol: Protocol, paths: RunPaths, space: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     configuration, facts = protocol.configuration, protocol.facts
     if configuration.get("description"):
         yield "description", code(configuration["description"])
@@ -123,25 +125,13 @@ def _protocol(protocol: Protocol, paths: RunPaths) -> Iterator[tuple[str, str]]:
     more = ", ..." if len(names) > MOST_NAMED_CLASSES else ""
     yield f"{len(names)} classes", ", ".join(map(code, names[:MOST_NAMED_CLASSES])) + more
     yield "budget", f"{protocol.budget} trials of {search['n_epochs']} epochs"
-    yield "space", ", ".join(code(text) for text in _space(search))
+    yield "space", ", ".join(map(code, space)) or "nothing varies"
     chosen = {key: search.get(key) for key in ("sampler", "pruner", "patience_epochs")}
     yield from ((key.replace("_", " "), code(value)) for key, value in chosen.items() if value)
     yield "seed", f"{code(configuration.get('seed'))}; each trial's follows from it and its place"
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     yield "versions", f"{code(versions)}, git {code(facts['git_revision'])}"
     yield "run folder", code(paths.folder.absolute())
-
-
-def _space(search: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the space's name, and each range that is set."""
-    yield str(search.get("space"))
-    if search.get("points"):
-        yield f"{len(search['points'])} points"
-        return
-    for name, within in search.get("ranges", {}).items():
-        if within is not None:
-            scale = " (log)" if within.get("log") else ""
-            yield f"{name} {within['low']:g} to {within['high']:g}{scale}"
 
 
 def _baselines(protocol: Protocol, paths: RunPaths) -> str:

@@ -25,7 +25,8 @@ from storage.notes import FileLink
 from storage.records import read_epochs, read_protocol, study_names
 from storage.run_paths import TrialPaths
 from storage.study_storage import open_study_storage
-from study.config import validated
+from study.config import SearchConfig, validated
+from study.search_space import DEFAULT_LEARNING_RATES, SPACES
 from study.session import StudySession, bind
 
 logger = logging.getLogger(__name__)
@@ -117,13 +118,29 @@ def note_study(session: StudySession) -> None:
         handle = session.storage_handle
         given = session.config.search.space == "given"
         rows = read_trials(handle, name) if given else []
-        body = study_note(read_protocol(handle.database, name), paths, rows)
+        protocol, config = read_protocol(handle.database, name), session.config
+        space = shown_space(config.search, optimizer=config.optimization.optimizer)
+        body = study_note(protocol, paths, rows, space=space)
         figures = [paths.range_test.picture, paths.heat_map, paths.comparison]
         links = _links(session, [] if session.is_final else figures)
         study_id = session.optuna_study()._study_id
         handle.database.write(
             lambda connection: stored.note_study(connection, study_id, body, links)
         )
+
+
+def shown_space(search: SearchConfig, *, optimizer: str) -> list[str]:
+    """Return what a study searches, a text for each hyperparameter with its range."""
+    if search.space == "given":
+        return [f"{len(search.points)} given points"]
+    ranges = {name: within for name, within in search.ranges if name in SPACES[search.space]}
+    if "learning_rate" in ranges:
+        ranges["learning_rate"] = ranges["learning_rate"] or DEFAULT_LEARNING_RATES[optimizer]
+    return [
+        f"{name.replace('_', ' ')} {within.low:g} to {within.high:g}"
+        + (" (logarithmic)" if getattr(within, "log", False) else "")
+        for name, within in ranges.items()
+    ]
 
 
 def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:

@@ -21,9 +21,9 @@ from storage.leases import read_endings
 from storage.records import read_epochs
 from storage.run_paths import writing
 from study.baselines import learned
-from study.config import StudyConfig
+from study.config import SearchConfig, StudyConfig
 from study.initialisation import extend_budget, initialise
-from study.notes import note_studies_on, note_study
+from study.notes import note_studies_on, note_study, shown_space
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
@@ -178,6 +178,7 @@ def test_study_has_a_note_from_init_on_that_grows(tiny_settings: Settings) -> No
     config: StudyConfig = session.config
     first = note(session)
     assert session.protocol.fingerprint in first and "budget: 3 trials of 3 epochs" in first
+    assert "learning rate 0.001 to 1 (logarithmic)" in first and "blocks 1 to 2" in first
     assert "sqlite:" not in first
     larger = extend_budget(session, 2)
     assert "budget: 5 trials" in note(larger)
@@ -204,3 +205,14 @@ def test_note_of_a_study_that_was_finished_before_there_were_notes_is_written(
     note_study(session)
     assert session.protocol.fingerprint in note(session)
     assert read_epochs(session.storage_handle.database, [trial._trial_id])
+
+
+def test_shown_space_names_what_varies_with_its_range() -> None:
+    search = SearchConfig(space="lr-wd")
+    assert shown_space(search, optimizer="adam") == [
+        "learning rate 1e-05 to 0.01 (logarithmic)",
+        "weight decay 1e-06 to 0.01 (logarithmic)",
+    ]
+    given = SearchConfig(space="given", points=({}, {}), n_trials=2)
+    assert shown_space(given, optimizer="sgd") == ["2 given points"]
+    assert shown_space(SearchConfig(space="fixed", n_trials=1), optimizer="sgd") == []
