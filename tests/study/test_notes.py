@@ -2,13 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial
 from optuna_dashboard._note import get_note_from_system_attrs
-from optuna_dashboard.artifact._backend import list_trial_artifacts
+from optuna_dashboard.artifact._backend import list_study_artifacts, list_trial_artifacts
 
 import dashboards.plots
 import study.notes
@@ -33,16 +34,20 @@ from tests.study.test_worker import DEAD, Killed, Settings, configured, work
 FILES = ["configuration.json", "curve.png"]
 
 
+def attributes(session: StudySession) -> dict[str, Any]:
+    study_id = session.optuna_study()._study_id
+    found: dict[str, Any] = session.storage_handle.get_study_system_attrs(study_id)
+    return found
+
+
 def note(session: StudySession, trial: FrozenTrial | None = None) -> str:
-    attributes = session.storage_handle.get_study_system_attrs(session.optuna_study()._study_id)
     trial_id = None if trial is None else trial._trial_id
-    return str(get_note_from_system_attrs(attributes, trial_id)["body"])
+    return str(get_note_from_system_attrs(attributes(session), trial_id)["body"])
 
 
 def linked(session: StudySession, trial: FrozenTrial) -> list[str]:
     """Return the names of the files of a trial, each of which can be read."""
-    attributes = session.storage_handle.get_study_system_attrs(session.optuna_study()._study_id)
-    links = list_trial_artifacts(attributes, trial.system_attrs, trial)
+    links = list_trial_artifacts(attributes(session), trial.system_attrs, trial)
     for link in links:
         with RunFiles(session.config.storage.runs).open_reader(link["artifact_id"]) as file:
             assert file.read(1)
@@ -100,8 +105,7 @@ def test_trial_whose_worker_dies_at_its_end_has_one_note_and_one_of_each_file(
     assert trial.state.name == "COMPLETE"
     assert linked(session, trial) == FILES
     assert note(session, trial).count("**complete**") == 1
-    attributes = session.storage_handle.get_study_system_attrs(session.optuna_study()._study_id)
-    assert len([key for key in attributes if key.startswith("dashboard:1:")]) == 2
+    assert len([key for key in attributes(session) if key.startswith("dashboard:1:")]) == 2
 
 
 def test_worker_that_lost_its_trial_writes_no_note(
@@ -188,6 +192,12 @@ def test_study_has_a_note_from_init_on_that_grows(tiny_settings: Settings) -> No
     note_studies_on(prepared.fingerprint, config.storage)
     for name in known_baselines(session.protocol, config.storage.runs):
         assert name in note(session)
+    assert list_study_artifacts(attributes(session)) == []
+    session.paths.heat_map.write_bytes(b"a picture")
+    for _ in range(2):
+        note_study(session)
+        (link,) = list_study_artifacts(attributes(session))
+        assert (link["filename"], link["mimetype"]) == ("heat_map.png", "image/png")
     note_studies_on("other data", config.storage)
     elsewhere = config.storage.model_copy(update={"url": "sqlite:///nowhere/study.db"})
     note_studies_on(prepared.fingerprint, elsewhere)
