@@ -17,10 +17,19 @@ from dashboards.errors import DashboardError
 from storage.notes import FileLink
 from storage.run_paths import claimed_folders
 
-# What a browser shows or saves, and never runs as part of the page.
-MIMETYPES = {".png": "image/png", ".csv": "text/csv", ".json": "application/json"}
+# What a browser shows or saves; of a picture that is opened alone it runs nothing, see INERT.
+MIMETYPES = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
 ID = re.compile(r"(?P<key>[0-9a-f]{32})-(?P<place>(?:[0-9a-f]{2})+)")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+INERT = [
+    ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+    ("X-Content-Type-Options", "nosniff"),
+]
 READ_ONLY = "artifacts are files of the run folder: none can be added or deleted here"
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -92,7 +101,8 @@ class RunFiles:
 def answering_for(store: RunFiles, app: WsgiApp) -> WsgiApp:
     """Return optuna-dashboard with an answer for a missing file, and for what is read-only.
 
-    It would answer either with its status 500 and a traceback.
+    It would answer either with its status 500 and a traceback. No file that it serves can run
+    anything, whatever is in it.
 
     Args:
         store: Where its artifacts are.
@@ -100,6 +110,9 @@ def answering_for(store: RunFiles, app: WsgiApp) -> WsgiApp:
     """
 
     def answering(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def inert(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            return start_response(status, [*headers, *INERT], *more)
+
         path = environ["PATH_INFO"]
         if path.startswith("/api/artifacts/"):
             return _refuse(start_response, "405 Method Not Allowed", READ_ONLY)
@@ -108,6 +121,7 @@ def answering_for(store: RunFiles, app: WsgiApp) -> WsgiApp:
                 store.open_reader(path.rstrip("/").rpartition("/")[2]).close()
             except ArtifactNotFound as error:
                 return _refuse(start_response, "404 Not Found", str(error))
+            return app(environ, inert)
         return app(environ, start_response)
 
     return answering

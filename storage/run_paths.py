@@ -39,7 +39,7 @@ class TrialPaths:
     @property
     def curve(self) -> Path:
         """Training and validation macro-F1 over epochs, as a picture; drawn when it ends."""
-        return self.folder / "curve.png"
+        return self.folder / "curve.svg"
 
     @property
     def tensorboard(self) -> Path:

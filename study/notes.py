@@ -14,6 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from dashboards.artifacts import links_to
+from dashboards.curve_picture import curve_svg
 from dashboards.notes import study_note, trial_note
 from dashboards.trials import TrialRow, read_trial, read_trials
 from storage import notes as stored
@@ -23,7 +24,7 @@ from storage.errors import LeaseLostError, RunFolderError, StudyNotFoundError
 from storage.leases import Heartbeat
 from storage.notes import FileLink
 from storage.records import read_epochs, read_protocol, study_names
-from storage.run_paths import TrialPaths
+from storage.run_paths import TrialPaths, write_atomically
 from storage.study_storage import open_study_storage
 from study.config import SearchConfig, validated
 from study.search_space import DEFAULT_LEARNING_RATES, SPACES
@@ -181,12 +182,9 @@ def _draw_curve(session: StudySession, trial_id: int, paths: TrialPaths) -> bool
     records = read_epochs(session.storage_handle.database, [trial_id]).get(trial_id)
     if not records:
         return False
-
-    from dashboards.plots import save_png, split_curves_figure  # a second, spent when it is needed
-
     train = [record.train_macro_f1 for record in records]
     validation = [record.validation_macro_f1 for record in records]
-    save_png(split_curves_figure(train, validation), paths.curve)
+    write_atomically(paths.curve, curve_svg(train, validation).encode())
     return True
 
 

@@ -43,7 +43,7 @@ def test_linked_file_is_served_where_it_lies(paths: RunPaths, tmp_path: Path) ->
     assert (
         link(paths)
         == link(paths)
-        == FileLink(id_of("trials/00003/curve.png"), "curve.png", "image/png")
+        == FileLink(id_of("trials/00003/curve.svg"), "curve.svg", "image/svg+xml")
     )
     copy = tmp_path / "copy.png"
     store = RunFiles(paths.runs)
@@ -73,7 +73,7 @@ def test_linked_file_is_served_where_it_lies(paths: RunPaths, tmp_path: Path) ->
         "folder.png",
         "caf\N{LATIN SMALL LETTER E WITH ACUTE}.png",
         "a\0.png",
-        "trials/00003/curve.png\n",
+        "trials/00003/curve.svg\n",
     ],
 )
 def test_nothing_but_a_file_of_the_run_folder_is_served(place: str, paths: RunPaths) -> None:
@@ -89,7 +89,7 @@ def test_nothing_but_a_file_of_the_run_folder_is_served(place: str, paths: RunPa
 
 def test_file_of_another_study_of_the_name_is_not_served(paths: RunPaths) -> None:
     with pytest.raises(ArtifactNotFound):
-        RunFiles(paths.runs).open_reader(id_of("trials/00003/curve.png", key="f" * 32))
+        RunFiles(paths.runs).open_reader(id_of("trials/00003/curve.svg", key="f" * 32))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,7 +116,8 @@ def test_dashboard_serves_linked_files_and_answers_404_for_missing_ones(
     assert f'"artifact_id": "{found.artifact_id}"'.encode() in ask(app, "/api/studies/1")[2]
     address = f"/artifacts/1/{trial_id}/{found.artifact_id}"
     status, headers, body = ask(app, address)
-    assert (status, headers["Content-Type"], body) == (200, "image/png", b"a picture")
+    assert (status, headers["Content-Type"], body) == (200, "image/svg+xml", b"a picture")
+    assert headers["Content-Security-Policy"].startswith("sandbox;")
     assert ask(app, f"/artifacts/1/1/{found.artifact_id}")[0] == 404  # another trial's
     paths.trial(3).curve.unlink()
     status, _, body = ask(app, address)

@@ -96,7 +96,7 @@ def test_trial_whose_worker_is_killed_at_its_end_has_one_note_and_one_of_each_ar
     with opened(study.url) as handle:
         attributes = handle.get_study_system_attrs(1)
     artifacts = list_trial_artifacts(attributes, trial.system_attrs, trial)
-    assert sorted(one["filename"] for one in artifacts) == ["configuration.json", "curve.png"]
+    assert sorted(one["filename"] for one in artifacts) == ["configuration.json", "curve.svg"]
     keys = {key for key in attributes if key.startswith("dashboard:1:")}
     assert keys == {"dashboard:1:note_ver", "dashboard:1:note_str:0"}
     assert get_note_from_system_attrs(attributes, 1)["body"].startswith(

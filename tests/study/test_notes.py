@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial
 from optuna_dashboard._note import get_note_from_system_attrs
 from optuna_dashboard.artifact._backend import list_study_artifacts, list_trial_artifacts
 
-import dashboards.plots
 import study.notes
 import study.worker
 from dashboards.artifacts import RunFiles
@@ -31,7 +30,7 @@ from study.worker import Worker
 from tests.study.searches import pretend_to_search
 from tests.study.test_worker import DEAD, Killed, Settings, configured, work
 
-FILES = ["configuration.json", "curve.png"]
+FILES = ["configuration.json", "curve.svg"]
 
 
 def attributes(session: StudySession) -> dict[str, Any]:
@@ -113,16 +112,16 @@ def test_worker_that_lost_its_trial_writes_no_note(
 ) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 1}))
     handle = session.storage_handle
-    draw = dashboards.plots.save_png
+    draw = study.notes.curve_svg
 
-    def lose(*given: object) -> None:
-        draw(*given)  # type: ignore[arg-type]
+    def lose(*given: Any) -> str:
         with handle.engine.begin() as connection:
             connection.exec_driver_sql(
                 "UPDATE attempts SET ending = 'lost' WHERE ending IS NULL AND attempt = 1"
             )
+        return draw(*given)
 
-    monkeypatch.setattr(dashboards.plots, "save_png", lose)
+    monkeypatch.setattr(study.notes, "curve_svg", lose)
     work(session)
     (trial,) = session.optuna_study().trials
     assert read_endings(handle.database, [trial._trial_id]) == {1: ["lost", "complete"]}
@@ -151,11 +150,11 @@ def test_disk_that_is_full_at_the_curve_ends_the_worker_and_not_the_trial(
 ) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 2}))
 
-    def full(_figure: object, path: Path) -> None:
+    def full(path: Path, _content: bytes) -> None:
         with writing(path):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dashboards.plots, "save_png", full)
+    monkeypatch.setattr(study.notes, "write_atomically", full)
     with pytest.raises(RunFolderError, match="No space left"):
         work(session)
     complete, waiting = session.optuna_study().trials
