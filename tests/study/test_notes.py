@@ -22,8 +22,10 @@ from storage.records import read_epochs
 from storage.run_paths import writing
 from study.baselines import learned
 from study.config import SearchConfig, StudyConfig
+from study.final_run import open_final, run_final
 from study.initialisation import extend_budget, initialise
 from study.notes import note_studies_on, note_study, shown_space
+from study.promotion import choose_winner
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
@@ -225,3 +227,18 @@ def test_shown_space_names_what_varies_with_its_range() -> None:
     given = SearchConfig(space="given", points=({}, {}), n_trials=2)
     assert shown_space(given, optimizer="sgd") == ["2 given points"]
     assert shown_space(SearchConfig(space="fixed", n_trials=1), optimizer="sgd") == []
+
+
+def test_final_run_has_its_test_in_its_note_and_each_file_once(tiny_settings: Settings) -> None:
+    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    pretend_to_search(session)
+    final = open_final(session, choose_winner(session), reopen=None)
+    prepared = prepare(final.config.data)
+    for _ in range(2):
+        result = run_final(final, prepared, stop=StopFlag(), announce=lambda *_: None)
+        assert result is not None
+        (run,) = final.optuna_study().trials
+        assert f"Test macro-F1 **{result.metrics['test']['macro_f1']:.4f}**" in note(final, run)
+        tested = ["confusion_matrix.csv", "confusion_matrix.png", "metrics.json", "per_class.csv"]
+        assert linked(final, run) == sorted(FILES + tested)
+    assert "budget: 1 trials of 4 epochs" in note(final)

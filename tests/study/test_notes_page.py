@@ -102,4 +102,8 @@ def test_notes_and_files_are_shown_and_data_stay_text(
         expect(page.get_by_text("confusion_matrix.png")).to_be_visible()
         expect(page.get_by_text("per_class.csv")).to_be_visible()
         page.screenshot(path=shots / "note-of-a-final-run.png")
+        card = page.locator(".MuiCard-root", has_text="per_class.csv").last
+        card.get_by_test_id("FullscreenIcon").click()
+        expect(page.get_by_role("cell", name=EVIL_CLASS)).to_be_visible()
+        page.screenshot(path=shots / "artifact-of-a-final-run.png")
     assert problems == []
