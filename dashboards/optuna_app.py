@@ -13,15 +13,21 @@ import waitress
 from optuna_dashboard import wsgi
 
 from dashboards.access import Access, WsgiApp, address_with_token, guard, is_loopback
+from dashboards.artifacts import RunFiles, answering_for
 from dashboards.errors import DashboardError
 from storage.study_storage import StudyStorage
 
 
-def build_dashboard(storage: StudyStorage) -> WsgiApp:
-    """Return optuna-dashboard over a storage, unguarded: `serve_dashboard` guards it."""
+def build_dashboard(storage: StudyStorage, artifacts: RunFiles | None = None) -> WsgiApp:
+    """Return optuna-dashboard over a storage, unguarded: `serve_dashboard` guards it.
+
+    Args:
+        storage: The database.
+        artifacts: Finds the files that are linked to studies and trials; None: none are shown.
+    """
     # Its polls reread every finished trial unless Optuna's cache stands between.
-    app: WsgiApp = wsgi(optuna.storages.get_storage(storage))
-    return app
+    app: WsgiApp = wsgi(optuna.storages.get_storage(storage), artifact_store=artifacts)
+    return app if artifacts is None else answering_for(artifacts, app)
 
 
 def serve_dashboard(

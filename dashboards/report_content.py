@@ -76,7 +76,7 @@ class ReportContent:
         mark: Behind the number of a trial that another study ran.
         n_validation: Validation images that scores are measured on.
         rivals: Trials that cannot be told from the best.
-        data_part: DataPart
+        data_part: The data, with pictures where the decoded images are here.
     finals: The final runs, oldest first.
         range_test: Curve of the learning-rate range test, None where there was none.
         baselines: Scores by name.

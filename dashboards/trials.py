@@ -139,6 +139,12 @@ class TrialReader:
         return rows
 
 
+def read_trial(storage: StudyStorage, trial_id: int) -> TrialRow:
+    """Return the trial of Optuna's row number."""
+    records = read_epochs(storage.database, [trial_id])
+    return _row(storage.get_trial(trial_id), records.get(trial_id, []))
+
+
 def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
     best = max(records, key=lambda record: record.validation_macro_f1, default=None)
     noted = dict(trial.user_attrs)

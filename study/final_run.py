@@ -18,6 +18,7 @@ from study.config import StudyConfig
 from study.errors import ProtocolError, StudyError
 from study.final_test import FinalResult, take_test
 from study.initialisation import Point, extend, initialise
+from study.notes import note_test
 from study.session import StudySession, final_name
 from study.stopping import StopFlag
 from study.worker import Announce, Worker
@@ -148,8 +149,9 @@ def _test(
     seconds = place.heartbeat_seconds
     ending = "test cut off"
     try:
-        with Heartbeat(database, lease, seconds=seconds, between=watch.look):
+        with Heartbeat(database, lease, seconds=seconds, between=watch.look) as heartbeat:
             result = take_test(final, prepared, run)
+            note_test(final, heartbeat, run, result.metrics)
         ending = "tested"
     finally:
         end(database, lease, ending)

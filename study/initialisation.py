@@ -37,6 +37,7 @@ from storage.study_storage import (
 from study.config import Request, StudyConfig, as_stored
 from study.errors import StudyError
 from study.gpus import count_threads, count_workers
+from study.notes import note_study
 from study.points import LABEL, given_params
 from study.protocol import (
     completed_by,
@@ -179,6 +180,7 @@ def initialise(
         session = bind(config, protocol, handle, place)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
+    note_study(session)
     return session
 
 
@@ -206,7 +208,9 @@ def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) 
         # The trials first: a death in between leaves places that the same command finds again.
         fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
         raise_budget(database, name, larger.budget)
-    return replace(session, protocol=larger)
+    session = replace(session, protocol=larger)
+    note_study(session)
+    return session
 
 
 def _create(

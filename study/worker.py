@@ -4,12 +4,13 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from dashboards.trials import STATE_NAMES
 from data.image_cache import PreparedData
 from model.device import is_out_of_memory, resolve_execution, set_threads
 from model.errors import DivergedError
@@ -19,6 +20,7 @@ from storage.errors import LeaseLostError, RunFolderError
 from storage.leases import Heartbeat, Lease, end, give_back, read_endings
 from study.claiming import Claimant
 from study.errors import StudyError
+from study.notes import Ended, note_trial
 from study.objective import TrialRun
 from study.retention import keep_best_checkpoints
 from study.sampling import build_pruner, build_sampler, skip_draws
@@ -134,6 +136,7 @@ class Worker:
             try:
                 outcome = self._outcome(lease, heartbeat)
                 heartbeat.confirm()
+                outcome = self._noted(lease, heartbeat, outcome)
                 self._tell(lease, outcome)
             except LeaseLostError as error:
                 logger.warning("%s", error)
@@ -188,6 +191,15 @@ class Worker:
         skip_draws(trial)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
         return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
+
+    def _noted(self, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> Outcome:
+        """Write the note of a trial that ends; a full disk lets it end as it does."""
+        if not outcome.state.is_finished():
+            return outcome
+        ended = Ended(STATE_NAMES[outcome.state], outcome.reason)
+        has_room = outcome.refusal is None
+        full = note_trial(self._session, heartbeat, lease.trial_id, ended, with_curve=has_room)
+        return replace(outcome, refusal=outcome.refusal or full)
 
     def _tell(self, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == TrialState.WAITING:

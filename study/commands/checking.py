@@ -113,6 +113,7 @@ def lr_range(
     from data.image_cache import prepare
     from model.device import set_threads
     from study.gpus import count_threads
+    from study.notes import note_study
     from study.range_test import run_range_test, write_narrowed
     from study.search_space import SPACES
     from study.suggested_commands import assignment, suggested
@@ -120,6 +121,8 @@ def lr_range(
     prepared = prepare(config.data, track=track) if session is None else session.prepare_data()
     set_threads(count_threads(config))
     curve = run_range_test(config, prepared, test, paths)
+    if session is not None:
+        note_study(session)
     if as_json:
         print(paths.record.read_text())
     else:

@@ -52,12 +52,14 @@ def baselines(request: "Request", as_json: bool) -> None:
     from data.image_cache import prepare
     from study.baselines import guessed, learned
     from study.chosen_data import chosen_configuration
+    from study.notes import note_studies_on
 
     config = chosen_configuration(request)
     prepared = prepare(config.data, track=track)
     found = learned(
         prepared, config.storage.runs, announce=lambda text: print(text, file=sys.stderr)
     )
+    note_studies_on(prepared.fingerprint, config.storage)
     scores = guessed(prepared) | found.scores
     n_validation = prepared.description.counts["validation"]
     if as_json:

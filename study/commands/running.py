@@ -33,6 +33,7 @@ def run_locally(
 
     from study.gpus import worker_environments
     from study.launcher import run_workers
+    from study.notes import note_study
     from study.suggested_commands import suggested
 
     session = opening(stoppable(stop))
@@ -48,6 +49,7 @@ def run_locally(
             stop=stop,
         )
     show(session)
+    note_study(session)  # with the figures that were drawn
     n_unfinished = _count_unfinished(session)
     if n_unfinished:
         message = f"stopped with {n_unfinished} trials to go: the same command continues"

@@ -25,6 +25,7 @@ OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait l
 @click.option("--writable", is_flag=True, help="Let the pages change and delete studies.")
 def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
     """Serve optuna-dashboard on the study's database, read-only unless --writable."""
+    from dashboards.artifacts import RunFiles
     from dashboards.optuna_app import build_dashboard, serve_dashboard
     from storage.study_storage import open_study_storage
     from study.session import open_session
@@ -34,7 +35,7 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
     handle = open_study_storage(
         session.config.storage.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable
     )
-    app = build_dashboard(handle)
+    app = build_dashboard(handle, RunFiles(session.config.storage.runs))
     serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 

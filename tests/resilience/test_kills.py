@@ -1,8 +1,10 @@
 import pytest
 from optuna.trial import TrialState
+from optuna_dashboard._note import get_note_from_system_attrs
+from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from tests.resilience.conftest import on_both_databases
-from tests.tools.studies import SmallStudy
+from tests.tools.studies import SmallStudy, opened
 
 
 @pytest.mark.slow
@@ -72,3 +74,32 @@ def test_half_written_file_of_a_killed_worker_is_gone_when_the_trial_ends(
     study.work()
     study.assert_whole(1)
     assert not list(study.runs.rglob("*.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["within_the_write_of_curve", "between_note_and_tell"])
+@on_both_databases
+def test_trial_whose_worker_is_killed_at_its_end_has_one_note_and_one_of_each_artifact(
+    study: SmallStudy, moment: str
+) -> None:
+    study.init()
+    killed = study.processes.start(
+        *study.arguments("worker"),
+        folder=study.folder,
+        prelude=f"tests.resilience.kill_points:{moment}",
+    )
+    assert killed.wait() == -9
+    study.work()
+    study.assert_whole(1)
+    assert not list(study.runs.rglob("*.part"))
+    (trial,) = study.trials()
+    with opened(study.url) as handle:
+        attributes = handle.get_study_system_attrs(1)
+    artifacts = list_trial_artifacts(attributes, trial.system_attrs, trial)
+    assert sorted(one["filename"] for one in artifacts) == ["configuration.json", "curve.svg"]
+    keys = {key for key in attributes if key.startswith("dashboard:1:")}
+    assert keys == {"dashboard:1:note_ver", "dashboard:1:note_str:0"}
+    assert get_note_from_system_attrs(attributes, 1)["body"].startswith(
+        "**complete** after 4 of 4"
+    )
+    study.processes.run("doctor", *study.arguments("doctor")[3:], folder=study.folder)

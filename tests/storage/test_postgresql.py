@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import optuna
@@ -16,6 +16,7 @@ from storage.leases import acquire, beat, held_leases
 from storage.owners import Owner
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
+from tests.storage.note_rules import NOTE_RULES
 from tests.storage.races import (
     race_for_leases,
     race_for_takeovers,
@@ -117,3 +118,8 @@ def test_lease_that_stood_still_is_taken_over_by_one_swap(handle: StudyStorage) 
     assert acquire(handle.database, 8000, third, lost=seen) is None
     assert not beat(handle.database, old)
     assert beat(handle.database, new)
+
+
+@pytest.mark.parametrize("rule", NOTE_RULES)
+def test_note_on_postgresql(rule: Callable[[StudyStorage], None], handle: StudyStorage) -> None:
+    rule(handle)

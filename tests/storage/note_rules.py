@@ -1,0 +1,81 @@
+"""What holds for notes on any database."""
+
+from dataclasses import asdict
+
+import optuna
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import create_trial
+from optuna_dashboard import get_note, save_note
+from optuna_dashboard.artifact._backend import list_trial_artifacts
+
+from storage.notes import CHUNK, FileLink, note_study, note_trial
+from storage.study_storage import StudyStorage
+
+LINK = FileLink("ab-01", "curve.png", "image/png")
+
+
+def write(
+    handle: StudyStorage, study: optuna.Study, trial_id: int, body: str, *, finished: bool = False
+) -> None:
+    study_id = study._study_id
+    handle.database.write(
+        lambda connection: note_trial(
+            connection, study_id, trial_id, body, [LINK], finished=finished
+        )
+    )
+
+
+def new_study(handle: StudyStorage) -> optuna.Study:
+    for study in handle.get_all_studies():
+        handle.delete_study(study._study_id)
+    return optuna.create_study(study_name="noted", storage=handle)
+
+
+def note_is_written_once_however_often_it_is_written(handle: StudyStorage) -> None:
+    study = new_study(handle)
+    trial = study.ask()
+    for body in ("long " * CHUNK, "", "short", "two " * CHUNK, "the last"):
+        for _ in range(2):
+            write(handle, study, trial._trial_id, body)
+            assert get_note(trial) == body
+    key = f"dashboard:{trial._trial_id}:note_"
+    attributes = handle.get_study_system_attrs(study._study_id)
+    assert attributes == {f"{key}ver": 0, f"{key}str:0": "the last"}
+    (meta,) = get_all_artifact_meta(trial)
+    assert asdict(meta) == asdict(LINK)
+
+
+def note_of_a_person_stays(handle: StudyStorage) -> None:
+    study = new_study(handle)
+    trial = study.ask()
+    write(handle, study, trial._trial_id, "ours")
+    save_note(trial, "a person's")
+    write(handle, study, trial._trial_id, "ours again")
+    assert get_note(trial) == "a person's"
+
+    study_id = study._study_id
+    handle.database.write(lambda connection: note_study(connection, study_id, "ours", []))
+    assert get_note(study) == "ours" and get_note(trial) == "a person's"
+    save_note(study, "a person's too")
+    handle.database.write(lambda connection: note_study(connection, study_id, "again", [LINK]))
+    assert get_note(study) == "a person's too"
+    assert len(get_all_artifact_meta(study)) == 1
+
+
+def finished_trial_is_linked_where_the_dashboard_looks_too(handle: StudyStorage) -> None:
+    study = new_study(handle)
+    study.add_trial(create_trial(value=1.0))
+    (trial,) = study.get_trials()
+    for _ in range(2):
+        write(handle, study, trial._trial_id, "tested", finished=True)
+    (trial,) = study.get_trials()
+    assert trial.system_attrs == {}
+    attributes = handle.get_study_system_attrs(study._study_id)
+    assert list_trial_artifacts(attributes, {}, trial) == [asdict(LINK)]
+
+
+NOTE_RULES = (
+    note_is_written_once_however_often_it_is_written,
+    note_of_a_person_stays,
+    finished_trial_is_linked_where_the_dashboard_looks_too,
+)
