@@ -102,7 +102,13 @@ def note_test(
         paths = _paths_of(final, row)
         n_epochs = final.config.search.n_epochs
         body = trial_note(row, paths, n_epochs=n_epochs, metrics=metrics)
-        files = [paths.confusion_picture, paths.confusion_csv, paths.per_class, paths.metrics]
+        files = [
+            paths.confusion_picture,
+            paths.confusion_csv,
+            paths.per_class,
+            paths.mistakes_picture,
+            paths.metrics,
+        ]
         links = _links(final, files)
         study_id = final.optuna_study()._study_id
         heartbeat.within(
