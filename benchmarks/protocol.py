@@ -69,9 +69,12 @@ class Commands:
         return "".join(shown)
 
     def trials(self, name: str) -> list[dict[str, Any]]:
-        """Return the trials of a study."""
+        """Return the complete trials of a study; those that diverged have no result to compare."""
         rows: list[dict[str, Any]] = json.loads(self.run("trials", "--name", name, "--json"))
-        return rows
+        complete = [row for row in rows if row["state"] == "complete"]
+        if len(complete) < len(rows):
+            print(f"{len(rows) - len(complete)} of {len(rows)} trials left out: not complete")
+        return complete
 
 
 def by_label(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -82,7 +85,7 @@ def by_label(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {
         label: {
             "mean": statistics.mean(values),
-            "standard_deviation": statistics.stdev(values),
+            "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
             "values": values,
         }
         for label, values in scores.items()
@@ -127,20 +130,20 @@ def main() -> None:
     """Measure what is missing, print it and write one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", required=True, help="Tiny ImageNet: a hub id or a folder.")
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path("runs/protocol.json"))
     arguments = parser.parse_args()
     commands = Commands(arguments.data)
     figures = measure(commands)
     report = {
-        "command": shlex.join(["python", "-m", "benchmarks.protocol", *sys.argv[1:]]),
+        "command": "make protocol DATA=FOLDER",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commands": commands.called,
         **figures,
     }
     print(json.dumps(figures, indent=2))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"the figures are in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -12,16 +12,17 @@ from typing import Any
 from rich import box
 from rich.table import Table
 from rich.text import Text
+from scipy.special import stdtrit
 
 from dashboards.trials import TrialRow, setting_name, shown_value
 
 SEED = "seed"
 LABEL = "label"
 BASE = "base"
-STANDARD_ERRORS = 2.0
+CONFIDENCE = 0.95
 RULE = (
-    "± is the standard deviation over seeds. A difference is called clear when it exceeds "
-    "2 standard errors of it, sqrt(s1²/n1 + s2²/n2); that is rough with few seeds."
+    "± is the standard deviation over seeds. A difference is called clear where Welch's t test "
+    "tells it from none at 95 %: with nothing behind them, one in twenty would be too."
 )
 
 
@@ -113,7 +114,9 @@ def difference(variant: Variant, base: Variant) -> float | None:
 def verdict(variant: Variant, base: Variant) -> str:
     """Return how far a difference to the base may be trusted.
 
-    It counts from two standard errors of the difference between two means of independent runs.
+    Welch's t test, two-sided, takes the spread of each from its own few runs (B. L. Welch, "The
+    generalization of 'Student's' problem when several different population variances are
+    involved", Biometrika 34, 1947).
     """
     found = difference(variant, base)
     if variant is base:
@@ -122,8 +125,17 @@ def verdict(variant: Variant, base: Variant) -> str:
         return "no result"
     if variant.spread is None or base.spread is None:
         return "one seed: spread unknown"
-    error = math.sqrt(variant.spread**2 / len(variant.scores) + base.spread**2 / len(base.scores))
-    return "clear" if abs(found) > STANDARD_ERRORS * error else "within the seeds' spread"
+    return "clear" if abs(found) > _least_clear(variant, base) else "within the seeds' spread"
+
+
+def _least_clear(variant: Variant, base: Variant) -> float:
+    """Return the difference from which on Welch's test calls it one; 0 where nothing spreads."""
+    squares = [(statistics.variance(one.scores), len(one.scores)) for one in (variant, base)]
+    error = sum(square / n for square, n in squares)
+    if error == 0:
+        return 0.0
+    degrees = error**2 / sum((square / n) ** 2 / (n - 1) for square, n in squares)
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * math.sqrt(error)
 
 
 def ranked(variants: Sequence[Variant]) -> list[Variant]:

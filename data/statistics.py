@@ -15,10 +15,12 @@ from pydantic import BaseModel
 from data.configuration import DataConfig
 from data.decoding import Original
 from data.duplicates import DuplicateCounts
+from data.errors import DataError
 from data.splits import TRAIN
 
 MOST_DUPLICATE_GROUPS = 24
 MOST_BROKEN_IMAGES = 50
+LEAST_DEVIATION = 1e-4
 
 
 class BrokenImage(BaseModel, frozen=True, extra="forbid"):
@@ -183,9 +185,19 @@ class SplitTally:
         return red, green, blue
 
     def std(self) -> tuple[float, float, float]:
-        """Standard deviation of each channel over all pixels, on the scale [0, 1]."""
+        """Standard deviation of each channel over all pixels, on the scale [0, 1].
+
+        Raises:
+            DataError: A channel is the same everywhere, so nothing can normalise it.
+        """
         variances_C = self.square_sums_C / self.n_pixels - (self.sums_C / self.n_pixels) ** 2
         red, green, blue = (np.sqrt(np.maximum(variances_C, 0)) / 255).tolist()
+        for name, deviation in (("red", red), ("green", green), ("blue", blue)):
+            if deviation < LEAST_DEVIATION:
+                raise DataError(
+                    f"data.source must have training images that differ in every channel, {name} "
+                    "is the same in all their pixels: give other images, or grey ones"
+                )
         return red, green, blue
 
 

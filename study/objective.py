@@ -12,6 +12,7 @@ import optuna
 from dashboards.tensorboard import TensorBoardLog
 from data.batches import TrainBatches
 from data.image_cache import PreparedData
+from model.errors import DivergedError
 from model.network import count_parameters
 from model.seeds import derive_seed
 from model.targets import TrainBatch
@@ -96,7 +97,7 @@ class TrialRun:
                 for result in epochs:
                     for sink in sinks:
                         sink(result, state)
-            except optuna.TrialPruned:
+            except (optuna.TrialPruned, DivergedError):
                 self._conclude(state, log)
                 raise
             self._conclude(state, log)

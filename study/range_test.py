@@ -86,8 +86,13 @@ def run_range_test(
     from study.trial_parts import fresh_state, train_batches
 
     constant = {"learning_rate": test.low, "schedule": "constant", "warmup_epochs": 0.0}
+    # Images are mixed to the end, or not at all: else the loss would fall where mixing ends.
     flat = config.model_copy(
-        update={"optimization": config.optimization.model_copy(update=constant)}
+        update={
+            "optimization": config.optimization.model_copy(update=constant),
+            "augmentation": config.augmentation.model_copy(update={"cutmix_until": 1.0}),
+            "search": config.search.model_copy(update={"n_epochs": test.n_steps}),
+        }
     )
     seed = derive_seed(config.seed, "lr range")
     curve = measure_rates(

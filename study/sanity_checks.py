@@ -80,7 +80,9 @@ def _form(values: torch.Tensor) -> str:
     return f"{list(values.shape)} {str(values.dtype).removeprefix('torch.')}"
 
 
-def check_normalisation(batches: Iterable[TrainBatch]) -> CheckResult:
+def check_normalisation(
+    batches: Iterable[TrainBatch | Batch], *, name: str = "normalisation"
+) -> CheckResult:
     """Check that every channel of training images that are not augmented is normalised once.
 
     The tolerance is far above the error of a sample of 2,000 images (0.02 on Tiny ImageNet), and
@@ -96,7 +98,7 @@ def check_normalisation(batches: Iterable[TrainBatch]) -> CheckResult:
     std_C = (squares_C / n_values - mean_C.square()).clamp(min=0).sqrt()
     furthest = torch.cat([mean_C.abs(), (std_C - 1).abs()]).max().item()
     return CheckResult(
-        "normalisation",
+        name,
         furthest <= NORMALISED_TOLERANCE,
         f"mean {_channels(mean_C)}, std {_channels(std_C)}",
         f"mean 0, std 1 in each channel, within {NORMALISED_TOLERANCE}",
@@ -147,7 +149,7 @@ def check_logits(state: TrainingState, batch: TrainBatch) -> CheckResult:
 
 
 def check_initial_loss(
-    state: TrainingState, batches: Iterable[Batch], *, tolerance: float
+    state: TrainingState, batches: Iterable[Batch], *, tolerance: float | None
 ) -> CheckResult:
     """Check that a network that has learned nothing guesses evenly, in evaluation mode.
 
@@ -158,7 +160,8 @@ def check_initial_loss(
     Args:
         state: A fresh one; its running statistics are replaced.
         batches: Images of all classes alike, for the little that classes differ averages out.
-        tolerance: Largest difference.
+        tolerance: Largest difference; none where the loss must only be finite. Without batch norm
+            it grows from block to block: by 33 % with blocks [4,4,4], which still learn.
     """
     batches = list(batches)
     with reproducible_kernels(), state.execution.autocast():
@@ -168,11 +171,16 @@ def check_initial_loss(
         state.network, batches, n_classes=state.n_classes, execution=state.execution
     )
     loss, expected = evaluation.metrics.loss, math.log(state.n_classes)
+    if tolerance is None:
+        passed, within = math.isfinite(loss), ", any that is finite without batch norm"
+    else:
+        passed = abs(loss - expected) <= tolerance
+        within = f" within {100 * tolerance / expected:.1f} %"
     return CheckResult(
         "initial loss",
-        abs(loss - expected) <= tolerance,
+        passed,
         f"{loss:.4f} ({100 * (loss / expected - 1):+.2f} %)",
-        f"-ln(1/{state.n_classes}) = {expected:.4f} within {100 * tolerance / expected:.1f} %",
+        f"-ln(1/{state.n_classes}) = {expected:.4f}{within}",
         "look at the scale of the initial weights, the head's first, in model/network.py",
     )
 

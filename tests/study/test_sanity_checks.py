@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from data.image_cache import prepare
+from data.batches import EvaluationBatches
+from data.image_cache import Examples, PreparedData, prepare
 from model.device import set_threads
 from model.evaluation import Batch
 from model.training_state import TrainingState
@@ -98,7 +99,8 @@ def test_tiny_study_passes_every_check(config: StudyConfig) -> None:
     "network",
     [
         {"zero_init_last_norm": True},
-        {"batch_norm": False},
+        {"batch_norm": False, "blocks": [4, 4, 4]},
+        {"batch_norm": False, "blocks": [4, 4, 4], "activation": "selu"},
         {"blocks": [4, 4, 4], "activation": "selu"},
         {"residual": False, "dropout": 0.5},
     ],
@@ -124,6 +126,32 @@ def test_batch_of_another_form_is_found(epochs: Epochs, form: BatchForm) -> None
     ):
         result = check_batch(broken, form)
         assert result.passed is False, result
+
+
+def test_study_of_one_epoch_is_checked_and_timed(tiny_settings: Settings) -> None:
+    config = validated(
+        tiny_settings
+        | {"search": {"n_epochs": 1}, "optimization": {"warmup_epochs": 0, "batch_size": 8}}
+        | {"evaluation": {"flip_average": True}}
+    )
+    rehearsal = Rehearsal(config, prepare(config.data))
+    results = list(rehearsal.all_checks(Overfitting(n_images=2, n_steps=400)))
+    assert failure_line(results) is None and "images/s" in results[-1].measured
+
+
+def test_evaluation_images_that_are_not_normalised_are_found(
+    config: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_they_are(
+        _config: StudyConfig, prepared: PreparedData, examples: Examples
+    ) -> EvaluationBatches:
+        return EvaluationBatches(
+            examples, batch_size=64, mean=(0, 0, 0), std=(1, 1, 1), device=torch.device("cpu")
+        )
+
+    monkeypatch.setattr("study.rehearsal.evaluation_batches", as_they_are)
+    with pytest.raises(UnsoundPipelineError, match="first evaluation images"):
+        refuse_broken(config, prepare(config.data))
 
 
 def test_images_that_are_normalised_twice_or_not_at_all_are_found(epochs: Epochs) -> None:
@@ -224,5 +252,5 @@ def test_broken_pipeline_is_refused_in_one_line(
 ) -> None:
     prepared = prepare(config.data)
     monkeypatch.setattr(type(prepared), "std", (1.0, 1.0, 1.0))
-    with pytest.raises(UnsoundPipelineError, match="1 of 7 checks failed, first normalisation"):
+    with pytest.raises(UnsoundPipelineError, match="2 of 8 checks failed, first normalisation"):
         refuse_broken(config, prepared)
