@@ -3,6 +3,7 @@
 Imports torch, so nothing light may import this module.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class TensorBoardLog:
         self._next_epoch = next_epoch
         self._folder = folder
         with writing(folder):
-            self._writer = SummaryWriter(str(folder), purge_step=next_epoch)
+            self._writer = _opened(folder, purge_step=next_epoch)
 
     def write(self, record: EpochRecord) -> None:
         """Write the scalars of an epoch and flush them to disk."""
@@ -92,6 +93,18 @@ class TensorBoardLog:
             self._writer.close()
 
 
+def _opened(folder: Path, *, purge_step: int) -> SummaryWriter:
+    """Return a writer of a file that TensorBoard reads after those that are there.
+
+    It reads them in the order of their names, which begin with the second they were opened in.
+    """
+    seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.*")]
+    now = time.time()
+    if int(now) in seconds:
+        time.sleep(1 - now % 1)
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
 def _tag(column: str) -> str:
     return f"hparam/{column}"
 
@@ -117,7 +130,7 @@ def write_test(
         RunFolderError: If the folder cannot be written.
     """
     step = after_epoch + 2  # the step before is that of `write_row`
-    with writing(folder), SummaryWriter(str(folder), purge_step=step) as writer:
+    with writing(folder), _opened(folder, purge_step=step) as writer:
         for name in TEST_METRICS:
             writer.add_scalar(_tag(name), metrics[name], step)
         for tag, path in pictures.items():

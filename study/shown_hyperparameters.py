@@ -45,9 +45,9 @@ def shown_hyperparameters(
 
 def row_name(study_name: str, number: int, label: str | None, *, is_final: bool) -> str:
     """Return the name of a row, unlike any other below one folder of runs."""
-    beginning = "final" if is_final else label
     # TensorBoard sorts rows as texts.
-    return " ".join(part for part in (f"{number:03}", beginning, f"({study_name})") if part)
+    words = ("final", f"{number:03}") if is_final else (f"{number:03}", label)
+    return " ".join(word for word in (*words, f"({study_name})") if word)
 
 
 def _short(key: str, drawn: Mapping[str, Any]) -> str:

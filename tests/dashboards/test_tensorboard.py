@@ -1,6 +1,5 @@
 """Event files, read back with TensorBoard's own reader."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +19,6 @@ def read_back(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
 
 
-def resume(folder: Path, *, next_epoch: int) -> TensorBoardLog:
-    """As a later life does: TensorBoard reads the files in the order of the second they name."""
-    time.sleep(1.1)
-    return TensorBoardLog(folder, next_epoch=next_epoch)
-
-
 def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     tmp_path: Path, record: Record
 ) -> None:
@@ -33,7 +26,7 @@ def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     for epoch in (1, 2, 3):
         first.write(record(epoch, macro_f1=0.1))
     first.close()
-    resumed = resume(tmp_path, next_epoch=3)
+    resumed = TensorBoardLog(tmp_path, next_epoch=3)
     for epoch in (3, 4):
         resumed.write(record(epoch, macro_f1=0.9))
     resumed.close()
@@ -59,7 +52,7 @@ def test_tensorboard_hyperparameters_twice_stay_in_one_run_and_one_point(
 ) -> None:
     first = TensorBoardLog(tmp_path, next_epoch=1)
     first.write(record(1))
-    for log in (first, resume(tmp_path, next_epoch=2)):
+    for log in (first, TensorBoardLog(tmp_path, next_epoch=2)):
         log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
         log.close()
     assert all(path.is_file() for path in tmp_path.iterdir())
@@ -79,7 +72,6 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
     log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
     log.close()
     for macro_f1 in (0.1, 0.7):
-        time.sleep(1.1)
         metrics = {"test/macro_f1": macro_f1, "test/accuracy": 0.6}
         pictures = {"test/confusion_matrix": picture}
         write_test(tmp_path / "run", after_epoch=1, metrics=metrics, pictures=pictures)
