@@ -1,27 +1,36 @@
-"""TensorBoard's event files: one run folder for each trial, and the server that shows them.
+"""TensorBoard's event files: one run folder for each trial.
 
 Imports torch, so nothing light may import this module.
 """
 
-import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from subprocess import call
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dashboards.errors import DashboardError
+from dashboards.hparams_row import Hyperparameter, row_summaries
 from model.rate_curve import RateCurve
 from storage.records import EpochRecord
 from storage.run_paths import remove, writing
 
-HyperparameterValue = bool | int | float | str
+COLUMNS = {
+    "best/macro_f1": "best macro-F1",
+    "best/accuracy": "accuracy",
+    "best/top5_accuracy": "top-5 accuracy",
+    "best/loss": "loss",
+    "best/epoch": "best epoch",
+    "test/macro_f1": "test macro-F1",
+    "test/accuracy": "test accuracy",
+}
+"""Metrics of the HPARAMS tab: the validation of the best epoch, then what only a final run has.
+
+TensorBoard shows five at first, and draws no line for a run that lacks one of those shown.
+"""
 TEST_METRICS = ("test/macro_f1", "test/accuracy")
-"""Columns of the HPARAMS tab that only a final run fills."""
 
 
 class TensorBoardLog:
@@ -37,7 +46,7 @@ class TensorBoardLog:
         self._next_epoch = next_epoch
         self._folder = folder
         with writing(folder):
-            self._writer = SummaryWriter(str(folder), purge_step=next_epoch)
+            self._writer = _opened(folder, purge_step=next_epoch)
 
     def write(self, record: EpochRecord) -> None:
         """Write the scalars of an epoch and flush them to disk."""
@@ -54,22 +63,28 @@ class TensorBoardLog:
             self._writer.flush()
         self._next_epoch = record.epoch + 1
 
-    def write_hyperparameters(
-        self, hyperparameters: Mapping[str, HyperparameterValue], metrics: Mapping[str, float]
+    def write_row(
+        self,
+        name: str,
+        hyperparameters: Mapping[str, Hyperparameter],
+        metrics: Mapping[str, float],
     ) -> None:
         """Write the row of the HPARAMS tab, into this same run.
 
         `SummaryWriter.add_hparams` would open a second run folder. The metrics get the step after
         the last epoch: a resume after it purges them.
+
+        Args:
+            name: Of the row.
+            hyperparameters: By setting.
+            metrics: Some of `COLUMNS`.
         """
-        tagged = {_column(name): value for name, value in metrics.items()}
-        # TensorBoard takes the columns from any one run, so that every run must name them all.
-        columns = tagged | dict.fromkeys(map(_column, TEST_METRICS))
+        headings = {_tag(column): heading for column, heading in COLUMNS.items()}
         with writing(self._folder):
-            for summary in hparams(dict(hyperparameters), columns):  # type: ignore[no-untyped-call]
+            for summary in row_summaries(name, hyperparameters, headings):
                 self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
-            for tag, value in tagged.items():
-                self._writer.add_scalar(tag, value, self._next_epoch)
+            for column, value in metrics.items():
+                self._writer.add_scalar(_tag(column), value, self._next_epoch)
             self._writer.flush()
 
     def close(self) -> None:
@@ -78,8 +93,20 @@ class TensorBoardLog:
             self._writer.close()
 
 
-def _column(name: str) -> str:
-    return f"hparam/{name}"
+def _opened(folder: Path, *, purge_step: int) -> SummaryWriter:
+    """Return a writer of a file that TensorBoard reads after those that are there.
+
+    It reads them in the order of their names, which begin with the second they were opened in.
+    """
+    seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.*")]
+    now = time.time()
+    if int(now) in seconds:
+        time.sleep(1 - now % 1)
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def _tag(column: str) -> str:
+    return f"hparam/{column}"
 
 
 def write_test(
@@ -102,10 +129,10 @@ def write_test(
     Raises:
         RunFolderError: If the folder cannot be written.
     """
-    step = after_epoch + 2  # the step before is that of `write_hyperparameters`
-    with writing(folder), SummaryWriter(str(folder), purge_step=step) as writer:
+    step = after_epoch + 2  # the step before is that of `write_row`
+    with writing(folder), _opened(folder, purge_step=step) as writer:
         for name in TEST_METRICS:
-            writer.add_scalar(_column(name), metrics[name], step)
+            writer.add_scalar(_tag(name), metrics[name], step)
         for tag, path in pictures.items():
             with Image.open(path) as image:
                 pixels_HWC = np.asarray(image.convert("RGB"))
@@ -136,26 +163,3 @@ def write_rate_curve(folder: Path, curve: RateCurve) -> None:
             writer.add_scalar("lr_range/learning_rate", rate, step)
             writer.add_scalar("lr_range/loss", loss, step)
             writer.add_scalar("lr_range/smoothed_loss", smoothed, step)
-
-
-def serve_tensorboard(folder: Path, *, host: str, port: int) -> int:
-    """Run TensorBoard in the foreground until it is stopped.
-
-    Args:
-        folder: Runs are the folders below it that hold event files.
-        host: Address to listen on.
-        port: Port to listen on.
-
-    Returns:
-        TensorBoard's exit code.
-
-    Raises:
-        DashboardError: If the folder is missing.
-    """
-    if not folder.is_dir():
-        raise DashboardError(
-            f"folder of TensorBoard runs must exist, {folder} does not: "
-            "start a worker first, or check --runs and --name"
-        )
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    return call([*command, "--host", host, "--port", str(port)])

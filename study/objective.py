@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -23,9 +24,10 @@ from storage.leases import Heartbeat
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import as_stored
 from study.epoch_sinks import ConfirmLease, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
-from study.points import as_choice, configured_by
+from study.points import LABEL, configured_by
 from study.provenance import git_revision, versions
 from study.session import StudySession
+from study.shown_hyperparameters import row_name, shown_hyperparameters
 from study.stopping import StopFlag, StopRequested
 from study.trial_parts import evaluation_batches, fresh_state, train_batches
 
@@ -173,13 +175,20 @@ class TrialRun:
         if state.best is None:
             return
         self._trial.set_user_attr("best_epoch", state.best.epoch)
-        drawn = self.hyperparameters.as_dict()
-        more = {key: v for key, v in self.settings.items() if key.rpartition(".")[2] not in drawn}
-        shown = {key: as_choice(value) for key, value in (drawn | more).items()}
-        hyperparameters = {k: "none" if v is None else v for k, v in shown.items()}
-        best = state.history[state.best.epoch - 1].validation
-        log.write_hyperparameters(
-            hyperparameters, {"best/macro_f1": best.macro_f1, "best/accuracy": best.accuracy}
+        label = self._trial.user_attrs.get(LABEL)
+        best = asdict(state.history[state.best.epoch - 1].validation)
+        metrics = {f"best/{name}": value for name, value in best.items()}
+        log.write_row(
+            row_name(
+                self._session.searched_name,
+                self._trial.number,
+                label,
+                is_final=self._session.is_final,
+            ),
+            shown_hyperparameters(
+                self._session.config, self.hyperparameters, self.settings, label
+            ),
+            metrics | {"best/epoch": state.best.epoch},
         )
 
 

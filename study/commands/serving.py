@@ -1,6 +1,5 @@
 """Servers of what is read: optuna-dashboard and TensorBoard."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -44,9 +43,9 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
 @click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
 def tensorboard(request: "Request", host: str, port: int, all_runs: bool) -> None:
     """Serve TensorBoard on the runs of the study."""
-    from dashboards.tensorboard import serve_tensorboard
+    from dashboards.tensorboard_server import serve_tensorboard
     from study.session import open_session
 
     runs = request.place().storage.runs
     folder = runs if all_runs else open_session(request).paths.folder
-    sys.exit(serve_tensorboard(folder, host=host, port=port))
+    serve_tensorboard(folder, host=host, port=port)

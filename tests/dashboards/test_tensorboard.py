@@ -1,6 +1,5 @@
 """Event files, read back with TensorBoard's own reader."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
-from dashboards.errors import DashboardError
-from dashboards.tensorboard import TensorBoardLog, serve_tensorboard, write_test
+from dashboards.hparams_row import Hyperparameter
+from dashboards.tensorboard import TensorBoardLog, write_test
 from storage.records import EpochRecord
 
 Record = Callable[..., EpochRecord]
@@ -20,12 +19,6 @@ def read_back(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
 
 
-def resume(folder: Path, *, next_epoch: int) -> TensorBoardLog:
-    """As a later life does: TensorBoard reads the files in the order of the second they name."""
-    time.sleep(1.1)
-    return TensorBoardLog(folder, next_epoch=next_epoch)
-
-
 def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     tmp_path: Path, record: Record
 ) -> None:
@@ -33,7 +26,7 @@ def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     for epoch in (1, 2, 3):
         first.write(record(epoch, macro_f1=0.1))
     first.close()
-    resumed = resume(tmp_path, next_epoch=3)
+    resumed = TensorBoardLog(tmp_path, next_epoch=3)
     for epoch in (3, 4):
         resumed.write(record(epoch, macro_f1=0.9))
     resumed.close()
@@ -59,12 +52,12 @@ def test_tensorboard_hyperparameters_twice_stay_in_one_run_and_one_point(
 ) -> None:
     first = TensorBoardLog(tmp_path, next_epoch=1)
     first.write(record(1))
-    for log in (first, resume(tmp_path, next_epoch=2)):
-        log.write_hyperparameters({"learning_rate": 0.05, "dropout": 0.1}, {"macro_f1": 0.5})
+    for log in (first, TensorBoardLog(tmp_path, next_epoch=2)):
+        log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
         log.close()
     assert all(path.is_file() for path in tmp_path.iterdir())
     events = read_back(tmp_path)
-    assert len(events.Scalars("hparam/macro_f1")) == 1
+    assert len(events.Scalars("hparam/best/macro_f1")) == 1
     names = {content for content in events.PluginTagToContent("hparams")}
     assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= names
 
@@ -76,10 +69,9 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
     Image.new("RGBA", (4, 3), (255, 0, 0, 255)).save(picture)
     log = TensorBoardLog(tmp_path / "run", next_epoch=1)
     log.write(record(1))
-    log.write_hyperparameters({"dropout": 0.1}, {"best/macro_f1": 0.5})
+    log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
     log.close()
     for macro_f1 in (0.1, 0.7):
-        time.sleep(1.1)
         metrics = {"test/macro_f1": macro_f1, "test/accuracy": 0.6}
         pictures = {"test/confusion_matrix": picture}
         write_test(tmp_path / "run", after_epoch=1, metrics=metrics, pictures=pictures)
@@ -94,18 +86,11 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
 
 def test_columns_of_a_search_trial_have_room_for_the_test_of_a_final_run(tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path, next_epoch=2)
-    log.write_hyperparameters({"dropout": 0.1}, {"best/macro_f1": 0.5})
+    log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
     log.close()
     content = read_back(tmp_path).PluginTagToContent("hparams")["_hparams_/experiment"]
     columns = [info.name.tag for info in parse_experiment_plugin_data(content).metric_infos]
-    assert columns == ["hparam/best/macro_f1", "hparam/test/macro_f1", "hparam/test/accuracy"]
+    assert columns[0] == "hparam/best/macro_f1"
+    # TensorBoard shows the first five, and no lines of runs that have no value for one of them.
+    assert columns[5:] == ["hparam/test/macro_f1", "hparam/test/accuracy"]
     assert "hparam/test/accuracy" not in read_back(tmp_path).Tags()["scalars"]
-
-
-def test_serve_tensorboard_of_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DashboardError, match="nowhere does not: start a worker first"):
-        serve_tensorboard(tmp_path / "nowhere", host="127.0.0.1", port=6006)
-
-
-def test_serve_tensorboard_of_folder_returns_exit_code_of_refused_port(tmp_path: Path) -> None:
-    assert serve_tensorboard(tmp_path, host="127.0.0.1", port=99999) != 0

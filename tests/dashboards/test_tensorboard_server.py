@@ -1,0 +1,28 @@
+"""What `study tensorboard` becomes; in a browser: tests/end_to_end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashboards.errors import DashboardError
+from dashboards.tensorboard_server import serve_tensorboard
+
+ROOT = Path(__file__).parents[2]
+REFUSED = """
+from pathlib import Path
+from dashboards.tensorboard_server import serve_tensorboard
+
+serve_tensorboard(Path(), host="127.0.0.1", port=99999)
+"""
+
+
+def test_serve_tensorboard_of_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DashboardError, match="nowhere does not: start a worker first"):
+        serve_tensorboard(tmp_path / "nowhere", host="127.0.0.1", port=6006)
+
+
+def test_refused_port_is_the_exit_code_of_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", REFUSED], cwd=ROOT, capture_output=True)
+    assert ended.returncode != 0 and b"99999" in ended.stderr
