@@ -34,6 +34,7 @@ from study.sanity_checks import (
     check_overfitting,
     check_reproducible,
 )
+from study.suggested_commands import suggested
 from study.trial_parts import evaluation_batches, fresh_state, train_batches
 
 N_SAMPLED = 2048
@@ -202,8 +203,9 @@ def refuse_broken(config: StudyConfig, prepared: PreparedData) -> None:
     """
     failure = failure_line(list(Rehearsal(config, prepared).quick_checks()))
     if failure is not None:
+        go_on = suggested("run", "--skip-checks", "--name", config.name, place=config.storage)
         raise UnsoundPipelineError(
-            f"{failure}; `study sanity` shows all checks, `study run --skip-checks` goes on"
+            f"{failure}; `study sanity` shows all checks, `{go_on}` goes on"
         )
 
 

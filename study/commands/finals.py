@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from study.commands.options import command, json_option
-from study.commands.output import epoch_progress, fail, print_json, print_metrics, stoppable
+from study.commands.output import (
+    best_baseline,
+    epoch_progress,
+    fail,
+    print_json,
+    print_metrics,
+    stoppable,
+)
 from study.progress import say, track
 from study.stopping import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
 
@@ -42,6 +49,7 @@ def final(request: "Request", reopen: str | None) -> None:
     if result.was_done:
         say(f"the final run of trial {result.searched_trial} was tested before; its result stands")
     print_metrics(result.metrics)
+    say(str(best_baseline(session)))
     say(f"everything of this run lies in {result.paths.folder}")
 
 

@@ -51,10 +51,11 @@ def epoch_progress(session: "StudySession") -> EpochProgress:
 
 
 def print_trials(session: "StudySession") -> None:
-    """Print the table of all trials."""
+    """Print the table of all trials, and the baseline that they have to beat."""
     from dashboards.trials import read_trials, trials_table
 
     print_rich(trials_table(read_trials(session.storage_handle, session.protocol.study_name)))
+    say(str(best_baseline(session)))
 
 
 def best_baseline(session: "StudySession") -> "BestBaseline":
@@ -81,6 +82,7 @@ def print_given(session: "StudySession") -> None:
         least = lowest_loss(rows)
         if least is not None and least.best is not None:
             say(f"lowest validation loss: {least.best.validation_loss:.4f}, trial {least.number}")
+    say(str(best_baseline(session)))
     for path in write_figures(variants, session.paths):
         say(f"figure: {path} (and .svg)")
 
@@ -95,8 +97,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
                 f"top-5 accuracy {values['top5_accuracy']:.4f}, loss {values['loss']:.4f}"
             )
     if "test" in metrics:
+        score_error = metrics.get("test_macro_f1_standard_error")  # not known of older runs
         say(
-            f"standard error of the test accuracy: {metrics['test_accuracy_standard_error']:.4f} "
+            f"standard error of the test: "
+            f"{'' if score_error is None else f'macro-F1 {score_error:.4f}, '}"
+            f"accuracy {metrics['test_accuracy_standard_error']:.4f} "
             f"({metrics['n_test_images']} images)"
         )
 
