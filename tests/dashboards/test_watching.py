@@ -149,10 +149,10 @@ def test_trial_of_a_silent_worker_counts_for_no_speed(
     searched_study: StudyStorage,
 ) -> None:
     with searched_study.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE attempts SET beat_at = beat_at - 1000")
+        connection.exec_driver_sql("UPDATE attempts SET beat_at = beat_at - 36000")
     status = read_status(searched_study, STUDY_NAME)
     assert (status.images_per_second, status.epochs_per_hour) == (0.0, 0.0)
-    assert "no speed is known yet" in drawn(status) and "17 min ago" in drawn(status)
+    assert "no speed is known yet" in drawn(status) and "10.0 h ago" in drawn(status)
 
 
 def test_lost_worker_is_counted_and_the_next_attempt_shown(searched_study: StudyStorage) -> None:

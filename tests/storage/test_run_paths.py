@@ -40,7 +40,7 @@ def test_write_atomically_replaces_the_whole_file(tmp_path: Path) -> None:
 
 
 @given(
-    trials=st.sets(st.integers(0, 10**6), max_size=4),
+    trials=st.sets(st.integers(0, 10**6).filter(lambda slot: slot != 8), max_size=4),
     finals=st.sets(st.integers(0, 99), max_size=4),
 )
 @settings(max_examples=20)
@@ -56,7 +56,7 @@ def test_folders_are_found_by_their_slots_and_others_are_not(
     for name in ("final-1", "final-02", "finals", "trials/7", "trials/notes", "trials/0000007"):
         (paths.folder / name).mkdir(parents=True)
     (paths.folder / "trials" / "00008").symlink_to(paths.folder / "finals")
-    assert paths.trial_folders() == {slot: paths.trial(slot) for slot in sorted(trials - {8})}
+    assert paths.trial_folders() == {slot: paths.trial(slot) for slot in sorted(trials)}
     assert paths.final_folders() == {slot: paths.final(slot) for slot in sorted(finals)}
 
 

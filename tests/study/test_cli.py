@@ -271,17 +271,36 @@ def test_run_that_can_only_fail_fails(command: Command, config_file: str) -> Non
     assert "a worker failed: " in ended.stderr and "cuda:99" in ended.stderr
 
 
+UNNORMALISED = """
+from data.batches import EvaluationBatches
+build = EvaluationBatches.__init__
+def build_unnormalised(self, examples, **options):
+    build(self, examples, **options | {"mean": (0, 0, 0), "std": (1, 1, 1)})
+EvaluationBatches.__init__ = build_unnormalised
+"""
+
+
 @pytest.mark.slow
 def test_broken_pipeline_is_refused_before_the_first_trial(
     command: Command, config_file: str, tmp_path: Path
 ) -> None:
-    exploding = ("network.batch_norm=false", "network.blocks=[8,8,8]", "network.activation=selu")
-    settings = [part for setting in exploding for part in ("--set", setting)]
-    ended = command("run", "--config", config_file, *settings, "--workers", "1")
+    breaking = tmp_path / "breaking"
+    breaking.mkdir()
+    (breaking / "sitecustomize.py").write_text(UNNORMALISED)
+    ended = subprocess.run(
+        [sys.executable, "-m", "study", "run", "--config", config_file, "--workers", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{breaking}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert ended.returncode == 1
     (line,) = ended.stderr.strip().splitlines()
-    assert "a worker failed: 1 of 7 checks failed, first initial loss: expected -ln(1/3)" in line
-    assert "`study run --skip-checks` goes on" in line
+    assert (
+        "a worker failed: 1 of 8 checks failed, first evaluation images: expected mean 0" in line
+    )
+    assert "`study run --skip-checks --name tiny" in line and "` goes on" in line
     assert trial_states(command, tmp_path) == (3, 0)
 
 
