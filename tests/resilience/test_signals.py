@@ -88,6 +88,7 @@ def end_of_worker_that_hears(
     return worker.wait(LONGEST_GOODBYE_SECONDS)
 
 
+@pytest.mark.slow
 def test_launched_worker_is_forgiven_one_signal_more_than_another(study: SmallStudy) -> None:
     study = study.with_settings(search={"n_epochs": 6}, optimization={"batch_size": 2}).init()
     launched = {LAUNCHER_PID: str(study.processes.pid)}  # the parent of every process here

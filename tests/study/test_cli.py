@@ -237,6 +237,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_interrupted_run_stops_cleanly_and_gives_its_trials_back(
     command: Command, long_run: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -265,6 +266,7 @@ def trial_states(command: Command, tmp_path: Path) -> tuple[int, int]:
     return status["waiting"], status["running"]
 
 
+@pytest.mark.slow
 def test_run_that_can_only_fail_fails(command: Command, config_file: str) -> None:
     ended = command("run", "--config", config_file, "--device", "cuda:99")
     assert ended.returncode == 2
