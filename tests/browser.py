@@ -13,6 +13,7 @@ CHROMIUM = shutil.which("chromium")
 requires_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Debian's package chromium (apt-get install chromium)"
 )
+Colours = Literal["light", "dark"]
 SCREENSHOTS = "STUDY_SCREENSHOTS"
 """Environment variable: a folder that keeps the screenshots."""
 
@@ -80,7 +81,7 @@ def watched_page(
     *,
     width: int = 1280,
     height: int = 900,
-    colours: Literal["light", "dark"] = "light",
+    colours: Colours = "light",
 ) -> Iterator[WatchedPage]:
     """Yield an empty page with nothing remembered from other pages."""
     context = opened.new_context(viewport={"width": width, "height": height}, color_scheme=colours)
