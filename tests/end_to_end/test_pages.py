@@ -1,6 +1,7 @@
 """Every page of a study on real images, in a real browser: dashboard, TensorBoard and report."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def shots(tmp_path: Path) -> Path:
     return folder
 
 
-def test_dashboard_shows_the_study_and_its_trials(
+def test_dashboard_shows_the_study_its_trials_notes_and_files(
     study: Study, processes: ProcessServer, chromium: Browser, shots: Path
 ) -> None:
     with (
@@ -96,7 +97,16 @@ def test_dashboard_shows_the_study_and_its_trials(
         page.screenshot(path=shots / "dashboard-study.png")
         page.goto(f"{address}dashboard/studies/1/trials?numbers=0")
         expect(page.get_by_text("learning_rate").first).to_be_visible()
+        expect(page.get_by_text("Best validation macro-F1")).to_be_visible()
+        curve = page.locator("img[src*='/artifacts/']").first
+        assert curve.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
         page.screenshot(path=shots / "dashboard-trials.png")
+        page.goto(f"{address}dashboard/studies/2/trials?numbers=0")
+        expect(page.get_by_text("Test macro-F1")).to_be_visible()
+        card = page.locator(".MuiCard-root", has_text="per_class.csv").last
+        card.get_by_test_id("FullscreenIcon").click()
+        expect(page.get_by_role("cell", name=re.compile("^n0")).first).to_be_visible()
+        page.screenshot(path=shots / "dashboard-artifact.png")
         assert watched.problems == []
         assert watched.foreign_requests(address) == []
 
