@@ -1,3 +1,4 @@
+import importlib
 import json
 import subprocess
 import sys
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Type checkers take the folder of this name for the module.
+PROTOCOL = importlib.import_module("benchmarks.protocol")
 
 
 @pytest.mark.slow
