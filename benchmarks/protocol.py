@@ -69,27 +69,37 @@ class Commands:
         return "".join(shown)
 
     def trials(self, name: str) -> list[dict[str, Any]]:
-        """Return the complete trials of a study; those that diverged have no result to compare."""
+        """Return all trials of a study."""
         rows: list[dict[str, Any]] = json.loads(self.run("trials", "--name", name, "--json"))
-        complete = [row for row in rows if row["state"] == "complete"]
-        if len(complete) < len(rows):
-            print(f"{len(rows) - len(complete)} of {len(rows)} trials left out: not complete")
-        return complete
+        return rows
+
+
+def complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with a result to compare; what diverged has none, or an early one."""
+    return [row for row in rows if row["state"] == "complete"]
 
 
 def by_label(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return mean and standard deviation over the seeds of each label."""
-    scores = defaultdict(list)
+    """Return mean and standard deviation over the complete seeds of each label."""
+    groups = defaultdict(list)
     for row in rows:
-        scores[row["attributes"]["label"]].append(row["value"])
+        groups[row["attributes"]["label"]].append(row)
+    return {label: _over_seeds(members) for label, members in groups.items()}
+
+
+def _over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [row["value"] for row in complete(rows)]
     return {
-        label: {
-            "mean": statistics.mean(values),
-            "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
-            "values": values,
-        }
-        for label, values in scores.items()
+        "mean": statistics.mean(values) if values else None,
+        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+        "not_complete": len(rows) - len(values),
     }
+
+
+def by_point(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings of each complete row with its score."""
+    return [row["params"] | {"macro_f1": row["value"]} for row in complete(rows)]
 
 
 def measure(commands: Commands) -> dict[str, Any]:
@@ -101,10 +111,11 @@ def measure(commands: Commands) -> dict[str, Any]:
     )
     commands.run("sweep", "lr-wd", *short, "--name", "protocol-sweep", settings=SHORT)
     sweep = commands.trials("protocol-sweep")
-    best = max(sweep, key=lambda row: row["value"])
-    best_rate = best["params"]["optimization.learning_rate"]
+    best = max(by_point(sweep), key=lambda point: point["macro_f1"])
+    best_rate = best["optimization.learning_rate"]
     suggested = tested["suggested_rate"]
     commands.run("grid", *short, "--name", "protocol-grid", settings=SHORT)
+    grid = commands.trials("protocol-grid")
     commands.run("compare", *short, "--name", "protocol-compare", "--seeds", "2", settings=SHORT)
     recipes = {}
     for name in ("defect", "recipes"):
@@ -116,10 +127,12 @@ def measure(commands: Commands) -> dict[str, Any]:
         "suggested_rate": suggested,
         "best_rate_of_sweep": best_rate,
         "ratio": suggested / best_rate,
-        "sweep": [row["params"] | {"macro_f1": row["value"]} for row in sweep],
-        "grid": [
-            row["params"] | {"macro_f1": row["value"]} for row in commands.trials("protocol-grid")
-        ],
+        "sweep": by_point(sweep),
+        "grid": by_point(grid),
+        "not_complete": {
+            name: len(rows) - len(complete(rows))
+            for name, rows in (("sweep", sweep), ("grid", grid))
+        },
         "compare": by_label(commands.trials("protocol-compare")),
         **recipes,
         "seconds_of_this_call": time.monotonic() - start,
@@ -135,7 +148,7 @@ def main() -> None:
     commands = Commands(arguments.data)
     figures = measure(commands)
     report = {
-        "command": "make protocol DATA=FOLDER",
+        "command": "make protocol DATA=zh-plus/tiny-imagenet",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commands": commands.called,

@@ -3,12 +3,41 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from benchmarks.protocol import by_label, by_point
 
 ROOT = Path(__file__).parents[2]
 # Type checkers take the folder of this name for the module.
 PROTOCOL = importlib.import_module("benchmarks.protocol")
+
+
+def trial(value: float | None, state: str = "complete", label: str = "plain") -> dict[str, Any]:
+    return {
+        "attributes": {"label": label},
+        "params": {"network.dropout": 0.1},
+        "state": state,
+        "value": value,
+    }
+
+
+def test_protocol_counts_runs_that_diverged_and_compares_the_others() -> None:
+    rows = [
+        trial(0.25),
+        trial(None, "pruned"),
+        trial(0.75),
+        trial(0.125, "pruned"),
+        trial(None, "pruned", "hot"),
+    ]
+    found = by_label(rows)
+    assert (found["plain"]["mean"], found["plain"]["values"]) == (0.5, [0.25, 0.75])
+    assert found["plain"]["standard_deviation"] == pytest.approx(0.3536, abs=1e-4)
+    assert found["plain"]["not_complete"] == 2
+    nothing = {"mean": None, "standard_deviation": None, "values": [], "not_complete": 1}
+    assert found["hot"] == nothing
+    assert [point["macro_f1"] for point in by_point(rows)] == [0.25, 0.75]
 
 
 @pytest.mark.slow
