@@ -171,13 +171,14 @@ class TrialRun:
         }
 
     def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
-        """Note the best epoch, and show it in TensorBoard's HParams."""
-        if state.best is None:
-            return
-        self._trial.set_user_attr("best_epoch", state.best.epoch)
+        """Note the best epoch, and show it in TensorBoard's HParams; without one, the settings."""
+        metrics: dict[str, float] = {}
+        if state.best is not None:
+            self._trial.set_user_attr("best_epoch", state.best.epoch)
+            best = asdict(state.history[state.best.epoch - 1].validation)
+            metrics = {f"best/{name}": value for name, value in best.items()}
+            metrics["best/epoch"] = state.best.epoch
         label = self._trial.user_attrs.get(LABEL)
-        best = asdict(state.history[state.best.epoch - 1].validation)
-        metrics = {f"best/{name}": value for name, value in best.items()}
         log.write_row(
             row_name(
                 self._session.searched_name,
@@ -188,7 +189,7 @@ class TrialRun:
             shown_hyperparameters(
                 self._session.config, self.hyperparameters, self.settings, label
             ),
-            metrics | {"best/epoch": state.best.epoch},
+            metrics,
         )
 
 

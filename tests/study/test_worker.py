@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dashboards.trials import read_trials
 from data.image_cache import prepare
@@ -173,6 +174,10 @@ def test_diverged_trial_is_pruned_with_its_reason(tiny_settings: Settings) -> No
     assert trial.state == TrialState.PRUNED
     assert trial.user_attrs["reason"]["kind"] == "diverged"
     assert "loss must be finite" in trial.user_attrs["reason"]["message"]
+    events = EventAccumulator(str(session.trial_paths(0).tensorboard)).Reload()
+    assert "_hparams_/session_start_info" in events.PluginTagToContent("hparams")
+    assert not any(tag.startswith("hparam/") for tag in events.Tags()["scalars"])
+    assert "best_epoch" not in trial.user_attrs
 
 
 def test_failed_trial_says_why_and_the_next_one_runs(tiny_settings: Settings) -> None:
