@@ -111,6 +111,8 @@ def run_range_test(
         "configuration": as_stored(config),
         "data_fingerprint": prepared.fingerprint,
     }
+    if curve.suggested_rate is None:
+        remove(paths.configuration)  # it would tell of an earlier curve
     write_rate_curve(paths.tensorboard, curve)
     save_png(rate_curve_figure(curve), paths.picture)
     write_atomically(paths.record, json.dumps(record, indent=2).encode())

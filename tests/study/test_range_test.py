@@ -100,6 +100,17 @@ def test_rate_that_suits_nothing_ends_with_a_picture_and_exit_1(
     shutil.rmtree(paths.runs)
 
 
+def test_configuration_of_an_earlier_curve_does_not_stay_beside_one_that_suggests_nothing(
+    call: Call, config_file: str, paths: RunPaths
+) -> None:
+    assert call("lr-range", "--config", config_file, *QUICK, "--apply").code == 0
+    assert paths.range_test.configuration.is_file()
+    nothing = ("--low", "1e-9", "--high", "1e-8", "--steps", "12")
+    assert call("lr-range", "--config", config_file, *nothing).code == 1
+    assert json.loads(paths.range_test.record.read_text())["suggested_rate"] is None
+    assert not paths.range_test.configuration.exists()
+
+
 def test_narrowed_range_stays_within_the_old_one(
     tiny_settings: dict[str, Any], paths: RunPaths
 ) -> None:
