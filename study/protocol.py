@@ -52,7 +52,21 @@ class Difference:
     new: Any
 
     def __str__(self) -> str:
-        return f"{self.key} is {_shown(self.old)} there, {_shown(self.new)} here"
+        one = self._first_within()
+        return f"{one.key} is {_shown(one.old)} there, {_shown(one.new)} here"
+
+    def _first_within(self) -> "Difference":
+        """Return what first differs in two lists that are too long to be shown, else itself."""
+        old, new = self.old, self.new
+        if not (isinstance(old, list) and isinstance(new, list)):
+            return self
+        if max(len(repr(old)), len(repr(new))) <= LONGEST_VALUE:
+            return self
+        if len(old) != len(new):
+            return Difference(f"number of {self.key}", len(old), len(new))
+        place = next(n for n in range(len(old)) if old[n] != new[n])
+        key = f"{self.key}[{place}]"
+        return differences({key: old[place]}, {key: new[place]})[0]
 
 
 def _shown(value: Any) -> str:

@@ -164,6 +164,17 @@ def test_differences_name_the_innermost_keys() -> None:
     assert differences(old, old) == []
 
 
+def test_long_lists_are_told_apart_by_what_first_differs() -> None:
+    old = [{"network.dropout": n / 100} for n in range(12)]
+    new = [*old[:10], {"network.dropout": 0.5}, {"network.dropout": 0.6}]
+    (found,) = differences({"search": {"points": old}}, {"search": {"points": new}})
+    assert str(found) == "search.points[10].network.dropout is 0.1 there, 0.5 here"
+    (found,) = differences({"search": {"points": old}}, {"search": {"points": old[:9]}})
+    assert str(found) == "number of search.points is 12 there, 9 here"
+    (found,) = differences({"d": [1, 2]}, {"d": [1, 3]})
+    assert str(found) == "d is [1, 2] there, [1, 3] here"
+
+
 @pytest.fixture
 def begun_elsewhere(tiny_settings: Settings) -> StudySession:
     """A study whose `init` ran with another version of the code."""
