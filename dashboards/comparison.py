@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.special import stdtrit
 
-from dashboards.trials import TrialRow, setting_name, shown_value
+from dashboards.trials import NAMING_DIGITS, TrialRow, setting_name, shown_value
 
 SEED = "seed"
 LABEL = "label"
@@ -94,8 +94,11 @@ def _label(row: TrialRow, first: dict[str, Any]) -> str:
     if LABEL in row.attributes:
         return str(row.attributes[LABEL])
     other = {key: value for key, value in _unseeded(row).items() if first.get(key) != value}
-    text = ", ".join(f"{setting_name(key)} {shown_value(value)}" for key, value in other.items())
-    return text or BASE
+    texts = [
+        f"{setting_name(key)} {shown_value(value, digits=NAMING_DIGITS)}"
+        for key, value in other.items()
+    ]
+    return ", ".join(texts) or BASE
 
 
 def is_comparison(variants: Sequence[Variant]) -> bool:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dashboards.comparison import Variant, is_comparison, ranked
 from dashboards.grid import Grid, read_grid
 from dashboards.plots import BLUES, INK, add_colour_bar, empty_figure, save_png, svg
-from dashboards.trials import setting_name, shown_value
+from dashboards.trials import NAMING_DIGITS, setting_name, shown_value
 from storage.run_paths import RunPaths, write_atomically
 
 # Told apart by the colour-blind (Okabe and Ito), repeated with another line style.
@@ -38,8 +38,12 @@ def heat_map_figure(grid: Grid) -> Figure:
     )
     add_colour_bar(figure, image, axes, "best validation macro-F1")
     axes.grid(False)
-    axes.set_xticks(range(n_columns), [shown_value(x) for x in grid.x_values], parse_math=False)
-    axes.set_yticks(range(n_rows), [shown_value(y) for y in grid.y_values], parse_math=False)
+    columns, rows = (
+        [shown_value(value, digits=NAMING_DIGITS) for value in values]
+        for values in (grid.x_values, grid.y_values)
+    )
+    axes.set_xticks(range(n_columns), columns, parse_math=False)
+    axes.set_yticks(range(n_rows), rows, parse_math=False)
     axes.set_xlabel(setting_name(grid.x_key), color=INK)
     axes.set_ylabel(setting_name(grid.y_key), color=INK)
     for row, column in np.ndindex(n_rows, n_columns):

@@ -36,6 +36,8 @@ STATE_STYLES = {
 FINISHED = ("complete", "pruned", "failed")
 TAKEN_OVER_MARK = "*"
 FIXED_PARAMS = "fixed_params"
+NAMING_DIGITS = 6
+"""Significant digits where numbers tell points apart, which may lie close together."""
 """Optuna's system attribute of a trial with given parameters."""
 
 
@@ -202,11 +204,11 @@ def setting_name(key: str) -> str:
     return key.rpartition(".")[2].replace("_", " ")
 
 
-def shown_value(value: Any) -> str:
-    """Return a hyperparameter as a short text."""
+def shown_value(value: Any, *, digits: int = 3) -> str:
+    """Return a hyperparameter as a short text, a number with so many significant digits."""
     if value is None:
         return "none"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def shown_duration(seconds: float) -> str:

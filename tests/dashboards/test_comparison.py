@@ -104,6 +104,8 @@ def test_points_without_labels_are_named_by_what_sets_them_apart() -> None:
     ]
     variants = read_variants(rows)
     assert [variant.label for variant in variants] == ["base", "weight decay 0.0001"]
+    close = read_variants([row(n, 0.4, **{RATE: 0.1 + n / 10_000}) for n in range(3)])
+    assert [one.label for one in close] == ["base", "learning rate 0.1001", "learning rate 0.1002"]
     assert not is_comparison(variants)
     assert remarks(variants) == [
         "One seed each: the spread is unknown, so no difference can be told from chance."
