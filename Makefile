@@ -3,7 +3,7 @@
 #   make study                                        the quickstart preset
 #   make study PRESET=tiny-imagenet-10 DATA=FOLDER    another preset on your data
 #
-# Variables, passed on as options: PRESET DATA STORAGE NAME WORKERS TRIALS
+# Variables, passed on as options: PRESET DATA STORAGE NAME WORKERS TRIALS, RUNS for pictures
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study final worker status watch metrics dashboard tensorboard report \
-	test test-slow check format lock bench bench-storage protocol clean
+	test test-slow check format lock bench bench-storage protocol pictures clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench-storage: $(READY)  ## Measure claims and epoch reports beside Optuna's pla
 
 protocol: $(READY)  ## Repeat the reference's studies on ten classes of DATA, resumably
 	$(VENV)/bin/python -m benchmarks.protocol --data '$(or $(DATA),zh-plus/tiny-imagenet)'
+
+pictures: $(READY)  ## Take README's pictures of the finished study NAME in STORAGE and RUNS
+	$(VENV)/bin/python -m tests.tools.take_pictures \
+		--storage '$(STORAGE)' --runs '$(or $(RUNS),runs)' --name '$(NAME)'
 
 clean:  ## Remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

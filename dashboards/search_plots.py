@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from dashboards.hyperparameters import Hyperparameter
 from dashboards.plots import (
@@ -201,8 +201,20 @@ def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
             axes.tick_params(axis="x", labelrotation=45 if n_choices > 4 else 0)
     elif parameter.is_log:
         axes.set(**{f"{side}scale": "log"})
+        low, high = axis.get_view_interval()
+        # Matplotlib would write more of them than fit, and in a colour of its own.
+        axis.set_major_locator(LogLocator(subs=_ticks_of_a_decade(high / low)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     else:
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=parameter.is_integer))
+
+
+def _ticks_of_a_decade(ratio: float) -> tuple[float, ...]:
+    """Return by what the powers of ten are multiplied on an axis with this ratio of its ends."""
+    if ratio >= 100:
+        return (1.0,)
+    return (1.0, 2.0, 5.0) if ratio >= 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 
 
 def _with_all(rows: Sequence[TrialRow], space: Sequence[Hyperparameter]) -> list[TrialRow]:
