@@ -42,7 +42,7 @@ def test_watch_in_terminals_of_80_and_160_columns_while_two_workers_run(
     study: SmallStudy,
 ) -> None:
     study = study.with_settings(
-        search={"n_trials": 4, "n_epochs": 40}, optimization={"batch_size": 2}
+        search={"n_trials": 2, "n_epochs": 40}, optimization={"batch_size": 2}
     ).init()
     workers = started(study, 2)
     with ExitStack() as stack:
@@ -53,15 +53,15 @@ def test_watch_in_terminals_of_80_and_160_columns_while_two_workers_run(
             text = terminal.wait_for("expected end")
             print(text)
             lines = text.splitlines()
-            assert lines[0] == "small  0 of 4 trials"
-            assert "2 waiting  2 running  0 complete" in text
+            assert lines[0] == "small  0 of 2 trials"
+            assert "0 waiting  2 running  0 complete" in text
             assert max(map(len, lines)) <= width and "…" not in text
             assert re.search(r"^now:  [\d,]+ images/s, [\d,]+ epochs/h$", text, re.MULTILINE)
             assert re.search(r", until \d\d:\d\d(:\d\d)?$", text, re.MULTILINE)
             for worker in workers:
                 (row,) = (line for line in lines if line.endswith(f" {worker.pid}"))
                 assert re.search(
-                    r" \d+/40 +0\.\d{4} +[\d,]+ +\d\d:\d\d:\d\d, \d+ s +\d+ s ago", row
+                    r" \d+/40 +0\.\d{4} +[\d,]+ +\d\d:\d\d:\d\d, \d+ (s|min) +\d+ s ago", row
                 )
         epochs = re.findall(r" (\d+)/40 ", narrow.text())
         wait_until(lambda: re.findall(r" (\d+)/40 ", narrow.text()) != epochs, "a newer epoch")
@@ -84,7 +84,7 @@ def test_watch_in_terminals_of_80_and_160_columns_while_two_workers_run(
         for terminal in (narrow, wide):
             assert terminal.wait_for_end() == 0
             text = terminal.text()
-            assert "4 of 4 trials" in text and "4 complete" in text
+            assert "2 of 2 trials" in text and "2 complete" in text
             assert "best: validation macro-F1" in text and "best baseline" in text
 
 
