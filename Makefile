@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 STUDY := $(VENV)/bin/study
 UV := $(VENV)/bin/uv
 
+# Images often set it; every process would then compile torch, SQLAlchemy and Optuna anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 STUDY_NAME = $(or $(NAME),$(PRESET))
 PLACE = $(if $(STORAGE),--storage '$(STORAGE)') $(if $(STUDY_NAME),--name '$(STUDY_NAME)')
 JOIN = $(PLACE) $(if $(DATA),--data '$(DATA)')
