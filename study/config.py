@@ -47,7 +47,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     patience_epochs: int | None = Field(
         None,
         ge=1,
-        description="Epochs without a better macro-F1 that end a run, complete; none: never",
+        description="Epochs without a better macro-F1 that end a run, final ones too; none: never",
     )
     sampler: Literal["tpe", "random", "gp"] = Field(
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
