@@ -131,7 +131,8 @@ def _protocol() -> Protocol:
 
 
 def _search(opened: StudyStorage) -> None:
-    optuna_study = optuna.load_study(study_name=STUDY_NAME, storage=opened)
+    sampler = optuna.samplers.RandomSampler(seed=7)
+    optuna_study = optuna.load_study(study_name=STUDY_NAME, storage=opened, sampler=sampler)
     scores = ([0.2, 0.4, 0.35, 0.3], [0.3, 0.5, 0.6, 0.61], [0.1, 0.15], [], [0.25])
     for curve in scores:
         trial = optuna_study.ask(DISTRIBUTIONS)
