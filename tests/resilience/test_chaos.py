@@ -118,8 +118,7 @@ def test_budget_is_exact_whatever_is_killed(study: SmallStudy, seed: int) -> Non
     study = study.with_settings(
         search={"n_trials": N_TRIALS, "n_epochs": N_EPOCHS}, storage=SETTINGS
     )
-    straight = study.elsewhere("straight").init()
-    straight.work()
+    straight = study.straight()
 
     chaos = Chaos(study, seed=seed)
     start = time.monotonic()

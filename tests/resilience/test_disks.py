@@ -123,14 +123,15 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", [flip_bytes, cut_short, empty])
-@pytest.mark.parametrize("which", ["the newest", "all"])
+@pytest.mark.parametrize(
+    ("which", "damage"),
+    [("newest", flip_bytes), ("newest", cut_short), ("newest", empty), ("all", flip_bytes)],
+)
 def test_damaged_checkpoint_falls_back_and_ends_as_it_would_have(
-    study: SmallStudy, damage: Callable[[Path], None], which: str
+    study: SmallStudy, which: str, damage: Callable[[Path], None]
 ) -> None:
     study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 4}).init()
-    straight = study.elsewhere("straight").init()
-    straight.work()
+    straight = study.straight()
     worker = study.start_worker()
     worker.wait_for_epoch(4)
     worker.kill()
@@ -153,8 +154,7 @@ def test_first_checkpoint_after_all_were_damaged_is_the_one_to_resume_from(
     study: SmallStudy,
 ) -> None:
     study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 2}).init()
-    straight = study.elsewhere("straight").init()
-    straight.work()
+    straight = study.straight()
     first = study.start_worker()
     first.wait_for_epoch(5)
     first.kill()

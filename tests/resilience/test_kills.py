@@ -11,8 +11,7 @@ from tests.tools.studies import SmallStudy, opened
 @on_both_databases
 def test_trial_killed_twice_is_the_trial_that_would_have_been(study: SmallStudy) -> None:
     study = study.with_settings(search={"n_epochs": 8}, optimization={"batch_size": 4}).init()
-    straight = study.elsewhere("straight").init()
-    straight.work()
+    straight = study.straight()
 
     last = 0
     for least in (2, 5):
@@ -40,8 +39,7 @@ def test_grid_whose_worker_is_killed_is_finished_by_another_as_it_would_have_bee
     points = [rate | {"network.blocks": blocks} for rate in rates for blocks in ([1] * 3, [2] * 3)]
     search = {"space": "given", "points": points, "n_trials": 4, "n_epochs": 4}
     study = study.with_settings(search=search, optimization={"batch_size": 4}).init()
-    straight = study.elsewhere("straight").init()
-    straight.work()
+    straight = study.straight()
 
     worker = study.start_worker()
     worker.wait_for_epoch(2)

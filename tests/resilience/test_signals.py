@@ -20,6 +20,19 @@ from tests.tools.write_lock import write_lock_held
 LONGEST_GOODBYE_SECONDS = 10.0
 knows_stop_after = any("--stop-after" in option.opts for option in app.commands["worker"].params)
 
+# Which signal it was makes no difference to a database.
+any_signal_to_both_databases = pytest.mark.parametrize(
+    ("study", "number"),
+    [
+        ("sqlite", signal.SIGTERM),
+        ("sqlite", signal.SIGUSR1),
+        ("sqlite", signal.SIGINT),
+        pytest.param("postgresql", signal.SIGTERM, marks=requires_postgresql),
+    ],
+    indirect=["study"],
+    ids=str,
+)
+
 
 @pytest.fixture
 def slow_study(study: SmallStudy) -> SmallStudy:
@@ -37,14 +50,12 @@ def assert_resumed_as_if_never_stopped(study: SmallStudy, stopped: StartedProces
     study.assert_whole(1)
     n_epochs = study.settings["search"]["n_epochs"]
     assert epochs_said(stopped, second) == [(0, epoch) for epoch in range(1, n_epochs + 1)]
-    straight = study.elsewhere("straight").init()
-    straight.work()
+    straight = study.straight()
     assert study.run_sha256(0) == straight.run_sha256(0)
 
 
 @pytest.mark.slow
-@on_both_databases
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=str)
+@any_signal_to_both_databases
 def test_signal_within_an_epoch_gives_the_trial_back(
     slow_study: SmallStudy, number: signal.Signals
 ) -> None:
@@ -112,8 +123,7 @@ def is_terminated(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@on_both_databases
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=str)
+@any_signal_to_both_databases
 def test_signal_to_the_whole_group_of_launcher_and_workers_fails_nothing(
     study: SmallStudy, number: signal.Signals
 ) -> None:

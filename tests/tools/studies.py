@@ -1,5 +1,7 @@
 """A small study, worked on by real processes and looked at from outside."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -78,11 +80,19 @@ class SmallStudy:
             settings[section] = {**settings.get(section, {}), **changes}
         return replace(self, settings=settings)
 
-    def elsewhere(self, name: str) -> "SmallStudy":
-        """Return the same study in another folder, on SQLite."""
-        folder = self.folder / name
-        folder.mkdir()
-        return replace(self, folder=folder, url=f"sqlite:///{folder}/study.db")
+    def straight(self) -> "SmallStudy":
+        """Return the same study as one worker has run it on SQLite, with nothing in its way.
+
+        Made once for equal settings: it lies beside the decoded images that the tests share.
+        """
+        decides = {name: part for name, part in self.settings.items() if name != "storage"}
+        name = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
+        folder = Path(self.settings["data"]["cache"]).parent / f"straight-{name}"
+        straight = replace(self, folder=folder, url=f"sqlite:///{folder}/study.db")
+        if not folder.exists():
+            folder.mkdir()
+            straight.init().work()
+        return straight
 
     @property
     def runs(self) -> Path:
