@@ -29,7 +29,7 @@ from storage.study_storage import create_study_storage, open_study_storage
 from tests.dashboards.conftest import DISTRIBUTIONS
 from tests.postgresql import BINARIES, running_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 N_FINISHED = 500
 N_WAITING = 400
