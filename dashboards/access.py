@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
@@ -30,6 +31,16 @@ READ_ONLY = (
 OTHER_HOST = (
     "Without a token this dashboard answers to names of its own machine only: open it as "
     "127.0.0.1, or start it with --token."
+)
+NOT_WRITABLE = (
+    "This would break what the service keeps of a study: make, change and continue studies with "
+    "the `study` command (init, fork, extend, worker). Notes can change here, studies be deleted."
+)
+NO_UTF8 = "The path of this address is not UTF-8."
+NO_LOGIN = "whoever reaches this address reads the names of studies and hosts: there is no login"
+# All else that optuna-dashboard writes is the service's own: names, trials and their states.
+WRITABLE = re.compile(
+    r"DELETE /api/studies/[0-9]{1,9}/*|PUT /api/studies/[0-9]{1,9}(/[0-9]{1,9})?/note/*"
 )
 OTHER_SITE = "A page of another site may not change anything here."
 PAGE = (
@@ -55,7 +66,7 @@ class Access:
     Attributes:
         token: The secret that every request must know; None: none is needed, for the address is
             one that only this machine reaches.
-        writable: Whether requests may change studies.
+        writable: Whether requests may change notes and delete studies.
     """
 
     token: str | None = None
@@ -74,8 +85,9 @@ class Access:
 def guard(app: WsgiApp, access: Access) -> WsgiApp:
     """Return an application that refuses what `access` does not allow.
 
-    It answers 401 without the token, 405 to what would change a read-only dashboard, and 403 to
-    requests of other sites. The right token in an address becomes a cookie.
+    It answers 401 without the token, 405 to what would change a read-only dashboard or
+    break a study, 403 to requests of other sites, and 400 to a path that is not UTF-8. The right
+    token in an address becomes a cookie.
     """
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -83,10 +95,12 @@ def guard(app: WsgiApp, access: Access) -> WsgiApp:
             kept = [header for header in headers if header[0].lower() != OPEN_TO_ALL]
             return start_response(status, kept + HEADERS, *error)
 
+        if not _is_utf8(environ["PATH_INFO"]):
+            return refuse(environ, start, "400 Bad Request", NO_UTF8)
         reads = environ["REQUEST_METHOD"] in READING_METHODS
         if access.token is None:
-            if not _is_of_this_machine(environ.get("HTTP_HOST")):
-                return _refuse(environ, start, "403 Forbidden", OTHER_HOST)
+            if not is_of_this_machine(environ.get("HTTP_HOST")):
+                return refuse(environ, start, "403 Forbidden", OTHER_HOST)
         elif (given := dict(_query(environ)).get(TOKEN_FIELD)) is not None:
             if reads and access.knows(given):
                 return _welcome(environ, start, access)
@@ -96,9 +110,12 @@ def guard(app: WsgiApp, access: Access) -> WsgiApp:
         if not reads:
             if not access.writable:
                 allow = ("Allow", ", ".join(READING_METHODS))
-                return _refuse(environ, start, "405 Method Not Allowed", READ_ONLY, allow)
+                return refuse(environ, start, "405 Method Not Allowed", READ_ONLY, allow)
             if _is_of_another_site(environ):
-                return _refuse(environ, start, "403 Forbidden", OTHER_SITE)
+                return refuse(environ, start, "403 Forbidden", OTHER_SITE)
+            if not WRITABLE.fullmatch(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"):
+                allow = ("Allow", ", ".join(READING_METHODS))
+                return refuse(environ, start, "405 Method Not Allowed", NOT_WRITABLE, allow)
         return app(environ, start)
 
     return guarded
@@ -115,6 +132,18 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def _is_utf8(path: str) -> bool:
+    """Return whether a path is read alike by all; WSGI hands out each byte as a character.
+
+    Bottle leaves out the bytes that it cannot read, so it would see another path than its guards.
+    """
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _bytes(text: str) -> bytes:
@@ -165,10 +194,10 @@ def _welcome(
 
 def _refuse_unknown(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     challenge = ("WWW-Authenticate", 'Bearer realm="study dashboard"')
-    return _refuse(environ, start, "401 Unauthorized", NEEDS_TOKEN, challenge)
+    return refuse(environ, start, "401 Unauthorized", NEEDS_TOKEN, challenge)
 
 
-def _refuse(
+def refuse(
     environ: dict[str, Any],
     start: Callable[..., Any],
     status: str,
@@ -188,7 +217,7 @@ def _refuse(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _is_of_this_machine(host: str | None) -> bool:
+def is_of_this_machine(host: str | None) -> bool:
     """Return whether a Host header, where there is one, names this machine.
 
     Another site's name may be made to point to 127.0.0.1; its pages then ask for that name.

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn
 
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import BaseStorage
 
 from dashboards.errors import DashboardError
 from storage.notes import FileLink
@@ -25,6 +26,7 @@ MIMETYPES = {
     ".svg": "image/svg+xml",
 }
 ID = re.compile(r"(?P<key>[0-9a-f]{32})-(?P<place>(?:[0-9a-f]{2})+)")
+ADDRESS = re.compile(r"/artifacts/(?P<study>[0-9]{1,9})(/(?P<trial>[0-9]{1,9}))?/[^/]+/*")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 INERT = [
     ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
@@ -98,7 +100,7 @@ class RunFiles:
         """Do nothing: a link goes with its study, the file belongs to the run."""
 
 
-def answering_for(store: RunFiles, app: WsgiApp) -> WsgiApp:
+def answering_for(store: RunFiles, storage: BaseStorage, app: WsgiApp) -> WsgiApp:
     """Return optuna-dashboard with an answer for a missing file, and for what is read-only.
 
     It would answer either with its status 500 and a traceback. No file that it serves can run
@@ -106,6 +108,7 @@ def answering_for(store: RunFiles, app: WsgiApp) -> WsgiApp:
 
     Args:
         store: Where its artifacts are.
+        storage: Its studies and trials.
         app: What optuna-dashboard's `wsgi` returned.
     """
 
@@ -119,12 +122,30 @@ def answering_for(store: RunFiles, app: WsgiApp) -> WsgiApp:
         if path.startswith("/artifacts/"):
             try:
                 store.open_reader(path.rstrip("/").rpartition("/")[2]).close()
+                _check_owner(storage, path)
             except ArtifactNotFound as error:
                 return _refuse(start_response, "404 Not Found", str(error))
             return app(environ, inert)
         return app(environ, start_response)
 
     return answering
+
+
+def _check_owner(storage: BaseStorage, path: str) -> None:
+    """Refuse the address of an artifact whose study or trial is not there.
+
+    Raises:
+        ArtifactNotFound: If it is not.
+    """
+    found = ADDRESS.fullmatch(path)
+    try:
+        if found is None:
+            raise KeyError(path)
+        storage.get_study_name_from_id(int(found["study"]))
+        if found["trial"] is not None:
+            storage.get_trial(int(found["trial"]))
+    except KeyError:
+        raise ArtifactNotFound("there is no such study or trial") from None
 
 
 def _refuse(start_response: Callable[..., Any], status: str, reason: str) -> list[bytes]:

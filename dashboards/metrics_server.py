@@ -1,6 +1,5 @@
 """The metrics as a page that Prometheus scrapes. Must not import torch."""
 
-import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,19 +7,30 @@ from typing import Any
 import waitress
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from dashboards.access import NO_LOGIN, is_loopback, is_of_this_machine
 from dashboards.errors import DashboardError
 
 PATH = "/metrics"
 NOT_FOUND = f"the metrics are at {PATH}\n".encode()
+OTHER_HOST = b"on a loopback address the metrics answer to names of this machine only\n"
+MAX_BODY_BYTES = 2**16
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def build_app(registry: CollectorRegistry) -> WsgiApp:
-    """Return a WSGI application that answers to /metrics and nothing else."""
+def build_app(registry: CollectorRegistry, *, only_local: bool = False) -> WsgiApp:
+    """Return a WSGI application that answers to /metrics and nothing else.
+
+    Args:
+        registry: The metrics.
+        only_local: Whether to answer to names of this machine only.
+    """
     metrics: WsgiApp = make_wsgi_app(registry)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if only_local and not is_of_this_machine(environ.get("HTTP_HOST")):
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [OTHER_HOST]
         if environ["PATH_INFO"] == PATH:
             return metrics(environ, start_response)
         start_response("404 Not Found", [("Content-Type", "text/plain")])
@@ -44,11 +54,14 @@ def serve_metrics(
         DashboardError: If the address or the port cannot be had.
     """
     listening = _listen(host, port)
-    server = waitress.create_server(build_app(registry), sockets=[listening], threads=2)
     address = listening.getsockname()[0]
+    app = build_app(registry, only_local=is_loopback(address))
+    server = waitress.create_server(
+        app, sockets=[listening], threads=2, max_request_body_size=MAX_BODY_BYTES
+    )
     shown = f"[{address}]" if ":" in address else address
-    if not ipaddress.ip_address(address).is_loopback:
-        say("whoever reaches this address reads the names of studies and hosts: there is no login")
+    if not is_loopback(address):
+        say(NO_LOGIN)
     say(f"metrics: http://{shown}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
     try:
         server.run()
@@ -60,7 +73,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
-        return socket.create_server(address, family=family)
+        dual = address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address[:2], family=family, dualstack_ipv6=dual)
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DashboardError(

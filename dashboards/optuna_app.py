@@ -14,20 +14,30 @@ from optuna_dashboard import wsgi
 
 from dashboards.access import Access, WsgiApp, address_with_token, guard, is_loopback
 from dashboards.artifacts import RunFiles, answering_for
+from dashboards.deleting import deleting_whole
 from dashboards.errors import DashboardError
 from storage.study_storage import StudyStorage
 
+MAX_BODY_BYTES = 2**20
+"""A note is far smaller, and bodies are read before a token is asked for."""
 
-def build_dashboard(storage: StudyStorage, artifacts: RunFiles | None = None) -> WsgiApp:
+
+def build_dashboard(
+    storage: StudyStorage, artifacts: RunFiles | None = None, *, grace: float = 600.0
+) -> WsgiApp:
     """Return optuna-dashboard over a storage, unguarded: `serve_dashboard` guards it.
 
     Args:
         storage: The database.
         artifacts: Finds the files that are linked to studies and trials; None: none are shown.
+        grace: Age of a worker's beat, in seconds, after which its study may be deleted.
     """
     # Its polls reread every finished trial unless Optuna's cache stands between.
-    app: WsgiApp = wsgi(optuna.storages.get_storage(storage), artifact_store=artifacts)
-    return app if artifacts is None else answering_for(artifacts, app)
+    cached = optuna.storages.get_storage(storage)
+    app: WsgiApp = wsgi(cached, artifact_store=artifacts)
+    if artifacts is not None:
+        app = answering_for(artifacts, storage, app)
+    return deleting_whole(app, storage, cached, grace=grace)
 
 
 def serve_dashboard(
@@ -41,7 +51,7 @@ def serve_dashboard(
         port: Port to listen on, 0 for a free one.
         token: What every request must know; where it is None and `host` is not a loopback
             address, one is made up.
-        writable: Whether requests may change studies.
+        writable: Whether requests may change notes and delete studies.
 
     Raises:
         DashboardError: If the token is empty, or the address or port cannot be had.
@@ -53,7 +63,7 @@ def serve_dashboard(
         token = secrets.token_urlsafe(32)
     listening = _listen(address, port)
     app = guard(app, Access(token, writable))
-    server = waitress.create_server(app, sockets=[listening])
+    server = waitress.create_server(app, sockets=[listening], max_request_body_size=MAX_BODY_BYTES)
     url = address_with_token(f"http://{_reachable(address)}:{server.effective_port}/", token)
     kind = "writable" if writable else "read-only"
     print(f"dashboard ({kind}): {url}  (Ctrl+C stops it)", flush=True)
@@ -84,7 +94,8 @@ def _resolved(host: str) -> str:
 def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return socket.create_server((address, port), family=family)
+        dual = address == "::" and socket.has_dualstack_ipv6()  # 0.0.0.0 is listened on too
+        return socket.create_server((address, port), family=family, dualstack_ipv6=dual)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DashboardError(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from study.commands.options import command, server_options
+from study.progress import say
 
 if TYPE_CHECKING:
     from study.config import Request
@@ -21,7 +22,7 @@ OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait l
     metavar="TOKEN",
     help="What a browser must know; made up where --host is reached from elsewhere.",
 )
-@click.option("--writable", is_flag=True, help="Let the pages change and delete studies.")
+@click.option("--writable", is_flag=True, help="Let the pages change notes and delete studies.")
 def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
     """Serve optuna-dashboard on the study's database, read-only unless --writable."""
     from dashboards.artifacts import RunFiles
@@ -31,10 +32,9 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
 
     session = open_session(request)
     session.storage_handle.engine.dispose()
-    handle = open_study_storage(
-        session.config.storage.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable
-    )
-    app = build_dashboard(handle, RunFiles(session.config.storage.runs))
+    place = session.config.storage
+    handle = open_study_storage(place.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable)
+    app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
     serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 
@@ -43,9 +43,12 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
 @click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
 def tensorboard(request: "Request", host: str, port: int, all_runs: bool) -> None:
     """Serve TensorBoard on the runs of the study."""
+    from dashboards.access import NO_LOGIN, is_loopback
     from dashboards.tensorboard_server import serve_tensorboard
     from study.session import open_session
 
     runs = request.place().storage.runs
     folder = runs if all_runs else open_session(request).paths.folder
+    if host != "localhost" and not is_loopback(host):
+        say(NO_LOGIN)
     serve_tensorboard(folder, host=host, port=port)

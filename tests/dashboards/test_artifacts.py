@@ -119,6 +119,8 @@ def test_dashboard_serves_linked_files_and_answers_404_for_missing_ones(
     assert (status, headers["Content-Type"], body) == (200, "image/svg+xml", b"a picture")
     assert headers["Content-Security-Policy"].startswith("sandbox;")
     assert ask(app, f"/artifacts/1/1/{found.artifact_id}")[0] == 404  # another trial's
+    for place in ("99", "99/1", "1/99", "9999999999999999999999"):
+        assert ask(app, f"/artifacts/{place}/{found.artifact_id}")[0] == 404
     paths.trial(3).curve.unlink()
     status, _, body = ask(app, address)
     assert status == 404 and str(paths.runs).encode() not in body

@@ -181,6 +181,17 @@ def test_served_metrics_can_be_scraped_at_the_address_that_is_said() -> None:
         serve_metrics(registry, host="localhost", port=port, say=print)
 
 
+def test_metrics_on_loopback_answer_to_names_of_this_machine_and_to_small_requests() -> None:
+    _, (line,) = serve("localhost")
+    address = line.split()[1]
+    evil = urllib.request.Request(address, headers={"Host": "evil.example"})
+    large = urllib.request.Request(address, data=b"x" * 2**16)
+    for asked, code in ((evil, "403"), (large, "413")):
+        with pytest.raises(urllib.error.HTTPError, match=code) as refused:
+            urllib.request.urlopen(asked, timeout=10)
+        refused.value.close()
+
+
 def test_address_that_others_reach_is_said_to_have_no_login() -> None:
     _, (warning, line) = serve("0.0.0.0")
     assert "no login" in warning and "0.0.0.0" in line

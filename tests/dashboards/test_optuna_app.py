@@ -16,10 +16,11 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
+from optuna_dashboard import wsgi
 
 from dashboards.access import Access, guard
 from dashboards.errors import DashboardError
-from dashboards.optuna_app import build_dashboard, serve_dashboard
+from dashboards.optuna_app import MAX_BODY_BYTES, _listen, build_dashboard, serve_dashboard
 from storage.database import parse_url
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
@@ -57,7 +58,11 @@ def test_dashboard_answers_every_reading_route_while_another_holds_the_write_loc
     app = build_dashboard(reader)
     with write_lock_held(searched_file):
         start = time.monotonic()
-        for path in (path for method, path in routes(app) if method == "GET"):
+        for path in (
+            path
+            for method, path in routes(wsgi(optuna.storages.get_storage(reader)))
+            if method == "GET"
+        ):
             assert ask(app, path).status < 500, path
         assert time.monotonic() - start < 20  # a writer waits a minute for the lock
 
@@ -67,7 +72,7 @@ def test_database_of_a_dashboard_that_reads_refuses_to_be_written(
 ) -> None:
     before = searched_file.read_bytes()
     app = build_dashboard(reader)
-    for method, path in routes(app):
+    for method, path in routes(wsgi(optuna.storages.get_storage(reader))):
         ask(app, path, method)
     with pytest.raises(StorageInternalError):
         reader.set_study_user_attr(1, "name", "value")
@@ -125,6 +130,14 @@ def test_serve_dashboard_on_taken_port_is_refused() -> None:
             serve_dashboard(unused, host="localhost", port=port)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
+    with _listen("::", 0) as listening:
+        port = listening.getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), timeout=5).close()
+
+
 def serve_yes(said: Connection) -> None:
     """Serve an application that says yes to everything, and say through a pipe what is printed."""
 
@@ -165,6 +178,10 @@ def test_serve_dashboard_beyond_loopback_makes_a_token_up_and_prints_it_once(
         opener.open(address)
     assert refusal.value.code == 401
     refusal.value.close()
+    with socket.create_connection(("127.0.0.1", url.port), timeout=5) as asking:
+        # No byte of the body is waited for.
+        asking.sendall(f"POST / HTTP/1.1\r\nContent-Length: {MAX_BODY_BYTES}\r\n\r\n".encode())
+        assert asking.recv(100).startswith(b"HTTP/1.1 413")
     with opener.open(f"{address}?token={token}") as answer:
         assert answer.url == address and answer.read() == b"yes"
     with opener.open(address) as answer:

@@ -11,6 +11,7 @@ import yaml
 from optuna.trial import TrialState
 
 from data.errors import DataError
+from storage.deletion import delete_whole_study
 from storage.errors import StudyNotFoundError
 from storage.leases import acquire, read_endings
 from storage.owners import Owner
@@ -81,6 +82,17 @@ def test_initialise_where_a_study_was_deleted_by_hand_begins_with_nothing_of_it(
     assert [trial._trial_id for trial in new.optuna_study().trials] == ids  # SQLite's numbers
     assert read_endings(handle.database, ids) == {}
     assert read_epochs(handle.database, ids) == {}
+
+
+def test_initialise_after_the_deletion_of_the_whole_study_makes_a_new_one(
+    tiny_settings: Settings,
+) -> None:
+    old = initialise(changed(tiny_settings))
+    delete_whole_study(old.storage_handle, old.optuna_study()._study_id, grace=600)
+    old.paths.folder.rename(old.paths.folder.with_name("moved"))
+    new = initialise(changed(tiny_settings))
+    assert new.protocol.study_key != old.protocol.study_key
+    assert len(new.optuna_study().trials) == 3
 
 
 def test_initialise_writes_the_marker_that_a_cut_off_one_did_not(
