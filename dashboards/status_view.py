@@ -96,10 +96,12 @@ def _time(status: StudyStatus, now: datetime) -> Text:
     left = status.seconds_remaining
     if status.is_over:
         return Text(f"{spent}, nothing to go")
+    to_go = "unknown yet to go" if left is None else f"about {shown_duration(left)} to go"
+    if not status.has_live_worker:
+        return Text.assemble(f"{spent}, {to_go}; ", ("no worker is at work", "red"))
     if left is None:
-        return Text(f"{spent}, unknown yet to go")
-    end = shown_time(now + timedelta(seconds=left), now)
-    return Text(f"{spent}, about {shown_duration(left)} to go, until {end}")
+        return Text(f"{spent}, {to_go}")
+    return Text(f"{spent}, {to_go}, until {shown_time(now + timedelta(seconds=left), now)}")
 
 
 def _speed(status: StudyStatus) -> Text:
@@ -142,7 +144,7 @@ def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
 def _expected_end(trial: RunningTrial, now: datetime) -> Text:
     left = trial.seconds_left
     if left is None:
-        return Text("unknown yet" if trial.host else "", "dim")
+        return Text("unknown yet" if trial.is_alive else "", "dim")
     end = shown_time(now + timedelta(seconds=left), now)
     return Text(f"{end}, {shown_duration(left)}")
 

@@ -1,6 +1,7 @@
 """The status that is drawn again and again, and the readings behind it."""
 
 import io
+import re
 import threading
 import time
 from dataclasses import replace
@@ -145,7 +146,7 @@ def test_speed_and_ends_follow_the_newest_epochs(
     assert trial.attempt == 1
 
 
-def test_trial_of_a_silent_worker_counts_for_no_speed(
+def test_trial_of_a_silent_worker_has_no_expected_end_and_counts_for_no_speed(
     searched_study: StudyStorage,
 ) -> None:
     with searched_study.engine.begin() as connection:
@@ -153,6 +154,19 @@ def test_trial_of_a_silent_worker_counts_for_no_speed(
     status = read_status(searched_study, STUDY_NAME)
     assert (status.images_per_second, status.epochs_per_hour) == (0.0, 0.0)
     assert "no speed is known yet" in drawn(status) and "10.0 h ago" in drawn(status)
+    (trial,) = status.running_trials
+    assert trial.host is not None and trial.seconds_left is None
+    assert "to go; no worker is at work\n" in drawn(status) and "until" not in drawn(status)
+    assert status.as_json()["seconds_remaining"] > 0
+
+
+def test_time_line_tells_a_study_of_live_workers_from_one_that_waits_for_them(
+    running: StudyStatus, empty_study: StudyStorage
+) -> None:
+    assert re.search(r"to go, until \d\d:\d\d", drawn(running))
+    waiting = drawn(read_status(empty_study, STUDY_NAME))
+    assert "time: 0 s spent, unknown yet to go; no worker is at work\n" in waiting
+    assert "nothing to go" in drawn(over(running)) and "at work" not in drawn(over(running))
 
 
 def test_lost_worker_is_counted_and_the_next_attempt_shown(searched_study: StudyStorage) -> None:
