@@ -124,7 +124,7 @@ def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
     table.add_column("expected end", justify="right", no_wrap=True)
     table.add_column("last beat", justify="right", no_wrap=True)
     # The one that gives way: a host's name begins with what tells it apart.
-    table.add_column("worker", overflow="ellipsis", min_width=8)
+    table.add_column("worker", min_width=8)
     table.add_column("process", justify="right", no_wrap=True)
     for trial in trials:
         score, rate = trial.validation_macro_f1, trial.images_per_second
@@ -160,7 +160,8 @@ def _worker(trial: RunningTrial) -> Text:
     if trial.host is None:
         return Text("nobody", "red")
     attempt = f" (attempt {trial.attempt})" if (trial.attempt or 1) > 1 else ""
-    return Text(printable(trial.host) + attempt)
+    # Of the cell, for a column that must not wrap would not give way before the others.
+    return Text(printable(trial.host) + attempt, no_wrap=True, overflow="ellipsis")
 
 
 def _early_ends(status: StudyStatus) -> Text:

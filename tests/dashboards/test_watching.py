@@ -8,16 +8,18 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example as case
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from rich.console import Console
+from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
 from dashboards.lookout import Lookout
 from dashboards.status import EarlyEnd, ReasonCount, StatusReader, StudyStatus, read_status
 from dashboards.status_view import printable, shown_time, status_table
-from dashboards.watching import watch_status
+from dashboards.watching import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
 from storage.owners import Owner
@@ -73,6 +75,33 @@ def test_watch_goes_on_through_an_outage_and_says_since_when(running: StudyStatu
     assert "asking again (connection refused)" in text[away : away + 100]
     assert "Is it running" not in text
     assert text.rindex("0 waiting") > away
+
+
+@given(
+    n_running=st.integers(0, 30),
+    height=st.integers(6, 60),
+    host=st.text(min_size=1, max_size=90),
+    reason=st.text(max_size=300),
+)
+@settings(max_examples=25, deadline=None)
+@case(n_running=3, height=24, host="gpu-node-with-a-long-name-0.cluster", reason="no answer")
+def test_last_line_is_on_the_screen_however_much_is_above_it(
+    n_running: int, height: int, host: str, reason: str
+) -> None:
+    (trial,) = example().running_trials
+    trials = (replace(trial, host=host, attempt=2),) * n_running
+    status = replace(example(), running=n_running, running_trials=trials, lost_attempts=3)
+    line = Text(f"away {printable(reason)} end")
+    view = StatusView(status, datetime.now(), "a baseline")
+    console = Console(width=80, height=height, file=io.StringIO(), force_terminal=False)
+    lines = console.render_lines(Screen(view, line))
+    text = ["".join(part.text for part in each) for each in lines]
+    assert len(text) <= height and text[0].startswith("pets") and "end" in text[-1]
+    n_shown = sum("123456" in each for each in text)
+    assert n_shown <= n_running
+    if height >= 24:
+        assert any("baseline" in each for each in text)
+        assert n_shown == n_running or len(text) == height
 
 
 def test_watch_of_a_study_that_is_gone_ends_with_that_error(running: StudyStatus) -> None:
