@@ -24,7 +24,8 @@ class StateCost:
         n_trials: How many there are.
         n_epochs: Epochs that they trained.
         seconds: Time of these epochs, summed over workers.
-        saved_epochs: Epochs that they would have trained had they not ended early.
+        saved_epochs: Epochs that they would have trained had the pruner, or patience, not ended
+            them early; of one that diverged or met a full memory none is saved.
         saved_seconds: Estimated time of these, by the mean epoch of the same trial.
     """
 
@@ -111,7 +112,7 @@ def cost_of(
 
 
 def _state_cost(state: str, rows: Sequence[TrialRow], n_epochs: int) -> StateCost:
-    early = [row for row in rows if state in ("complete", "pruned") and row.epochs_done]
+    early = [row for row in rows if row.epochs_done and _ended_as_meant(row)]
     left = [n_epochs - row.epochs_done for row in early]
     return StateCost(
         state=state,
@@ -123,3 +124,9 @@ def _state_cost(state: str, rows: Sequence[TrialRow], n_epochs: int) -> StateCos
             n_left * row.seconds / row.epochs_done for n_left, row in zip(left, early, strict=True)
         ),
     )
+
+
+def _ended_as_meant(row: TrialRow) -> bool:
+    """Return whether a trial has a result or the pruner has ended it, neither by a mishap."""
+    is_pruned = row.state == "pruned" and (row.reason or {}).get("kind") == "pruned"
+    return is_pruned or row.state == "complete"

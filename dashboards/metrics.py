@@ -223,7 +223,8 @@ METRICS = (
     ),
     Metric(
         "study_running_remaining_seconds",
-        "Estimated time until a running trial has all its epochs, should it not be pruned.",
+        "Estimated time until a running trial whose worker is alive has all its epochs, "
+        "should it not be pruned.",
         _each(lambda trial: trial.seconds_left),
         ("trial",),
     ),

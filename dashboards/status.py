@@ -45,7 +45,8 @@ class RunningTrial:
         epoch_seconds: Duration of the newest epoch.
         images_per_second: Training images per second of training in the newest epoch.
         seconds_left: Estimated time until it has all its epochs, should it not be pruned; None
-            while nobody holds the lease, or before any epoch says how long one takes.
+            while nobody holds the lease or its worker is silent, or before any epoch says how
+            long one takes.
     """
 
     number: int
@@ -134,6 +135,11 @@ class StudyStatus:
     def done(self) -> int:
         """Trials that are over, however they ended."""
         return self.complete + self.pruned + self.failed
+
+    @property
+    def has_live_worker(self) -> bool:
+        """Whether any running trial has a worker that gave a sign of life of late."""
+        return any(trial.is_alive for trial in self.running_trials)
 
     @property
     def is_over(self) -> bool:
@@ -241,15 +247,16 @@ def _running_trials(
         last = next(reversed(attempts.get(row.trial_id, [])), None)
         trial = _running_by_nobody(row, n_epochs)
         if last is not None and last.ending is None:
-            left = trial_seconds_left(row, last, n_epochs=n_epochs, now=now, usual_pace=usual)
             trial = replace(
                 trial,
                 host=last.owner.host,
                 pid=last.owner.pid,
                 attempt=last.attempt,
                 beat_age_seconds=max(0.0, now - last.beat_at),
-                seconds_left=left,
             )
+            if trial.is_alive:
+                left = trial_seconds_left(row, last, n_epochs=n_epochs, now=now, usual_pace=usual)
+                trial = replace(trial, seconds_left=left)
         running.append(trial)
     return tuple(running)
 

@@ -96,10 +96,12 @@ def _time(status: StudyStatus, now: datetime) -> Text:
     left = status.seconds_remaining
     if status.is_over:
         return Text(f"{spent}, nothing to go")
+    to_go = "unknown yet to go" if left is None else f"about {shown_duration(left)} to go"
+    if not status.has_live_worker:
+        return Text.assemble(f"{spent}, {to_go}; ", ("no worker is at work", "red"))
     if left is None:
-        return Text(f"{spent}, unknown yet to go")
-    end = shown_time(now + timedelta(seconds=left), now)
-    return Text(f"{spent}, about {shown_duration(left)} to go, until {end}")
+        return Text(f"{spent}, {to_go}")
+    return Text(f"{spent}, {to_go}, until {shown_time(now + timedelta(seconds=left), now)}")
 
 
 def _speed(status: StudyStatus) -> Text:
@@ -122,7 +124,7 @@ def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
     table.add_column("expected end", justify="right", no_wrap=True)
     table.add_column("last beat", justify="right", no_wrap=True)
     # The one that gives way: a host's name begins with what tells it apart.
-    table.add_column("worker", overflow="ellipsis", min_width=8)
+    table.add_column("worker", min_width=8)
     table.add_column("process", justify="right", no_wrap=True)
     for trial in trials:
         score, rate = trial.validation_macro_f1, trial.images_per_second
@@ -142,7 +144,7 @@ def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
 def _expected_end(trial: RunningTrial, now: datetime) -> Text:
     left = trial.seconds_left
     if left is None:
-        return Text("unknown yet" if trial.host else "", "dim")
+        return Text("unknown yet" if trial.is_alive else "", "dim")
     end = shown_time(now + timedelta(seconds=left), now)
     return Text(f"{end}, {shown_duration(left)}")
 
@@ -158,7 +160,8 @@ def _worker(trial: RunningTrial) -> Text:
     if trial.host is None:
         return Text("nobody", "red")
     attempt = f" (attempt {trial.attempt})" if (trial.attempt or 1) > 1 else ""
-    return Text(printable(trial.host) + attempt)
+    # Of the cell, for a column that must not wrap would not give way before the others.
+    return Text(printable(trial.host) + attempt, no_wrap=True, overflow="ellipsis")
 
 
 def _early_ends(status: StudyStatus) -> Text:

@@ -5,10 +5,12 @@ Must not import torch.
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.segment import Segment
 from rich.text import Text
 
 from dashboards.lookout import Lookout
@@ -18,7 +20,55 @@ from storage.errors import DatabaseAwayError
 
 PATIENCE_SECONDS = 5.0
 REDRAWS_PER_SECOND = 2.0  # between two looks too, for a terminal may have changed its size
-LINES_BESIDES_RUNNING = 21
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """A status with a line below it, for a terminal of any size.
+
+    Attributes:
+        status: What was seen last.
+        now: Local time of that look.
+        footer: A line below it.
+    """
+
+    status: StudyStatus
+    now: datetime
+    footer: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the status with as many running trials, each on one line, as leave it whole."""
+        without_rows = len(console.render_lines(self._drawn(0), options.reset_height()))
+        yield self._drawn(max(1, options.max_height - without_rows))
+
+    def _drawn(self, most_running: int) -> Group:
+        # The line that counts the rest gives its place to the last row.
+        rest = self.status.running - most_running
+        shown = status_table(self.status, most_running=most_running + (rest == 1), now=self.now)
+        return Group(shown, Text(), Text(self.footer))
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A whole screen, whose last line is there however much is above it.
+
+    Attributes:
+        above: What the rest of the screen shows.
+        line: The last line; it may need more than one.
+    """
+
+    above: RenderableType
+    line: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the screen, cut where the line begins."""
+        below = console.render_lines(self.line, options.reset_height())[: options.max_height]
+        room = options.max_height - len(below)
+        # Room at most, for an exact height would be filled with empty lines.
+        above = console.render_lines(self.above, options.update_height(room).reset_height())
+        for line in [*above[:room], *below]:
+            yield from line
+            yield Segment.line()
 
 
 def watch_status(
@@ -32,15 +82,14 @@ def watch_status(
         footer: A line below the status.
         console: Of a terminal. What was seen last stays on it.
     """
-    seen: RenderableType = ""
+    seen: RenderableType = Text()
     try:
         # On a screen of its own, which a terminal of another size does not garble.
         with Live(console=console, screen=True, refresh_per_second=REDRAWS_PER_SECOND) as live:
             for status, line in _looks(Lookout(read), every_seconds):
                 if status is not None:
-                    most = max(3, console.height - LINES_BESIDES_RUNNING)
-                    seen = Group(status_table(status, most_running=most), Text(), Text(footer))
-                live.update(Group(seen, line), refresh=True)
+                    seen = StatusView(status, datetime.now(), footer)
+                live.update(Screen(seen, line), refresh=True)
     finally:
         console.print(seen)
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from study.commands.options import command, json_option, server_options
-from study.commands.output import best_baseline, fail, print_json, print_rich
+from study.commands.output import (
+    best_baseline,
+    fail,
+    print_json,
+    print_rich,
+    refuse_dumb_terminal,
+)
 from study.progress import is_terminal, say
 
 if TYPE_CHECKING:
@@ -44,6 +50,8 @@ def status(request: "Request", as_json: bool, schema: bool, watching: bool, ever
     if watching and (as_json or not is_terminal()):
         what = "a terminal without --json" if as_json else "a terminal, this output is none"
         fail(f"--watch must have {what}: leave it out, and ask again when needed", 2)
+    if watching:
+        refuse_dumb_terminal()
 
     from dashboards.status import read_status
     from dashboards.status_view import status_table

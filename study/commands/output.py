@@ -1,6 +1,7 @@
 """What commands show, and how they end with a line and an exit code."""
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from dashboards.baselines import BestBaseline
     from data.split_writer import Track
     from study.session import StudySession
+
+PIPED_WIDTH = 160
+"""Columns where no terminal says how many there are."""
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -112,7 +116,23 @@ def print_json(value: Any) -> None:
 
 
 def print_rich(*renderables: Any) -> None:
-    """Print what rich can lay out."""
+    """Print what rich can lay out, wide where neither a terminal nor COLUMNS says how wide."""
     from rich.console import Console
 
-    Console().print(*renderables)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=PIPED_WIDTH)
+    console.print(*renderables)
+
+
+def refuse_dumb_terminal() -> None:
+    """End where the terminal cannot go back and draw anew."""
+    from rich.console import Console
+
+    if Console().is_dumb_terminal:
+        fail(
+            "--watch must have a terminal that can draw anew, "
+            f"TERM is {os.environ['TERM']!r}: set TERM to the terminal that it is "
+            "(xterm-256color, for most), or leave --watch out and ask again when needed",
+            2,
+        )

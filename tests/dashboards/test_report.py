@@ -5,7 +5,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import create_trial
 
 from dashboards.confusion_csv import save_confusion_csv
 from dashboards.errors import DashboardError
@@ -133,6 +135,22 @@ def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
     assert "validation minus test+0.0679" in page.text.replace("\n", "")
     assert "2 of 5" in page.text.split("Most confused")[1]
     assert "The pictures of its mistakes were not kept." in page.text
+
+
+def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    assert "first of" not in report(searched_study, runs).text
+    final = optuna.load_study(study_name="pets-final", storage=searched_study)
+    final.add_trial(create_trial(value=0.8, user_attrs={"slot": 1}))
+    again = final.get_trials()[1]._trial_id
+    claim_test(searched_study.database, TestEvaluation(again, "pets", 0, "a mistake", "f" * 64))
+    finish_test(searched_study.database, again, {**METRICS, "macro_f1": 0.9, "accuracy": 0.91})
+    text = report(searched_study, runs).text
+    assert "Final run, test0.6321accuracy 65.43 %; first of 2, trial 1\n" in text
+    assert "Final run 2 of 2" in text and "0.9000" in text
+    markdown = (runs / "pets" / "report.md").read_text(encoding="utf-8")
+    assert "**0.6321**, accuracy 65.43 %; first of 2, trial 1 |" in markdown
 
 
 def test_report_of_tested_final_run_shows_its_surest_mistakes(

@@ -40,7 +40,8 @@ def handle(tmp_path: Path) -> Iterator[StudyStorage]:
 def add(handle: StudyStorage) -> AddTrials:
     def add_trials(n_trials: int, state: TrialState, n_epochs: int, reason: str = "") -> None:
         first = len(handle.get_all_trials(handle.get_study_id_from_name("pets")))
-        noted = {"reason": {"kind": "exception", "message": reason}} if reason else {}
+        kind = "pruned" if state is TrialState.PRUNED else "exception"
+        noted = {"reason": {"kind": kind, "message": reason}} if reason else {}
         for slot in range(first, first + n_trials):
             add_trial(handle, "pets", slot=slot, state=state, n_epochs=n_epochs, attributes=noted)
 
@@ -106,7 +107,7 @@ def test_trials_that_all_failed_before_an_epoch_show_their_reasons(
 def test_pruned_trials_alone_are_drawn_without_importances(
     add: AddTrials, written: Written
 ) -> None:
-    add(5, TrialState.PRUNED, 2)
+    add(5, TrialState.PRUNED, 2, reason="below the median")
     page, _, shown = written()
     for one in (page, shown):
         assert "No importances of hyperparameters: at least 10" in one.text

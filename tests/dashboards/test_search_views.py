@@ -110,19 +110,23 @@ def test_equal_trials_are_rivals_and_far_ones_are_not(handle: StudyStorage) -> N
     assert rivals(rows[0], rows[:1], 1000) is None and rivals(None, rows, 1000) is None
 
 
-def test_cost_counts_epochs_saved_by_state(handle: StudyStorage) -> None:
+def test_cost_counts_epochs_that_the_pruner_saved_and_no_mishap(handle: StudyStorage) -> None:
     add(handle, 2, COMPLETE)
-    add_trial(handle, "pets", slot=2, state=PRUNED, n_epochs=1)
-    add_trial(handle, "pets", slot=3, state=FAIL, n_epochs=3)
+    kinds = ("pruned", "diverged", "out of memory", None)
+    for slot, kind in enumerate(kinds, start=2):
+        noted: dict[str, object] = {"reason": {"kind": kind, "message": ""}} if kind else {}
+        add_trial(handle, "pets", slot=slot, state=PRUNED, n_epochs=1, attributes=noted)
+    add_trial(handle, "pets", slot=6, state=FAIL, n_epochs=3)
     rows = read_trials(handle, "pets")
     records = read_epochs(handle.database, [row.trial_id for row in rows])
     cost = cost_of(rows, records=records, attempts=[], budget=12, n_epochs=N_EPOCHS)
     assert [(one.state, one.n_trials, one.n_epochs, one.saved_epochs) for one in cost.states] == [
         ("complete", 2, 8, 0),
-        ("pruned", 1, 1, 3),
+        ("pruned", 4, 4, 3),
         ("failed", 1, 3, 0),
     ]
-    assert (cost.n_epochs, cost.full_epochs, cost.pruning_saved_seconds) == (12, 48, 30)
+    assert (cost.n_epochs, cost.full_epochs) == (15, 48)
+    assert (cost.pruning_saved_epochs, cost.pruning_saved_seconds) == (3, 30)
     assert cost.images_per_second == {"cpu": 900} and cost.wall_seconds is None
 
 

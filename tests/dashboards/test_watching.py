@@ -1,22 +1,25 @@
 """The status that is drawn again and again, and the readings behind it."""
 
 import io
+import re
 import threading
 import time
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example as case
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from rich.console import Console
+from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
 from dashboards.lookout import Lookout
 from dashboards.status import EarlyEnd, ReasonCount, StatusReader, StudyStatus, read_status
 from dashboards.status_view import printable, shown_time, status_table
-from dashboards.watching import watch_status
+from dashboards.watching import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
 from storage.owners import Owner
@@ -72,6 +75,33 @@ def test_watch_goes_on_through_an_outage_and_says_since_when(running: StudyStatu
     assert "asking again (connection refused)" in text[away : away + 100]
     assert "Is it running" not in text
     assert text.rindex("0 waiting") > away
+
+
+@given(
+    n_running=st.integers(0, 30),
+    height=st.integers(6, 60),
+    host=st.text(min_size=1, max_size=90),
+    reason=st.text(max_size=300),
+)
+@settings(max_examples=25, deadline=None)
+@case(n_running=3, height=24, host="gpu-node-with-a-long-name-0.cluster", reason="no answer")
+def test_last_line_is_on_the_screen_however_much_is_above_it(
+    n_running: int, height: int, host: str, reason: str
+) -> None:
+    (trial,) = example().running_trials
+    trials = (replace(trial, host=host, attempt=2),) * n_running
+    status = replace(example(), running=n_running, running_trials=trials, lost_attempts=3)
+    line = Text(f"away {printable(reason)} end")
+    view = StatusView(status, datetime.now(), "a baseline")
+    console = Console(width=80, height=height, file=io.StringIO(), force_terminal=False)
+    lines = console.render_lines(Screen(view, line))
+    text = ["".join(part.text for part in each) for each in lines]
+    assert len(text) <= height and text[0].startswith("pets") and "end" in text[-1]
+    n_shown = sum("123456" in each for each in text)
+    assert n_shown <= n_running
+    if height >= 24:
+        assert any("baseline" in each for each in text)
+        assert n_shown == n_running or len(text) == height
 
 
 def test_watch_of_a_study_that_is_gone_ends_with_that_error(running: StudyStatus) -> None:
@@ -145,7 +175,7 @@ def test_speed_and_ends_follow_the_newest_epochs(
     assert trial.attempt == 1
 
 
-def test_trial_of_a_silent_worker_counts_for_no_speed(
+def test_trial_of_a_silent_worker_has_no_expected_end_and_counts_for_no_speed(
     searched_study: StudyStorage,
 ) -> None:
     with searched_study.engine.begin() as connection:
@@ -153,6 +183,19 @@ def test_trial_of_a_silent_worker_counts_for_no_speed(
     status = read_status(searched_study, STUDY_NAME)
     assert (status.images_per_second, status.epochs_per_hour) == (0.0, 0.0)
     assert "no speed is known yet" in drawn(status) and "10.0 h ago" in drawn(status)
+    (trial,) = status.running_trials
+    assert trial.host is not None and trial.seconds_left is None
+    assert "to go; no worker is at work\n" in drawn(status) and "until" not in drawn(status)
+    assert status.as_json()["seconds_remaining"] > 0
+
+
+def test_time_line_tells_a_study_of_live_workers_from_one_that_waits_for_them(
+    running: StudyStatus, empty_study: StudyStorage
+) -> None:
+    assert re.search(r"to go, until \d\d:\d\d", drawn(running))
+    waiting = drawn(read_status(empty_study, STUDY_NAME))
+    assert "time: 0 s spent, unknown yet to go; no worker is at work\n" in waiting
+    assert "nothing to go" in drawn(over(running)) and "at work" not in drawn(over(running))
 
 
 def test_lost_worker_is_counted_and_the_next_attempt_shown(searched_study: StudyStorage) -> None:

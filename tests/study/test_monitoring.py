@@ -1,11 +1,16 @@
 """The command line of what follows a study."""
 
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
+from dashboards.status_view import status_table
+from study.commands.output import print_rich
+from tests.dashboards.statuses import example
 from tests.study.conftest import Call
 
 
@@ -39,6 +44,36 @@ def test_watch_without_a_terminal_is_misuse(call: Call, arguments: list[str], hi
     ended = call("status", *arguments)
     assert ended.code == 2 and ended.out == ""
     assert len(ended.err.splitlines()) == 1 and hint in ended.err
+
+
+class TerminalText(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_watch_on_a_terminal_that_cannot_draw_anew_is_refused(
+    call: Call, monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stdout", TerminalText())
+    ended = call("status", "--watch")
+    assert ended.code == 2 and len(ended.err.splitlines()) == 1
+    assert f"TERM is '{term}': set TERM" in ended.err
+
+
+def test_piped_table_is_as_wide_as_it_needs_or_as_columns_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = "gpu-node-with-a-long-name-0.cluster"
+    (trial,) = example().running_trials
+    status = replace(example(), running_trials=(replace(trial, host=host, attempt=2),))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_rich(status_table(status))
+    assert f"{host} (attempt 2)" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    print_rich(status_table(status))
+    assert max(map(len, capsys.readouterr().out.splitlines())) == 80
 
 
 def test_piped_status_and_metrics_have_no_control_characters(
