@@ -28,18 +28,24 @@ def load_confusion_csv(path: Path) -> tuple[np.ndarray, list[str]]:
     """Return counts and class names that `save_confusion_csv` wrote.
 
     Raises:
-        DashboardError: If the file is not of this kind.
+        DashboardError: If the file is not of this kind, or counts no image.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        heading, *lines = list(csv.reader(file)) or [[]]
     try:
-        confusion = np.array([[int(count) for count in line[1:]] for line in lines])
-        named_alike = heading[1:] == [line[0] for line in lines]
-    except (ValueError, IndexError):
+        with path.open(newline="", encoding="utf-8") as file:
+            (_, *names), *lines = csv.reader(file)
+        counts = [[int(count) for count in line[1:]] for line in lines]
+        confusion = np.array(counts, dtype=np.int64)
+        named_alike = names == [line[0] for line in lines]
+    except (ValueError, IndexError, OverflowError, OSError, csv.Error):
         named_alike = False
-    if not named_alike or confusion.shape != (len(lines), len(lines)):
+    if not (
+        named_alike
+        and confusion.shape == (len(lines), len(lines))
+        and confusion.min() >= 0
+        and confusion.any()
+    ):
         raise DashboardError(
             f"confusion matrix must be a square table of counts by class, {path} is not: "
             "restore it, or remove it to leave it out"
         )
-    return confusion, heading[1:]
+    return confusion, names

@@ -3,7 +3,6 @@
 Must not import torch, nor matplotlib.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from dashboards.comparison import (
     verdict,
 )
 from dashboards.note_markdown import bullets, code, spark_line
+from dashboards.range_record import load_range_record
 from dashboards.trials import TrialRow, shown_duration, shown_params
 from storage.records import Protocol
 from storage.run_paths import RunPaths, TrialPaths
@@ -95,6 +95,7 @@ def study_note(
 
     Raises:
         StorageError: If the file of learned baselines is damaged.
+        DashboardError: If that of the range test is.
     """
     parts = ["### Protocol", bullets([*_protocol(protocol, paths, space)])]
     parts += ["### Baselines on the validation images", _baselines(protocol, paths)]
@@ -145,14 +146,13 @@ def _baselines(protocol: Protocol, paths: RunPaths) -> str:
 
 def _range_test(paths: RunPaths) -> str | None:
     """Return what the range test suggests, None where there was none."""
-    try:
-        record = json.loads(paths.range_test.record.read_text())
-    except FileNotFoundError:
+    record = load_range_record(paths.range_test.record)
+    if record is None:
         return None
-    suggested = record["suggested_rate"]
+    suggested = record.suggested_rate
     if suggested is None:
-        return f"No rate is suggested: the loss never falls in {record['n_steps']} steps."
-    return f"Suggested: **{suggested:.2g}**, after {record['n_steps']} steps at rising rates."
+        return f"No rate is suggested: the loss never falls in {record.n_steps} steps."
+    return f"Suggested: **{suggested:.2g}**, after {record.n_steps} steps at rising rates."
 
 
 def _comparison(variants: Sequence[Variant]) -> str:

@@ -4,7 +4,6 @@ Every figure comes from the database, but those of final runs and of the range t
 folders of their own.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +23,11 @@ from dashboards.importances import Importances, read_importances
 from dashboards.plots import rate_curve_figure
 from dashboards.point_plots import comparison_figure, heat_map_figure
 from dashboards.provenance import Provenance, provenance_of
+from dashboards.range_record import load_range_record
 from dashboards.search_drawings import SearchDrawings, draw_search
 from dashboards.status import StudyStatus, read_status
 from dashboards.timeline import timeline_figure
 from dashboards.trials import TAKEN_OVER_MARK, TrialRow, by_value, read_trials
-from model.rate_curve import RateCurve
 from storage.attempts import Attempt, read_attempts
 from storage.records import Protocol, read_epochs, read_protocol
 from storage.run_paths import RunPaths
@@ -139,7 +138,7 @@ def compose_report(
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
-        DashboardError: If a confusion matrix is damaged.
+        DashboardError: If a file of a final run or of the range test is damaged.
     """
     protocol = read_protocol(storage.database, study_name)
     paths = RunPaths(runs, study_name)
@@ -224,10 +223,9 @@ def _given(rows: Sequence[TrialRow]) -> GivenPoints:
 
 def _range_test(paths: RunPaths) -> Drawing | None:
     """Return the curve of the range test, None where there was none."""
-    try:
-        record = json.loads(paths.range_test.record.read_text())
-    except FileNotFoundError:
+    record = load_range_record(paths.range_test.record)
+    if record is None:
         return None
-    figure = rate_curve_figure(RateCurve.from_dict(record["curve"]))
+    figure = rate_curve_figure(record.curve)
     caption = "Training loss of each step, one run, the rate rising from step to step."
     return Drawing("range-test", "Loss over a rising learning rate", caption, figure)

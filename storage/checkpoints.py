@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from storage.errors import CheckpointError
+from storage.errors import CheckpointError, first_line
 from storage.run_paths import TrialPaths, write_atomically
 
 GENERATIONS = 2
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged archive fails in many ways, all with the same remedy
         if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
             raise  # the file is as good as before
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise CheckpointError(
             f"checkpoint must be whole, {path} is damaged ({reason}): use an earlier one"
         ) from error

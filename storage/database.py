@@ -22,7 +22,7 @@ from filelock import FileLock
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from storage.errors import DatabaseAwayError, StorageError
+from storage.errors import DatabaseAwayError, StorageError, first_line
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -198,10 +198,9 @@ def is_database_error(error: BaseException) -> bool:
 def _log_outage(attempt: tenacity.RetryCallState) -> None:
     error = attempt.outcome.exception() if attempt.outcome else None
     cause = getattr(error, "orig", None) or (error and error.__cause__) or error
-    first_line = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     logger.warning(
         "the database does not answer (%s); asking again, attempt %d",
-        first_line,
+        first_line(cause),
         attempt.attempt_number + 1,
     )
 

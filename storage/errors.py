@@ -1,6 +1,11 @@
 """The few errors of this package, each one line that names the setting and the remedy."""
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class StorageError(Exception):
     """Something asked of the database or the run folders is refused."""
 

@@ -77,7 +77,7 @@ class TestEvaluation:
     """The one test evaluation of a final run.
 
     Attributes:
-        trial_id: Optuna's row number of the final run.
+        trial_id: Optuna's row number of the final run; negative once that was deleted.
         study_name: Name of the searched study.
         searched_trial: Number of the trial that won the search.
         reason: Why the test split was opened.

@@ -31,7 +31,7 @@ from storage.database import (
     reading,
     sqlite_path,
 )
-from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError
+from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError, first_line
 from storage.records import TAKEN_OVER_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
@@ -233,7 +233,7 @@ def _refusals(url: URL) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         if not isinstance(cause, exc.DBAPIError):
             raise
-        reason = str(cause.orig).splitlines()[0]
+        reason = first_line(cause.orig)
         kind: type[StorageError] = StorageError
         hint = "check --storage"
         if is_transient(cause):

@@ -204,6 +204,7 @@ def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) 
     with initialising(parse_url(session.config.storage.url)):
         protocol = read_protocol(database, name)
         points = from_slot(protocol.budget)
+        remove_orphans(database)
         larger = replace(protocol, budget=protocol.budget + len(points))
         # The trials first: a death in between leaves places that the same command finds again.
         fill_queue(session.optuna_study(), points, first_slot=protocol.budget)

@@ -78,6 +78,7 @@ def other_budget(session: StudySession, trials: Sequence[FrozenTrial]) -> Iterat
     missing = sorted(set(range(budget)) - slots)
 
     def fill() -> bool:
+        remove_orphans(handle.database)
         fill_queue(session.optuna_study(), places(session.config, range(budget)), first_slot=0)
         return True
 

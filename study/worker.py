@@ -16,7 +16,7 @@ from model.device import is_out_of_memory, resolve_execution, set_threads
 from model.errors import DivergedError
 from model.training import EpochResult
 from storage.database import is_transient
-from storage.errors import LeaseLostError, RunFolderError
+from storage.errors import LeaseLostError, RunFolderError, first_line
 from storage.leases import Heartbeat, Lease, end, give_back, read_endings
 from study.claiming import Claimant
 from study.errors import StudyError
@@ -168,10 +168,10 @@ class Worker:
             if is_transient(error):  # the trial is as good as before: another goes on with it
                 raise
             if is_out_of_memory(error):
-                return self._out_of_memory(lease, str(error).splitlines()[0])
+                return self._out_of_memory(lease, first_line(error))
             logger.exception("trial failed")
             tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
-            message = f"{type(error).__name__}: {error}"
+            message = f"{type(error).__name__}: {error}".removesuffix(": ")
             return Outcome(TrialState.FAIL, "exception", message=message, traceback=tail)
 
     def _out_of_memory(self, lease: Lease, message: str) -> Outcome:

@@ -10,6 +10,7 @@ from markdown_it.token import Token
 from dashboards.note_markdown import LEVELS, LONGEST, bullets, code, spark_line
 from dashboards.notes import study_note, trial_note
 from dashboards.trials import TrialRow, read_trials
+from model.rate_curve import RateCurve
 from storage.records import Protocol, read_protocol
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
@@ -103,8 +104,9 @@ def test_study_note_tells_what_the_range_test_found(
 ) -> None:
     paths = RunPaths(tmp_path, "pets")
     paths.range_test.folder.mkdir(parents=True)
+    curve = RateCurve((0.1,), (2.0,), None).as_dict()
     for suggested, says in ((0.1234, "**0.12**"), (None, "No rate is suggested")):
-        record = {"suggested_rate": suggested, "n_steps": 300}
+        record = {"suggested_rate": suggested, "n_steps": 300, "curve": curve}
         paths.range_test.record.write_text(json.dumps(record))
         assert says in study_note(protocol_of(searched_study), paths, [], space=[EVIL])
 

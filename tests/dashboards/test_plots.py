@@ -131,10 +131,22 @@ def test_confusion_csv_of_odd_names_reads_back_equal(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "true class,a,b\na,1,2\n", "true class,a\na,one\n", "true class,a\nb,1\n", "\n\n"]
+    "content",
+    [
+        b"",
+        b"true class,a,b\na,1,2\n",
+        b"true class,a\na,one\n",
+        b"true class,a\nb,1\n",
+        b"true class,a\na,0\n",
+        b"true class,a\na,-1\n",
+        b"true class,a\na,99999999999999999999\n",
+        b"true class,a\na,\xff\n",
+        b"true class\n",
+        b"\n\n",
+    ],
 )
-def test_load_confusion_csv_of_another_table_is_refused(tmp_path: Path, text: str) -> None:
+def test_load_confusion_csv_of_another_table_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "confusion_matrix.csv"
-    path.write_text(text)
+    path.write_bytes(content)
     with pytest.raises(DashboardError, match="must be a square table"):
         load_confusion_csv(path)

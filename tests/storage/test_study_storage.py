@@ -10,12 +10,14 @@ import pytest
 from optuna.storages import BaseStorage, _cached_storage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
+from sqlalchemy import exc, make_url
 
 from storage.errors import StorageError, StudyNotFoundError
 from storage.leases import acquire_waiting
 from storage.owners import Owner
 from storage.study_storage import (
     StudyStorage,
+    _refusals,
     create_study_storage,
     open_study_storage,
     refuse_read_only,
@@ -42,6 +44,14 @@ def test_open_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database\n" * 200)
     with pytest.raises(StorageError, match="not a database"):
         open_study_storage(f"sqlite:///{tmp_path}/notes.txt", outage_seconds=1)
+
+
+def test_driver_that_gives_no_reason_is_told_by_its_kind() -> None:
+    with (
+        pytest.raises(StorageError, match=r"\(OperationalError\)"),
+        _refusals(make_url("sqlite:///x")),
+    ):
+        raise exc.OperationalError("SELECT 1", None, sqlite3.OperationalError())
 
 
 def test_open_tables_of_another_version_is_refused(handle: StudyStorage, tmp_path: Path) -> None:

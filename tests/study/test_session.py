@@ -191,6 +191,20 @@ def test_extend_adds_places_and_the_new_budget_holds(tiny_settings: Settings) ->
     assert initialise(changed(tiny_settings, search__n_trials=5)).protocol.budget == 5
 
 
+def test_extend_where_a_later_study_was_deleted_begins_with_nothing_of_it(
+    tiny_settings: Settings,
+) -> None:
+    session = initialise(changed(tiny_settings))
+    handle = session.storage_handle
+    optuna_study = optuna.create_study(study_name="later", storage=handle)
+    trial_id = optuna_study.ask()._trial_id
+    acquire(handle.database, trial_id, Owner("another-host", "boot", 1, "1"))
+    optuna.delete_study(study_name="later", storage=handle)
+    added = extend(session, [SAMPLED]).optuna_study().trials[-1]
+    assert added._trial_id == trial_id  # SQLite's again
+    assert read_endings(handle.database, [trial_id]) == {}
+
+
 def test_records_hold_neither_address_nor_password(tiny_settings: Settings) -> None:
     session = initialise(changed(tiny_settings))
     assert session.protocol.configuration["storage"].keys() & {"url", "runs"} == set()

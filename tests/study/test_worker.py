@@ -20,6 +20,7 @@ from storage.owners import Owner
 from storage.records import read_epochs
 from study.config import StudyConfig, validated
 from study.initialisation import initialise
+from study.objective import TrialRun
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
@@ -219,6 +220,32 @@ def test_trial_without_memory_is_tried_once_more_then_pruned(tiny_settings: Sett
         assert "allocate" in trial.user_attrs["reason"]["message"]
         endings = read_endings(session.storage_handle.database, [trial._trial_id])
         assert endings == {trial._trial_id: ["out of memory"] * 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "kind"),
+    [
+        (MemoryError(), TrialState.PRUNED, "out of memory"),
+        (ValueError(), TrialState.FAIL, "exception"),
+    ],
+)
+def test_error_that_says_nothing_ends_the_trial_and_not_the_worker(
+    tiny_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    state: TrialState,
+    kind: str,
+) -> None:
+    def fail(*_: object) -> float:
+        raise error
+
+    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    monkeypatch.setattr(TrialRun, "__call__", fail)
+    work(session)
+    (trial,) = session.optuna_study().trials
+    assert trial.state == state
+    assert trial.user_attrs["reason"]["kind"] == kind
+    assert trial.user_attrs["reason"]["message"] == type(error).__name__
 
 
 def test_worker_leaves_when_idle_though_others_run(tiny_settings: Settings) -> None:
