@@ -7,10 +7,13 @@ Must not import torch.
 """
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import matplotlib
 import numpy as np
@@ -20,6 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import Collection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
@@ -31,6 +35,8 @@ INK = "#1f2328"
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
 MOST_NAMED_CLASSES = 32
 NAME_LENGTH = 18
+UNDRAWABLE = ("Cc", "Cs", "Cn", "Zl", "Zp")
+"""Unicode's categories of signs that have no picture, or no place in XML."""
 MOST_CLEAR_CURVES = 40
 MOST_POINTS = 6000
 RASTER_DPI = 160
@@ -66,8 +72,21 @@ def numbering(n_classes: int) -> str:
 
 
 def shorten(name: str) -> str:
-    """Return a class name that fits beside others."""
+    """Return a class name that fits beside others; what cannot be drawn is escaped."""
+    name = "".join(
+        sign.encode("unicode_escape").decode() if category(sign) in UNDRAWABLE else sign
+        for sign in name
+    )
     return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+
+
+def drawable_names(class_names: Sequence[str]) -> list[str]:
+    """Return class names for a PNG: a number where the font lacks a sign of a name."""
+    glyphs = get_font(findfont(FontProperties())).get_charmap()
+    return [
+        name if all(ord(sign) in glyphs for sign in shorten(name)) else f"class {number}"
+        for number, name in enumerate(class_names)
+    ]
 
 
 def history_figure(rows: Sequence[TrialRow]) -> Figure:
@@ -237,15 +256,27 @@ def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a picture on white."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150, facecolor="white")
+    with _quiet_about_glyphs():
+        figure.savefig(content, format="png", dpi=150, facecolor="white")
     write_atomically(path, content.getvalue())
+
+
+@contextmanager
+def _quiet_about_glyphs() -> Iterator[None]:
+    """Let signs pass that the font lacks: a browser has them, and a box says enough in a PNG."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
+        yield
 
 
 def svg(figure: Figure) -> str:
     """Return a figure as an SVG element for a page, in the page's text colour."""
     content = io.StringIO()
     # Text stays text, and equal figures give equal bytes.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}),
+        _quiet_about_glyphs(),
+    ):
         figure.savefig(
             content, format="svg", transparent=True, dpi=RASTER_DPI, metadata={"Date": None}
         )

@@ -7,7 +7,7 @@ the test is through: a test that is cut off is taken again, and writes the same 
 import csv
 import io
 import json
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -20,7 +20,7 @@ from dashboards.mistakes import (
     mistakes_figure,
     save_mistakes,
 )
-from dashboards.plots import save_png
+from dashboards.plots import drawable_names, save_png
 from dashboards.tensorboard import write_test
 from data.image_cache import Examples, PreparedData
 from model.evaluation import ClassReport, Evaluation, per_class_report
@@ -101,7 +101,7 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
         "n_test_images": len(examples.labels_N),
         "n_test_evaluations": len(read_tests(database, final.searched_name)),
     }
-    _write_mistakes(paths, _pictured(mistakes, examples, prepared.class_names))
+    _write_mistakes(paths, _pictured(mistakes, examples, prepared.class_names), prepared)
     _write_classes(paths, test, list(prepared.class_names))
     _write_events(paths, test, after_epoch=len(run.intermediate_values))
     write_atomically(paths.metrics, json.dumps(metrics, indent=2).encode())
@@ -134,9 +134,20 @@ def _pictured(
     ]
 
 
-def _write_mistakes(paths: TrialPaths, mistakes: list[PicturedMistake]) -> None:
+def _write_mistakes(
+    paths: TrialPaths, mistakes: list[PicturedMistake], prepared: PreparedData
+) -> None:
     if mistakes:
-        save_png(mistakes_figure(mistakes), paths.mistakes_picture)
+        shown = dict(zip(prepared.class_names, drawable_names(prepared.class_names), strict=True))
+        drawn = [
+            replace(
+                mistake,
+                true_class=shown[mistake.true_class],
+                predicted_class=shown[mistake.predicted_class],
+            )
+            for mistake in mistakes
+        ]
+        save_png(mistakes_figure(drawn), paths.mistakes_picture)
     else:
         remove(paths.mistakes_picture)
     save_mistakes(paths.mistakes, mistakes)
@@ -145,7 +156,8 @@ def _write_mistakes(paths: TrialPaths, mistakes: list[PicturedMistake]) -> None:
 def _write_classes(paths: TrialPaths, test: Evaluation, class_names: list[str]) -> None:
     confusion = test.confusion_CC.numpy()
     save_confusion_csv(paths.confusion_csv, confusion, class_names)
-    save_png(confusion_matrix_figure(confusion, class_names), paths.confusion_picture)
+    figure = confusion_matrix_figure(confusion, drawable_names(class_names))
+    save_png(figure, paths.confusion_picture)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(field.name for field in fields(ClassReport))

@@ -12,6 +12,7 @@ from dashboards.confusion_plots import confusion_matrix_figure
 from dashboards.errors import DashboardError
 from dashboards.plots import (
     LearningCurve,
+    drawable_names,
     history_figure,
     learning_curves_figure,
     save_png,
@@ -76,6 +77,18 @@ def test_svg_of_hostile_class_names_is_sound_and_has_no_script(confusion: np.nda
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert "text" in tags and "script" not in tags
     assert "$dog_1$" in "".join(root.itertext())
+
+
+def test_names_that_the_font_lacks_are_kept_in_svg_and_numbers_in_png(tmp_path: Path) -> None:
+    names = ["Käfer", "中文", "a\tb\x1b[31m", "\uffff"]
+    confusion = np.eye(4, dtype=np.int64)
+    root = ElementTree.fromstring(svg(confusion_matrix_figure(confusion, names)))
+    written = [text.strip() for text in root.itertext()]
+    assert {"Käfer", "中文", r"a\tb\x1b[31m", r"\uffff"} <= set(written)
+    shown = drawable_names(names)
+    assert shown == ["Käfer", "class 1", *names[2:]]
+    save_png(confusion_matrix_figure(confusion, shown), tmp_path / "confusion.png")
+    save_png(confusion_matrix_figure(confusion, names), tmp_path / "boxes.png")
 
 
 def test_svg_follows_the_page_colour_and_is_the_same_twice() -> None:
