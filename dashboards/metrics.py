@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from dashboards.lookout import Lookout
 from dashboards.status import RunningTrial, StatusReader, StudyStatus
 from dashboards.trials import STATE_STYLES
-from storage.errors import StorageError
+from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
@@ -41,6 +41,7 @@ class StudiesReader:
         self._name = name
         self._storage: StudyStorage | None = None
         self._readers: dict[str, StatusReader] = {}
+        self._deleted: set[str] = set()
 
     def read(self) -> list[StudyStatus]:
         """Return where every study stands now, the oldest first.
@@ -50,13 +51,26 @@ class StudiesReader:
             StorageError: If the database cannot be opened.
         """
         storage = self._opened()
-        readers = {}
+        readers, statuses = {}, []
         for name in self._names(storage):
-            # By its key: a study that was deleted may have a successor of the same name.
-            key = read_protocol(storage.database, name).study_key
-            readers[key] = self._readers.get(key) or StatusReader(storage, name)
+            try:
+                # By its key: a study that was deleted may have a successor of the same name.
+                key = read_protocol(storage.database, name).study_key
+                reader = self._readers.get(key) or StatusReader(storage, name)
+                statuses.append(reader.read())
+            except StudyNotFoundError:
+                if name == self._name:
+                    raise
+                self._tell_once(name)
+            else:
+                readers[key] = reader
         self._readers = readers
-        return [reader.read() for reader in readers.values()]
+        return statuses
+
+    def _tell_once(self, name: str) -> None:
+        if name not in self._deleted:
+            logger.warning("study %s was deleted, save for its protocol: it has no metrics", name)
+        self._deleted.add(name)
 
     def _opened(self) -> StudyStorage:
         if self._storage is None:
@@ -86,6 +100,9 @@ class StudyCollector(Collector):
         """Yield every metric, as Prometheus' client asks for at each scrape."""
         try:
             statuses = self._lookout.look(PATIENCE_SECONDS)
+        except StudyNotFoundError as error:
+            logger.warning("%s", error)
+            statuses = []
         except StorageError as error:
             logger.warning("the database is away: %s", error)
             statuses = None

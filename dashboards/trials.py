@@ -115,20 +115,31 @@ class TrialReader:
 
     def __init__(self, storage: StudyStorage, study_name: str) -> None:
         self._database = storage.database
+        self._study_name = study_name
         self._finished: dict[int, TrialRow] = {}
         try:
             # Optuna's own cache stands between: it too rereads what is not finished only.
             self._optuna_study = optuna.load_study(study_name=study_name, storage=storage)
         except KeyError:
-            known = ", ".join(study_names(storage.database)) or "none"
-            raise StudyNotFoundError(
-                f"name must be a study of this database, got {study_name!r} (there: {known}): "
-                "create it with `study init`, or check --name and --storage"
-            ) from None
+            raise self._not_found(study_name) from None
+
+    def _not_found(self, study_name: str) -> StudyNotFoundError:
+        known = ", ".join(study_names(self._database)) or "none"
+        return StudyNotFoundError(
+            f"name must be a study of this database, got {study_name!r} (there: {known}): "
+            "create it with `study init`, or check --name and --storage"
+        )
 
     def read(self) -> list[TrialRow]:
-        """Return every trial by number, as it is now."""
-        trials = self._optuna_study.get_trials(deepcopy=False)
+        """Return every trial by number, as it is now.
+
+        Raises:
+            StudyNotFoundError: If the study was deleted.
+        """
+        try:
+            trials = self._optuna_study.get_trials(deepcopy=False)
+        except KeyError:
+            raise self._not_found(self._study_name) from None
         ids = [one._trial_id for one in trials if one._trial_id not in self._finished]
         # After the trials: whatever was finished then has all its epochs now.
         records = read_epochs(self._database, ids)

@@ -20,7 +20,12 @@ from dashboards.trials import TrialRow, read_trial, read_trials
 from storage import notes as stored
 from storage.configuration import StorageConfig
 from storage.database import is_transient
-from storage.errors import LeaseLostError, RunFolderError, StudyNotFoundError
+from storage.errors import (
+    LeaseLostError,
+    RunFolderError,
+    StorageError,
+    StudyNotFoundError,
+)
 from storage.leases import Heartbeat
 from storage.notes import FileLink
 from storage.records import read_epochs, read_protocol, study_names
@@ -31,6 +36,9 @@ from study.search_space import DEFAULT_LEARNING_RATES, SPACES
 from study.session import StudySession, bind
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 10.0
+"""How long a command that needs no database waits for it, to write what it has found there too."""
 
 
 @dataclass(frozen=True)
@@ -155,22 +163,28 @@ def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
 
     Args:
         data_fingerprint: Of the data.
-        place: Database and runs folder; neither need exist.
+        place: Database and runs folder; neither need exist, and the database may be away.
     """
-    with _warning("notes of studies"):
-        try:
-            handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
-        except StudyNotFoundError:
-            return
-        try:
-            for name in study_names(handle.database):
-                protocol = read_protocol(handle.database, name)
-                session = bind(validated(protocol.configuration), protocol, handle, place)
-                is_here = session.paths.key() == protocol.study_key
-                if is_here and protocol.facts["data_fingerprint"] == data_fingerprint:
-                    note_study(session)
-        finally:
-            handle.engine.dispose()
+    try:
+        handle = open_study_storage(place.url, outage_seconds=PATIENCE_SECONDS)
+    except StudyNotFoundError:
+        return
+    except StorageError as error:
+        logger.warning("the notes of studies stay as they are: %s", error)
+        return
+    try:
+        for name in study_names(handle.database):
+            protocol = read_protocol(handle.database, name)
+            session = bind(validated(protocol.configuration), protocol, handle, place)
+            is_here = session.paths.key() == protocol.study_key
+            if is_here and protocol.facts["data_fingerprint"] == data_fingerprint:
+                note_study(session)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        logger.warning("the notes of studies stay as they are: %s", error)
+    finally:
+        handle.engine.dispose()
 
 
 def _paths_of(session: StudySession, row: TrialRow) -> TrialPaths:

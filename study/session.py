@@ -121,13 +121,16 @@ def final_name(study_name: str) -> str:
     return study_name + FINAL_SUFFIX
 
 
-def open_session(request: Request, name: str | None = None) -> StudySession:
+def open_session(
+    request: Request, name: str | None = None, *, reading: bool = False
+) -> StudySession:
     """Open an existing study with the operational settings that are asked for.
 
     Args:
         request: Names the database and the runs folder; anything else it says must be operational,
             or what the study fixed.
         name: Name of the study; default the request's, or the only one in the database.
+        reading: Whether the database is enough, whose reader may have no runs folder.
 
     Raises:
         StudyNotFoundError: If it does not exist.
@@ -141,9 +144,10 @@ def open_session(request: Request, name: str | None = None) -> StudySession:
         asked = completed_by(request.resolve(base=protocol.configuration), protocol, request)
         refuse_differences(protocol, asked)
         session = bind(asked, protocol, handle, place.storage)
-        searched = read_protocol(handle.database, session.searched_name)
-        refuse_other_runs_folder(searched, session.config)
-        session.paths.check(searched.study_key)
+        if not reading:
+            searched = read_protocol(handle.database, session.searched_name)
+            refuse_other_runs_folder(searched, session.config)
+            session.paths.check(searched.study_key)
     except Exception:
         handle.engine.dispose()  # whoever waits for an `init` asks again and again
         raise

@@ -59,7 +59,6 @@ def baselines(request: "Request", as_json: bool) -> None:
     found = learned(
         prepared, config.storage.runs, announce=lambda text: print(text, file=sys.stderr)
     )
-    note_studies_on(prepared.fingerprint, config.storage)
     scores = guessed(prepared) | found.scores
     n_validation = prepared.description.counts["validation"]
     if as_json:
@@ -68,3 +67,4 @@ def baselines(request: "Request", as_json: bool) -> None:
         print_rich(
             baselines_table(scores, n_train=found.n_train_images, n_validation=n_validation)
         )
+    note_studies_on(prepared.fingerprint, config.storage)

@@ -57,7 +57,7 @@ def status(request: "Request", as_json: bool, schema: bool, watching: bool, ever
     from dashboards.status_view import status_table
     from study.session import open_session
 
-    session = open_session(request)
+    session = open_session(request, reading=True)
     if watching:
         _watch(session, every)
         return

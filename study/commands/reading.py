@@ -28,7 +28,7 @@ def trials(request: "Request", as_json: bool) -> None:
     from dashboards.trials import read_trials
     from study.session import open_session
 
-    session = open_session(request)
+    session = open_session(request, reading=True)
     if as_json:
         rows = read_trials(session.storage_handle, session.protocol.study_name)
         print_json([row.as_json() for row in rows])
@@ -44,7 +44,7 @@ def best(request: "Request", as_json: bool) -> None:
     from study.errors import StudyError
     from study.session import open_session
 
-    session = open_session(request)
+    session = open_session(request, reading=True)
     row = best_complete(read_trials(session.storage_handle, session.protocol.study_name))
     if row is None:
         raise StudyError(

@@ -24,16 +24,17 @@ OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait l
 )
 @click.option("--writable", is_flag=True, help="Let the pages change notes and delete studies.")
 def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
-    """Serve optuna-dashboard on the study's database, read-only unless --writable."""
+    """Serve optuna-dashboard on all studies of the database, read-only unless --writable."""
     from dashboards.artifacts import RunFiles
     from dashboards.optuna_app import build_dashboard, serve_dashboard
+    from storage.records import read_protocol
     from storage.study_storage import open_study_storage
-    from study.session import open_session
 
-    session = open_session(request)
-    session.storage_handle.engine.dispose()
-    place = session.config.storage
+    asked = request.place()
+    place = asked.storage
     handle = open_study_storage(place.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable)
+    if asked.name:
+        read_protocol(handle.database, asked.name)  # refuses a name that is not there
     app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
     serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +126,34 @@ def test_database_that_is_away_is_a_metric_and_no_error() -> None:
         found = samples(text)
         assert value(found, "study_database_up") == up
         assert (len(found) > 1) == bool(up)
+
+
+def test_deleted_study_has_no_metrics_and_takes_none_from_the_others(
+    searched_study: StudyStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    optuna.create_study(study_name="cats", storage=searched_study)
+    with searched_study.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO protocols SELECT 'cats', 'cats', budget, configuration, fingerprint, "
+            "facts, created_at + 1 FROM protocols"
+        )
+    everything, named = (
+        StudiesReader(lambda: searched_study, name=name) for name in (None, "pets")
+    )
+    registry, only = registry_of(everything), registry_of(named)
+    assert 'study="pets"' in metrics_text(registry) and 'study="pets"' in metrics_text(only)
+    optuna.delete_study(study_name="pets", storage=searched_study)
+    for reader in (everything, StudiesReader(lambda: searched_study)):
+        for _ in range(2):
+            text = metrics_text(registry_of(reader))
+            assert "study_database_up 1.0" in text
+            assert 'study="cats"' in text and 'study="pets"' not in text
+    told = [one.getMessage() for one in caplog.records]
+    assert told == ["study pets was deleted, save for its protocol: it has no metrics"] * 2
+    text = metrics_text(only)
+    assert "study_database_up 1.0" in text and 'study="' not in text
+    with pytest.raises(StudyNotFoundError, match="got 'pets'"):
+        StudiesReader(lambda: searched_study, name="pets").read()
 
 
 def test_final_runs_belong_to_a_named_study_and_others_do_not(

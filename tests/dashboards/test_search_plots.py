@@ -18,7 +18,7 @@ def complete(rate: float) -> TrialRow:
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(low=st.floats(1e-6, 0.1), ratio=st.floats(1.8, 1e6))
 def test_logarithmic_axis_has_labels_that_do_not_run_into_each_other(
     low: float, ratio: float

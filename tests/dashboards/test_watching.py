@@ -83,7 +83,7 @@ def test_watch_goes_on_through_an_outage_and_says_since_when(running: StudyStatu
     host=st.text(min_size=1, max_size=90),
     reason=st.text(max_size=300),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @case(n_running=3, height=24, host="gpu-node-with-a-long-name-0.cluster", reason="no answer")
 def test_last_line_is_on_the_screen_however_much_is_above_it(
     n_running: int, height: int, host: str, reason: str

@@ -56,7 +56,7 @@ def by_torchvision(
 
 
 @given(CONFIGS, st.integers(0, 1000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_augment_agrees_with_torchvision_image_by_image(
     config: AugmentationConfig, seed: int
 ) -> None:
@@ -78,7 +78,6 @@ def test_augment_of_grey_and_black_images_is_finite_and_stays_grey() -> None:
 
 
 @given(st.floats(0.05, 1.0), st.floats(0.3, 3.0), st.integers(0, 100))
-@settings(deadline=None)
 def test_resized_boxes_lie_inside_the_image(scale: float, ratio: float, seed: int) -> None:
     config = AugmentationConfig(crop="resized", scale=(scale, scale), ratio=(ratio, ratio))
     boxes_N4 = draw(config, seed, n_images=50).boxes_N4
@@ -128,7 +127,7 @@ def test_parameters_switched_off_leave_images_alone() -> None:
 
 
 @given(CONFIGS, st.integers(0, 1000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_augment_normalised_is_clipped_exactly_where_colours_change(
     config: AugmentationConfig, seed: int
 ) -> None:
@@ -143,7 +142,7 @@ def test_augment_normalised_is_clipped_exactly_where_colours_change(
 
 
 @given(st.floats(0.01, 1.5), st.integers(0, 1000))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_augment_normalised_agrees_with_torchvision_on_float_images(
     strength: float, seed: int
 ) -> None:

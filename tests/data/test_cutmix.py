@@ -39,7 +39,7 @@ def train_batches(**changes: Any) -> TrainBatches:
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 4.0))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_mix_agrees_with_torchvision(seed: int, alpha: float) -> None:
     (patch,) = draw(1, seed=seed, cutmix_alpha=alpha)
     assert patch is not None
@@ -55,7 +55,7 @@ def test_mix_agrees_with_torchvision(seed: int, alpha: float) -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_share_is_the_part_of_the_pixels_that_the_first_class_has(seed: int) -> None:
     (patch,) = draw(1, seed=seed)
     assert patch is not None

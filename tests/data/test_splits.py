@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data.configuration import DataConfig
@@ -29,7 +29,6 @@ def split(sizes: list[int], **settings_: Any) -> dict[str, SplitRows]:
 
 
 @given(SIZES, st.integers(0, 9))
-@settings(deadline=None)
 def test_splits_of_train_are_disjoint_complete_and_correctly_labelled(
     sizes: list[int], seed: int
 ) -> None:
@@ -43,7 +42,6 @@ def test_splits_of_train_are_disjoint_complete_and_correctly_labelled(
 
 
 @given(SIZES)
-@settings(deadline=None)
 def test_splits_repeated_are_the_same_and_follow_the_seed(sizes: list[int]) -> None:
     first, again = split(sizes), split(sizes)
     assert all((first[name].rows_N == again[name].rows_N).all() for name in first)

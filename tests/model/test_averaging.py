@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -20,7 +20,6 @@ from model.training_state import TrainingState
 CPU = resolve_execution(DeviceConfig(device="cpu"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=30), st.floats(0.05, 0.999))
 def test_average_follows_its_definition_with_a_rising_decay(
     values: list[float], decay: float

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -40,7 +40,6 @@ def draw(seed: int, *, n_images: int, n_classes: int) -> tuple[torch.Tensor, tor
     )
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     n_images=st.integers(1, 60),
@@ -68,7 +67,6 @@ def test_accumulator_random_logits_agree_with_scikit_learn(
         assert metrics.top5_accuracy == 1.0
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), n_images=st.integers(1, 40), n_classes=st.integers(2, 9))
 def test_per_class_report_random_predictions_agree_with_scikit_learn(
     seed: int, n_images: int, n_classes: int

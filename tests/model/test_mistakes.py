@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -9,7 +9,6 @@ from model.evaluation import evaluate
 from model.mistakes import MistakeCollector
 
 
-@settings(deadline=None)
 @given(
     logits=st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1, max_size=30),
     seed=st.integers(0, 1000),

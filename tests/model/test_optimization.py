@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
@@ -26,7 +26,6 @@ def learning_rates(config: OptimizationConfig, *, n_epochs: int, steps: int) -> 
     return rates
 
 
-@settings(deadline=None)  # the first step of a process takes seconds
 @given(
     n_epochs=st.integers(2, 12),
     steps=st.integers(1, 9),
@@ -54,7 +53,6 @@ def test_schedule_constant_keeps_the_peak_after_warm_up() -> None:
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
 
 
-@settings(deadline=None)
 @given(
     n_epochs=st.integers(2, 40),
     steps=st.integers(1, 4),

@@ -91,7 +91,7 @@ def test_late_write_of_an_older_epoch_rolls_nothing_back(paths: TrialPaths) -> N
 
 
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_flipped_byte_never_changes_what_is_loaded(
     tmp_path_factory: pytest.TempPathFactory, position: float, flip: int
 ) -> None:

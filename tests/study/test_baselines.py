@@ -97,6 +97,8 @@ def test_data_and_baselines_without_a_study_use_the_data_that_are_given(
     assert found["n_validation_images"] == described["counts"]["validation"]
     table = call("baselines", *given)
     assert "nearest mean colour" in table.out and "learning" not in table.err
+    away = call("baselines", *given, "--storage", "postgresql+psycopg://x@127.0.0.1:1/x")
+    assert away.code == 0 and away.out == table.out
     assert call("data", *given).code == 0
     assert "nearest mean colour" in report.read_text()
 

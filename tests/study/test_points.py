@@ -54,7 +54,7 @@ def queued(config: StudyConfig) -> optuna.Study:
 
 
 @given(config=configurations(), n_asked=st.integers(0, 3))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_points_come_back_from_the_queue_as_they_were_given(
     config: StudyConfig, n_asked: int
 ) -> None:

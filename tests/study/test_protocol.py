@@ -104,13 +104,34 @@ def test_another_runs_folder_is_refused_at_once_with_both_folders(
     assert (elsewhere / "changed").is_dir()
 
 
+@pytest.mark.parametrize("command", [["status", "--json"], ["trials"], ["dashboard"]])
+def test_whoever_only_reads_the_database_needs_no_runs_folder(
+    call: Call,
+    config_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    monkeypatch.setattr("dashboards.optuna_app.serve_dashboard", lambda *_, **__: None)
+    for name in ("tiny", "another"):  # a dashboard shows both, the others ask which
+        assert call("init", "--config", config_file, "--set", f"name={name}").code == 0
+    (tmp_path / "runs").rename(tmp_path / "on another machine")
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "none")]
+    named = [] if command == ["dashboard"] else ["--name", "tiny"]
+    ended = call(*command, *place, *named)
+    assert ended.code == 0, ended.err
+    assert not (tmp_path / "none").exists()
+    refused = call(*command, *place, "--name", "tinny")
+    assert refused.code == 2 and "there: tiny, another" in refused.err
+
+
 def test_runs_folder_of_another_study_of_the_same_name_is_refused(
     call: Call, config_file: str, tmp_path: Path
 ) -> None:
     place = ["--storage", f"sqlite:///{tmp_path}/other.db", "--runs", str(tmp_path / "others")]
     assert call("init", "--config", config_file).code == 0
     assert call("init", "--config", config_file, *place).code == 0
-    refused = call("status", "--config", config_file, "--runs", str(tmp_path / "others"))
+    refused = call("report", "--config", config_file, "--runs", str(tmp_path / "others"))
     assert refused.code == 2
     assert "holds another study of this name" in refused.err
 

@@ -1,6 +1,6 @@
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.configuration import NetworkConfig, OptimizationConfig
@@ -24,7 +24,6 @@ def random_trial(seed: int) -> optuna.Trial:
     space=st.sampled_from(sorted(SPACES)),
     optimizer=st.sampled_from(["sgd", "adam", "adamw"]),
 )
-@settings(deadline=None)
 def test_suggest_stays_within_the_ranges_and_leaves_the_rest_configured(
     seed: int, space: SpaceName, optimizer: str
 ) -> None:

@@ -79,7 +79,7 @@ def belongs(found: Hyperparameters, config: StudyConfig) -> bool:
 
 
 @given(hyperparameters(), spaces())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_point_in_takes_exactly_the_points_of_the_space(
     found: Hyperparameters, config: StudyConfig
 ) -> None:
@@ -92,7 +92,6 @@ def test_point_in_takes_exactly_the_points_of_the_space(
 
 
 @given(spaces(), st.integers(0, 1000))
-@settings(deadline=None)
 def test_every_draw_is_a_point_of_its_own_space_as_optuna_stores_it(
     config: StudyConfig, seed: int
 ) -> None:
@@ -114,7 +113,7 @@ def test_every_draw_is_a_point_of_its_own_space_as_optuna_stores_it(
 
 
 @given(spaces(), spaces(), st.integers(0, 1000))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_point_of_one_space_keeps_its_hyperparameters_in_another(
     old: StudyConfig, new: StudyConfig, seed: int
 ) -> None:
