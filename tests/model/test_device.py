@@ -51,6 +51,7 @@ def test_place_memory_format_reaches_kernels_and_images(channels_last: bool) -> 
         assert tensor.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
+@pytest.mark.slow
 def test_place_compiled_keeps_the_names_in_the_state_dict() -> None:
     networks = []
     for compiled in (False, True):

@@ -49,12 +49,13 @@ def test_worker_without_a_study_says_so_after_a_minute(study: SmallStudy) -> Non
     assert last.startswith("study: ") and "create it with `study init`" in last
 
 
+@pytest.mark.slow
 @on_both_databases
 @pytest.mark.parametrize(
     ("pause", "waits_for"),
     [
         ("pause_while_filling_the_queue", "--name must say which study, there are none yet"),
-        pytest.param("pause_before_the_marker", "has no such study", marks=pytest.mark.slow),
+        ("pause_before_the_marker", "has no such study"),
     ],
 )
 def test_worker_without_a_name_waits_for_an_init_that_is_half_way(

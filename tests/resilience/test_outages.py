@@ -130,6 +130,7 @@ def away(request: pytest.FixtureRequest, study: SmallStudy) -> Iterator[None]:
         server.start()
 
 
+@pytest.mark.slow
 @on_both_databases
 def test_outage_longer_than_the_tolerance_ends_the_worker_and_fails_no_trial(
     request: pytest.FixtureRequest, study: SmallStudy

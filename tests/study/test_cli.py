@@ -306,6 +306,7 @@ def test_broken_pipeline_is_refused_before_the_first_trial(
     assert trial_states(command, tmp_path) == (3, 0)
 
 
+@pytest.mark.slow
 def test_interrupt_while_decoding_stops_at_once(config_file: str, tmp_path: Path) -> None:
     arguments = ["run", "--preset", "quickstart"]
     running = subprocess.Popen(

@@ -272,6 +272,7 @@ def assert_finished_by_a_worker(session: StudySession) -> None:
     assert held_leases(session.storage_handle.database) == {}
 
 
+@pytest.mark.slow
 def test_all_of_it_at_once_is_repaired_in_one_go(tiny_settings: Settings) -> None:
     repair_all_at_once(tiny_settings)
 

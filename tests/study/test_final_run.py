@@ -233,6 +233,7 @@ def test_weights_of_another_epoch_are_never_tested(searched: StudySession) -> No
     assert read_tests(searched.storage_handle.database, "tiny") == []
 
 
+@pytest.mark.slow
 def test_final_run_under_test_elsewhere_is_waited_for(searched: StudySession) -> None:
     winner = choose_winner(searched)
     final = open_final(searched, winner, reopen=None)

@@ -90,6 +90,7 @@ def test_folder_of_another_study_is_refused(call: Call, config_file: str, paths:
     assert not paths.range_test.folder.exists()
 
 
+@pytest.mark.slow
 def test_rate_that_suits_nothing_ends_with_a_picture_and_exit_1(
     call: Call, config_file: str, paths: RunPaths
 ) -> None:

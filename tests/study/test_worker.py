@@ -135,6 +135,7 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
     )
 
 
+@pytest.mark.slow
 def test_stopped_trial_of_a_modern_recipe_resumes_bit_for_bit(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
@@ -292,6 +293,7 @@ def test_trial_lost_too_often_fails_as_lost(tiny_settings: Settings) -> None:
     assert trial.user_attrs["reason"]["kind"] == "lost"
 
 
+@pytest.mark.slow
 def test_epochs_trained_again_after_damage_count_as_going_on(tiny_settings: Settings) -> None:
     config = configured(
         tiny_settings, search={"n_trials": 1, "n_epochs": 6}, storage={"max_retries": 0}
@@ -461,6 +463,7 @@ def test_trial_out_of_patience_is_complete_and_says_so(tiny_settings: Settings) 
     assert load_checkpoint(session.trial_paths(0).best)["epoch"] == row.best_epoch
 
 
+@pytest.mark.slow
 def test_trial_out_of_patience_ends_as_if_it_had_not_been_stopped(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
