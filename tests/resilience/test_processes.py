@@ -12,15 +12,14 @@ from tests.tools.studies import SmallStudy
 
 @pytest.mark.slow
 def test_forked_process_computes_what_a_fresh_interpreter_computes(study: SmallStudy) -> None:
-    study.init().work()
-    fresh = study.elsewhere("fresh").init()
+    study.init()
     subprocess.run(
-        [sys.executable, "-m", "study", *fresh.arguments("worker")],
+        [sys.executable, "-m", "study", *study.arguments("worker")],
         cwd=ROOT,
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    assert study.run_sha256(0) == fresh.run_sha256(0)
+    assert study.run_sha256(0) == study.straight().run_sha256(0)
 
 
 @pytest.mark.slow

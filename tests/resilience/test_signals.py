@@ -8,7 +8,6 @@ import pytest
 from optuna.trial import TrialState
 
 from storage.leases import read_endings
-from study.cli import app
 from study.stopping import INTERRUPTED, LAUNCHER_GRACE_SECONDS, LAUNCHER_PID
 from tests.postgresql import PostgreSQLServer, requires_postgresql
 from tests.resilience.conftest import on_both_databases
@@ -18,7 +17,6 @@ from tests.tools.studies import SmallStudy, epochs_said, opened
 from tests.tools.write_lock import write_lock_held
 
 LONGEST_GOODBYE_SECONDS = 10.0
-knows_stop_after = any("--stop-after" in option.opts for option in app.commands["worker"].params)
 
 # Which signal it was makes no difference to a database.
 any_signal_to_both_databases = pytest.mark.parametrize(
@@ -190,7 +188,6 @@ def test_sigterm_after_the_connections_were_cut_gives_the_trial_back(
 
 @pytest.mark.slow
 @on_both_databases
-@pytest.mark.skipif(not knows_stop_after, reason="`study worker` has no --stop-after yet")
 def test_stop_after_ends_between_two_epochs_within_the_time(study: SmallStudy) -> None:
     study = study.with_settings(search={"n_epochs": 20}, optimization={"batch_size": 1}).init()
     start = time.monotonic()
@@ -199,7 +196,8 @@ def test_stop_after_ends_between_two_epochs_within_the_time(study: SmallStudy) -
     seconds = time.monotonic() - start
     print(f"--stop-after 4s: exit 0 after {seconds:.2f} s, {len(worker.epochs())} epochs")
     assert worker.epochs()
-    assert seconds < 5  # no epoch was begun that could not be brought to its checkpoint
+    # No epoch was begun that would not end in time, save that one may last longer than any before.
+    assert seconds < 6
     assert_resumed_as_if_never_stopped(study, worker)
 
 
