@@ -23,6 +23,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from storage.errors import DatabaseAwayError, StorageError, first_line
+from storage.unwritable import reader_options
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -117,10 +118,18 @@ def existing_url(url: URL) -> str:
     return f"sqlite:///file:{quote(str(sqlite_path(url)))}?mode=rw&uri=true"
 
 
+def reading_options(url: URL) -> dict[str, Any]:
+    """Return what an engine needs besides to read a SQLite file that cannot be written."""
+    if url.drivername != "sqlite":
+        return {}
+    return reader_options(sqlite_path(url), busy_seconds=BUSY_TIMEOUT_SECONDS)
+
+
 def engine_options(url: URL, *, read_only: bool = False) -> dict[str, Any]:
     """Return the keyword arguments of `sqlalchemy.create_engine` for an address."""
     if url.drivername == "sqlite":
-        return {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
+        options = reading_options(url) if read_only else {}
+        return options or {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
     session_options = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
     if read_only:
         session_options += " -c default_transaction_read_only=on"

@@ -29,6 +29,7 @@ from storage.database import (
     patience,
     prepare_engine,
     reading,
+    reading_options,
     sqlite_path,
 )
 from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError, first_line
@@ -204,8 +205,9 @@ def open_study_storage(
     )
     if url.drivername == "sqlite" and not sqlite_path(url).is_file():
         raise missing
+    options = {"poolclass": sqlalchemy.NullPool} | (reading_options(url) if read_only else {})
     with _refusals(url):
-        bare = sqlalchemy.create_engine(existing_url(url), poolclass=sqlalchemy.NullPool)
+        bare = sqlalchemy.create_engine(existing_url(url), **options)
         if not sqlalchemy.inspect(bare).has_table(service_version.name):
             raise missing
         opened = StudyStorage(url, outage_seconds=outage_seconds, read_only=read_only)

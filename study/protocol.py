@@ -173,8 +173,15 @@ def located(source: str) -> str:
     return str(folder.absolute()) if folder.is_dir() else source
 
 
-def refuse_other_runs_folder(protocol: Protocol, given: StudyConfig) -> None:
+def refuse_other_runs_folder(
+    protocol: Protocol, given: StudyConfig, *, reading: bool = False
+) -> None:
     """Refuse a runs folder that is neither the one of `init` nor the same under another path.
+
+    Args:
+        protocol: What the study fixed.
+        given: Configuration to go on with.
+        reading: Whether nothing is to be changed, which the remedy heeds.
 
     Raises:
         ProtocolError: If the study's marker is not in it.
@@ -189,10 +196,15 @@ def refuse_other_runs_folder(protocol: Protocol, given: StudyConfig) -> None:
     except StorageError as error:
         missing = isinstance(error, StudyNotFoundError)
         found = "holds no such study" if missing else "holds another study of this name"
-        raise ProtocolError(
-            f"storage.runs is '{fixed}' there, '{runs}' here, which {found}: go on with "
-            f"`--runs {shlex.quote(fixed)}`, or start a changed study here with "
+        remedy = (
+            "give that folder with --runs, under its path on this machine; `study status`, "
+            "`trials`, `best` and `dashboard` need none"
+            if reading
+            else f"go on with `--runs {shlex.quote(fixed)}`, or start a changed study here with "
             f"`{fork_command(name, {}, place=given.storage)}`"
+        )
+        raise ProtocolError(
+            f"storage.runs is '{fixed}' there, '{runs}' here, which {found}: {remedy}"
         ) from None
 
 

@@ -122,7 +122,7 @@ def final_name(study_name: str) -> str:
 
 
 def open_session(
-    request: Request, name: str | None = None, *, reading: bool = False
+    request: Request, name: str | None = None, *, reading: bool = False, with_runs: bool = False
 ) -> StudySession:
     """Open an existing study with the operational settings that are asked for.
 
@@ -130,7 +130,8 @@ def open_session(
         request: Names the database and the runs folder; anything else it says must be operational,
             or what the study fixed.
         name: Name of the study; default the request's, or the only one in the database.
-        reading: Whether the database is enough, whose reader may have no runs folder.
+        reading: Whether the database is only read, which needs no runs folder by itself.
+        with_runs: Whether a reader needs the runs folder too.
 
     Raises:
         StudyNotFoundError: If it does not exist.
@@ -138,15 +139,17 @@ def open_session(
         ProtocolError: If the request differs from what the study fixed.
     """
     place = request.place()
-    handle = open_study_storage(place.storage.url, outage_seconds=place.storage.outage_seconds)
+    handle = open_study_storage(
+        place.storage.url, outage_seconds=place.storage.outage_seconds, read_only=reading
+    )
     try:
         protocol = read_protocol(handle.database, name or place.name or only_study(handle))
         asked = completed_by(request.resolve(base=protocol.configuration), protocol, request)
         refuse_differences(protocol, asked)
         session = bind(asked, protocol, handle, place.storage)
-        if not reading:
+        if with_runs or not reading:
             searched = read_protocol(handle.database, session.searched_name)
-            refuse_other_runs_folder(searched, session.config)
+            refuse_other_runs_folder(searched, session.config, reading=reading)
             session.paths.check(searched.study_key)
     except Exception:
         handle.engine.dispose()  # whoever waits for an `init` asks again and again

@@ -100,7 +100,8 @@ def metrics(request: "Request", host: str, port: int, once: bool) -> None:
 
     place = request.place()
     reader = StudiesReader(
-        lambda: open_study_storage(place.storage.url, outage_seconds=0.0), name=place.name
+        lambda: open_study_storage(place.storage.url, outage_seconds=0.0, read_only=True),
+        name=place.name,
     )
     try:
         reader.read()  # refuses here what would only be seen by who reads the log

@@ -64,7 +64,7 @@ def report(request: "Request") -> None:
     from dashboards.report import write_report
     from study.session import open_session
 
-    session = open_session(request)
+    session = open_session(request, reading=True, with_runs=True)
     write_report(
         session.storage_handle,
         session.protocol.study_name,

@@ -48,8 +48,9 @@ def tensorboard(request: "Request", host: str, port: int, all_runs: bool) -> Non
     from dashboards.tensorboard_server import serve_tensorboard
     from study.session import open_session
 
-    runs = request.place().storage.runs
-    folder = runs if all_runs else open_session(request).paths.folder
+    folder = request.place().storage.runs
+    if not all_runs:
+        folder = open_session(request, reading=True, with_runs=True).paths.folder
     if host != "localhost" and not is_loopback(host):
         say(NO_LOGIN)
     serve_tensorboard(folder, host=host, port=port)

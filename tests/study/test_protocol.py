@@ -134,6 +134,7 @@ def test_runs_folder_of_another_study_of_the_same_name_is_refused(
     refused = call("report", "--config", config_file, "--runs", str(tmp_path / "others"))
     assert refused.code == 2
     assert "holds another study of this name" in refused.err
+    assert "under its path on this machine" in refused.err and "fork" not in refused.err
 
 
 def test_runs_folder_under_another_path_is_the_same(
