@@ -8,6 +8,7 @@ import multiprocessing
 import socket
 import statistics
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -21,8 +22,8 @@ from optuna.trial import TrialState, create_trial
 from optuna_dashboard._note import note_ver_key, split_body
 
 from benchmarks.storage_throughput import NAME, Calls, claim_ours
+from dashboards import optuna_app
 from dashboards.access import WsgiApp
-from dashboards.optuna_app import build_dashboard, serve_dashboard
 from storage.database import BUSY_TIMEOUT_SECONDS
 from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_storage import create_study_storage, open_study_storage
@@ -143,8 +144,10 @@ def always_read_again(app: WsgiApp) -> WsgiApp:
 
 def serve(url: str, port: int) -> None:
     handle = open_study_storage(url, outage_seconds=5, read_only=True)
-    app = build_dashboard(handle)
-    serve_dashboard(always_read_again(app), host="127.0.0.1", port=port)
+    made_by_optuna = optuna_app.wsgi
+    optuna_app.wsgi = lambda *given, **named: always_read_again(made_by_optuna(*given, **named))
+    app = optuna_app.build_dashboard(handle)
+    optuna_app.serve_dashboard(app, host="127.0.0.1", port=port)
 
 
 @contextmanager
@@ -175,6 +178,8 @@ def wait_for(address: str) -> None:
         try:
             ask(f"{address}/api/meta")
             return
+        except urllib.error.HTTPError:
+            raise
         except OSError:
             assert time.monotonic() < until
             time.sleep(0.1)
