@@ -26,7 +26,7 @@ BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: PRESET DATA STORAGE NAME WORKERS TRIALS"
+	@echo "Variables: PRESET DATA STORAGE NAME WORKERS TRIALS RUNS"
 
 setup: $(READY)  ## Create .venv from requirements.lock
 

@@ -108,13 +108,12 @@ def guard(app: WsgiApp, access: Access) -> WsgiApp:
         elif not _is_known(environ, access):
             return _refuse_unknown(environ, start)
         if not reads:
+            allow = ("Allow", ", ".join(READING_METHODS))
             if not access.writable:
-                allow = ("Allow", ", ".join(READING_METHODS))
                 return refuse(environ, start, "405 Method Not Allowed", READ_ONLY, allow)
             if _is_of_another_site(environ):
                 return refuse(environ, start, "403 Forbidden", OTHER_SITE)
             if not WRITABLE.fullmatch(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"):
-                allow = ("Allow", ", ".join(READING_METHODS))
                 return refuse(environ, start, "405 Method Not Allowed", NOT_WRITABLE, allow)
         return app(environ, start)
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
+from dashboards.access import WsgiApp
 from dashboards.errors import DashboardError
 from storage.notes import FileLink
 from storage.run_paths import claimed_folders
@@ -33,8 +34,6 @@ INERT = [
     ("X-Content-Type-Options", "nosniff"),
 ]
 READ_ONLY = "artifacts are files of the run folder: none can be added or deleted here"
-
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def links_to(study_key: str, folder: Path, files: Iterable[Path]) -> list[FileLink]:

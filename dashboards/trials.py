@@ -15,8 +15,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from storage.errors import StudyNotFoundError
-from storage.records import TAKEN_OVER_FROM, EpochRecord, read_epochs, study_names
+from storage.records import TAKEN_OVER_FROM, EpochRecord, no_such_study, read_epochs
 from storage.study_storage import StudyStorage
 
 STATE_NAMES = {
@@ -36,9 +35,9 @@ STATE_STYLES = {
 FINISHED = ("complete", "pruned", "failed")
 TAKEN_OVER_MARK = "*"
 FIXED_PARAMS = "fixed_params"
+"""Optuna's system attribute of a trial with given parameters."""
 NAMING_DIGITS = 6
 """Significant digits where numbers tell points apart, which may lie close together."""
-"""Optuna's system attribute of a trial with given parameters."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,7 @@ class TrialReader:
             # Optuna's own cache stands between: it too rereads what is not finished only.
             self._optuna_study = optuna.load_study(study_name=study_name, storage=storage)
         except KeyError:
-            raise self._not_found(study_name) from None
-
-    def _not_found(self, study_name: str) -> StudyNotFoundError:
-        known = ", ".join(study_names(self._database)) or "none"
-        return StudyNotFoundError(
-            f"name must be a study of this database, got {study_name!r} (there: {known}): "
-            "create it with `study init`, or check --name and --storage"
-        )
+            raise no_such_study(self._database, study_name) from None
 
     def read(self) -> list[TrialRow]:
         """Return every trial by number, as it is now.
@@ -139,7 +131,7 @@ class TrialReader:
         try:
             trials = self._optuna_study.get_trials(deepcopy=False)
         except KeyError:
-            raise self._not_found(self._study_name) from None
+            raise no_such_study(self._database, self._study_name) from None
         ids = [one._trial_id for one in trials if one._trial_id not in self._finished]
         # After the trials: whatever was finished then has all its epochs now.
         records = read_epochs(self._database, ids)

@@ -48,6 +48,6 @@ def delete_whole_study(handle: StudyStorage, study_id: int, *, grace: float) -> 
             named = protocols.c.study_name == study.study_name
             connection.execute(protocols.delete().where(named))
             session.delete(study)
-            session.commit()
+            session.flush()
 
     handle.database.write(delete)

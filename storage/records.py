@@ -134,12 +134,17 @@ def read_protocol(database: Database, study_name: str) -> Protocol:
     """
     protocol = find_protocol(database, study_name)
     if protocol is None:
-        known = ", ".join(study_names(database)) or "none"
-        raise StudyNotFoundError(
-            f"name must be a study of this database, got {study_name!r} (there: {known}): "
-            "create it with `study init`, or check --name and --storage"
-        )
+        raise no_such_study(database, study_name)
     return protocol
+
+
+def no_such_study(database: Database, study_name: str) -> StudyNotFoundError:
+    """Return the error for a name that the database does not have; it names those that exist."""
+    known = ", ".join(study_names(database)) or "none"
+    return StudyNotFoundError(
+        f"name must be a study of this database, got {study_name!r} (there: {known}): "
+        "create it with `study init`, or check --name and --storage"
+    )
 
 
 def study_names(database: Database) -> list[str]:
