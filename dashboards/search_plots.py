@@ -5,13 +5,15 @@ Nothing is interpolated: every mark is a trial. Must not import torch.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import Locator, MaxNLocator, NullFormatter
 
 from dashboards.hyperparameters import Hyperparameter
 from dashboards.plots import (
@@ -31,6 +33,15 @@ SCORE_LABEL = "best validation macro-F1"
 SCORES = LinearSegmentedColormap.from_list("scores", [BLUE, "#8f8b8a", ORANGE])
 LONGEST_CHOICE = 14
 MOST_NAMED_CHOICES = 12
+DIVISIONS_OF_A_DECADE = (
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 2.0, 3.0, 5.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 3.0),
+    (1.0,),
+)
+# Matplotlib counts three letters' heights for a label; "1.5e-06" and its distance take five.
+SHARE_OF_TICK_SPACE = 0.7
 
 
 def importance_figure(shares: Mapping[str, float]) -> Figure:
@@ -201,20 +212,35 @@ def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
             axes.tick_params(axis="x", labelrotation=45 if n_choices > 4 else 0)
     elif parameter.is_log:
         axes.set(**{f"{side}scale": "log"})
-        low, high = axis.get_view_interval()
         # Matplotlib would write more of them than fit, and in a colour of its own.
-        axis.set_major_locator(LogLocator(subs=_ticks_of_a_decade(high / low)))
+        axis.set_major_locator(_FittingLogLocator())
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     else:
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=parameter.is_integer))
 
 
-def _ticks_of_a_decade(ratio: float) -> tuple[float, ...]:
-    """Return by what the powers of ten are multiplied on an axis with this ratio of its ends."""
-    if ratio >= 100:
-        return (1.0,)
-    return (1.0, 2.0, 5.0) if ratio >= 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+class _FittingLogLocator(Locator):
+    """Ticks at the finest division of a decade whose labels have room side by side."""
+
+    axis: Axis
+
+    def __call__(self) -> Sequence[float]:
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        low, high = sorted((vmin, vmax))
+        n_labels = max(2, int(SHARE_OF_TICK_SPACE * self.axis.get_tick_space()))
+        room = math.log10(high / low) / n_labels
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        stride = max(1, math.ceil(room))
+        for division in DIVISIONS_OF_A_DECADE:
+            ticks = [each * 10.0**power for power in exponents[::stride] for each in division]
+            ticks = [tick for tick in ticks if low <= tick <= high]
+            if all(math.log10(right / left) >= room for left, right in pairwise(ticks)):
+                break
+        # Less than a step of a decade is seen as a linear axis would be.
+        return ticks if len(ticks) > 1 else MaxNLocator(n_labels - 1).tick_values(low, high)
 
 
 def _with_all(rows: Sequence[TrialRow], space: Sequence[Hyperparameter]) -> list[TrialRow]:

@@ -8,26 +8,33 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dashboards.hyperparameters import Hyperparameter
-from dashboards.search_plots import slice_figure
+from dashboards.search_plots import pair_figure, slice_figure
 from dashboards.trials import TrialRow
 
 
 def complete(rate: float) -> TrialRow:
-    known = {"state": "complete", "value": 0.5, "params": {"rate": rate}, "curve": ()}
+    known = {
+        "state": "complete",
+        "value": 0.5,
+        "params": {"rate": rate, "decay": rate},
+        "curve": (),
+    }
     return TrialRow(**{field.name: known.get(field.name) for field in fields(TrialRow)})  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
-@settings(max_examples=15)
-@given(low=st.floats(1e-6, 0.1), ratio=st.floats(1.8, 1e6))
+@settings(max_examples=20)
+@given(low=st.floats(1e-6, 0.1), ratio=st.floats(1.01, 1e6), is_pair=st.booleans())
 def test_logarithmic_axis_has_labels_that_do_not_run_into_each_other(
-    low: float, ratio: float
+    low: float, ratio: float, is_pair: bool
 ) -> None:
     rate = Hyperparameter("rate", 1e-6, 1e6, is_log=True)
-    figure = slice_figure(rate, [complete(low), complete(low * ratio)])
+    rows = [complete(low), complete(low * ratio)]
+    decay = Hyperparameter("decay", 1e-6, 1e6, is_log=True)
+    figure = pair_figure(rate, decay, rows) if is_pair else slice_figure(rate, rows)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    (axis,) = (axes.xaxis for axes in figure.axes)
+    axis = figure.axes[0].xaxis
     assert not any(label.get_text() for label in axis.get_minorticklabels())
     beginning, ending = axis.get_view_interval()
     shown = [
@@ -35,6 +42,6 @@ def test_logarithmic_axis_has_labels_that_do_not_run_into_each_other(
         for tick in axis.get_major_ticks()
         if beginning <= tick.get_loc() <= ending
     ]
-    assert shown
+    assert len(shown) > 1
     for left, right in zip(shown, shown[1:], strict=False):
         assert left.x1 < right.x0, (low, ratio)
