@@ -5,7 +5,6 @@ has the same id whoever links it, how often ever, and nothing else can be asked 
 import torch.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, NoReturn
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
-from dashboards.access import WsgiApp
+from dashboards.access import WsgiApp, refuse
 from dashboards.errors import DashboardError
 from storage.notes import FileLink
 from storage.run_paths import claimed_folders
@@ -117,13 +116,13 @@ def answering_for(store: RunFiles, storage: BaseStorage, app: WsgiApp) -> WsgiAp
 
         path = environ["PATH_INFO"]
         if path.startswith("/api/artifacts/"):
-            return _refuse(start_response, "405 Method Not Allowed", READ_ONLY)
+            return refuse(environ, start_response, "405 Method Not Allowed", READ_ONLY)
         if path.startswith("/artifacts/"):
             try:
                 store.open_reader(path.rstrip("/").rpartition("/")[2]).close()
                 _check_owner(storage, path)
             except ArtifactNotFound as error:
-                return _refuse(start_response, "404 Not Found", str(error))
+                return refuse(environ, start_response, "404 Not Found", str(error))
             return app(environ, inert)
         return app(environ, start_response)
 
@@ -145,8 +144,3 @@ def _check_owner(storage: BaseStorage, path: str) -> None:
             storage.get_trial(int(found["trial"]))
     except KeyError:
         raise ArtifactNotFound("there is no such study or trial") from None
-
-
-def _refuse(start_response: Callable[..., Any], status: str, reason: str) -> list[bytes]:
-    start_response(status, [("Content-Type", "application/json")])
-    return [json.dumps({"reason": reason}).encode()]

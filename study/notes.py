@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from dashboards.artifacts import links_to
 from dashboards.curve_picture import curve_svg
+from dashboards.errors import DashboardError
 from dashboards.notes import study_note, trial_note
 from dashboards.trials import TrialRow, read_trial, read_trials
 from storage import notes as stored
@@ -221,6 +222,8 @@ def _warning(what: str) -> Iterator[None]:
         yield
     except LeaseLostError:
         raise
+    except DashboardError as error:
+        logger.warning("%s could not be written: %s", what, error)
     except Exception as error:
         if is_transient(error):
             raise

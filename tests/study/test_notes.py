@@ -204,6 +204,22 @@ def test_study_has_a_note_from_init_on_that_grows(tiny_settings: Settings) -> No
     note_studies_on(prepared.fingerprint, elsewhere)
 
 
+def test_damaged_record_costs_the_study_its_note_and_a_line_that_names_it(
+    tiny_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = initialise(configured(tiny_settings))
+    before = note(session)
+    record = session.paths.range_test.record
+    record.parent.mkdir(parents=True)
+    record.write_text("{")
+    with caplog.at_level(logging.WARNING):
+        note_study(session)
+    (told,) = caplog.records
+    assert str(record) in told.getMessage() and "remove it" in told.getMessage()
+    assert told.exc_info is None
+    assert note(session) == before
+
+
 def test_note_of_a_study_that_was_finished_before_there_were_notes_is_written(
     tiny_settings: Settings,
 ) -> None:
