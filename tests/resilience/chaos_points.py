@@ -1,15 +1,15 @@
 """A prelude of `ProcessServer.start` that kills the process at named moments.
 
-The folder named by CHAOS_TOKENS holds files `POINT.N`; whoever passes the point and wins the
-dice removes one of its files and dies on the spot, by SIGKILL.
+The folder named by CHAOS_COUNTDOWNS holds files `POINT.N`; whoever passes the point removes the
+last of them, and who removes `POINT.0` dies on the spot, by SIGKILL.
 """
 
 import functools
 import os
-import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import model.training
@@ -19,32 +19,33 @@ from storage.study_storage import StudyStorage
 from study.epoch_sinks import ReportAndPrune
 from study.worker import Outcome, Worker
 
-TOKENS = "CHAOS_TOKENS"
-CHANCES = {
-    "half-way through init": 1 / 4,
-    "after the claim": 1 / 5,
-    "before the first beat": 1 / 5,
-    "inside an epoch": 1 / 150,
-    "inside the checkpoint write": 1 / 12,
-    "between checkpoint and report": 1 / 12,
-    "before tell": 1 / 4,
+COUNTDOWNS = "CHAOS_COUNTDOWNS"
+RELEASE = "inside the release after a signal"
+LATEST_PASSAGES = {
+    "half-way through init": 20,
+    "after the claim": 20,
+    "before the first beat": 20,
+    "inside an epoch": 300,
+    "inside the checkpoint write": 40,
+    "between checkpoint and report": 40,
+    "before tell": 20,
     "inside a takeover": 1,
-    "inside the release after a signal": 1,
+    RELEASE: 1,
 }
-"""Points, with the probability to die there at each passage: missed once in 1,000 runs."""
+"""Points, with the passage that kills at the latest; a study of 30 trials has more of each."""
 
 
-def give_tokens(folder: Path, n_each: int) -> None:
-    """Let each point strike so often."""
-    for point in CHANCES:
-        for number in range(n_each):
-            (folder / f"{point}.{number}").touch()
+def set_countdowns(folder: Path, random: Random) -> None:
+    """Let each point strike once, at a random passage."""
+    for point, latest in LATEST_PASSAGES.items():
+        for number in range(random.randint(1, latest)):
+            (folder / f"{point}.{number:03}").touch()
 
 
-def tokens_left(folder: Path) -> dict[str, int]:
-    """Return how often each point has still to strike."""
-    left = [path.stem for path in folder.iterdir()]
-    return {point: left.count(point) for point in CHANCES}
+def struck(folder: Path) -> dict[str, bool]:
+    """Return whether each point has struck."""
+    left = {path.stem for path in folder.iterdir()}
+    return {point: point not in left for point in LATEST_PASSAGES}
 
 
 def install() -> None:
@@ -55,7 +56,7 @@ def install() -> None:
     _before(model.training, "_step", "inside an epoch")
     _before(ReportAndPrune, "__call__", "between checkpoint and report")
     _before(storage.leases, "_insert", "inside a takeover", lambda *given: given[2].taken_over)
-    _before(storage.leases, "set_waiting", "inside the release after a signal")
+    _before(storage.leases, "set_waiting", RELEASE)
     _before(Worker, "_tell", "before tell", _is_an_end)
     _before(os, "fsync", "inside the checkpoint write", _is_checkpoint)
 
@@ -64,7 +65,7 @@ def install() -> None:
     def claim(*given: Any, **options: Any) -> Any:
         lease = acquire_waiting(*given, **options)
         if lease is not None:
-            _perhaps_die("after the claim")
+            _count_down("after the claim")
         return lease
 
     study.claiming.acquire_waiting = claim
@@ -78,7 +79,7 @@ def _before(
     @functools.wraps(original)
     def trapped(*given: Any, **options: Any) -> Any:
         if applies(*given):
-            _perhaps_die(point)
+            _count_down(point)
         return original(*given, **options)
 
     setattr(owner, name, trapped)
@@ -92,12 +93,12 @@ def _is_checkpoint(descriptor: int) -> bool:
     return Path(f"/proc/self/fd/{descriptor}").readlink().name.startswith(".epoch-")
 
 
-def _perhaps_die(point: str) -> None:
-    if random.SystemRandom().random() >= CHANCES[point]:
-        return
-    for token in Path(os.environ[TOKENS]).glob(f"{point}.*"):
+def _count_down(point: str) -> None:
+    for file in sorted(Path(os.environ[COUNTDOWNS]).glob(f"{point}.*"), reverse=True):
         try:
-            token.unlink()
+            file.unlink()
         except FileNotFoundError:  # another process was faster
             continue
-        os.kill(os.getpid(), signal.SIGKILL)
+        if file.suffix == ".000":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return
