@@ -80,9 +80,9 @@ class Chaos:
                 time.sleep(self.random.uniform(0.0, 0.2))
                 victim = self.random.choice(workers)
                 # Told twice, a worker would end at once, with another exit code.
-                has_begun = victim.epochs() and victim.pid not in told_to_leave
+                fits = victim.pid not in told_to_leave and is_busy(victim, signals[-1])
                 # A named point may kill it at any time.
-                if has_begun and victim.send_signal_if_alive(signals[-1]):
+                if fits and victim.send_signal_if_alive(signals[-1]):
                     del due[0]
                     told_to_leave.add(victim.pid)
                     self.random_kills += signals.pop() == signal.SIGKILL
@@ -118,6 +118,12 @@ class Chaos:
                 twice += epochs[0] == last
                 last = epochs[-1]
         return twice
+
+
+def is_busy(worker: StartedProcess, number: signal.Signals) -> bool:
+    """Return whether a worker has trained; if it is to give back, that more epochs follow."""
+    epochs = worker.epochs()
+    return bool(epochs) and (number == signal.SIGKILL or epochs[-1][1] < N_EPOCHS)
 
 
 @on_both_databases
