@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 from optuna.trial import TrialState
 
+from storage.deletion import delete_whole_study
+from storage.errors import StorageError
 from storage.leases import (
     HeldLease,
     Lease,
@@ -18,6 +20,7 @@ from storage.leases import (
 )
 from storage.owners import Owner
 from storage.study_storage import StudyStorage, open_study_storage
+from storage.tables import attempts
 
 
 def race_for_leases(url: str, *, n_workers: int, n_trials: int) -> int:
@@ -93,3 +96,52 @@ def race_for_takeovers(url: str, *, n_workers: int, n_trials: int) -> int:
     for opened in handles:
         opened.engine.dispose()
     return n_granted
+
+
+def race_of_a_claim_and_a_deletion(url: str, *, n_studies: int) -> int:
+    """Claim the trials of studies while these are deleted; return how many were deleted."""
+    barrier = threading.Barrier(2)
+    claiming, deleting = (open_study_storage(url, outage_seconds=30) for _ in range(2))
+    studies = [optuna.create_study(storage=claiming) for _ in range(n_studies)]
+    for study in studies:
+        study.enqueue_trial({})
+    ids = [study._study_id for study in studies]
+    owner = Owner("another-host", "boot", 1, "1")
+
+    def claim_all() -> list[bool]:
+        granted = []
+        for study_id in ids:
+            barrier.wait()
+            lease = acquire_waiting(claiming.database, study_id, owner, last=set())
+            granted.append(lease is not None)
+        return granted
+
+    def delete_all() -> list[bool]:
+        deleted = []
+        for study_id in ids:
+            barrier.wait()
+            try:
+                delete_whole_study(deleting, study_id, grace=600)
+                deleted.append(True)
+            except StorageError:
+                deleted.append(False)
+        return deleted
+
+    with ThreadPoolExecutor(2) as pool:
+        claims, deletions = pool.submit(claim_all), pool.submit(delete_all)
+        granted, deleted = claims.result(), deletions.result()
+    assert [not each for each in granted] == deleted
+    left = {study._study_id for study in claiming.get_all_studies()}
+    assert left.isdisjoint(study_id for study_id, gone in zip(ids, deleted, strict=True) if gone)
+    trial_ids = {
+        trial._trial_id
+        for study_id in left.intersection(ids)
+        for trial in claiming.get_all_trials(study_id)
+    }
+    with claiming.engine.connect() as connection:
+        held = connection.execute(attempts.select().where(attempts.c.owner == str(owner)))
+        assert {row.trial_id for row in held} == trial_ids
+    for opened in (claiming, deleting):
+        opened.remove_session()
+        opened.engine.dispose()
+    return sum(deleted)

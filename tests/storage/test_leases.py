@@ -23,6 +23,7 @@ from storage.study_storage import StudyStorage
 from tests.storage.races import (
     race_for_leases,
     race_for_takeovers,
+    race_of_a_claim_and_a_deletion,
     takeover_of_what_no_longer_runs_is_refused,
 )
 
@@ -77,6 +78,10 @@ def test_take_over_of_a_lease_that_beat_since_is_refused(handle: StudyStorage) -
     assert beat(handle.database, old)
     assert acquire(handle.database, 1, ME, lost=seen) is None
     assert read_endings(handle.database, [1]) == {1: [None]}
+
+
+def test_claim_and_deletion_at_once_are_one_or_the_other(handle: StudyStorage) -> None:
+    race_of_a_claim_and_a_deletion(str(handle.engine.url), n_studies=10)
 
 
 def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:

@@ -20,6 +20,7 @@ from tests.storage.note_rules import NOTE_RULES
 from tests.storage.races import (
     race_for_leases,
     race_for_takeovers,
+    race_of_a_claim_and_a_deletion,
     takeover_of_what_no_longer_runs_is_refused,
 )
 
@@ -100,6 +101,12 @@ def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server:
 
 def test_takeover_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:
     assert race_for_takeovers(server, n_workers=6, n_trials=30) == 30
+
+
+def test_claim_and_deletion_at_once_are_one_or_the_other(
+    handle: StudyStorage, server: str
+) -> None:
+    print("studies deleted:", race_of_a_claim_and_a_deletion(server, n_studies=30), "of 30")
 
 
 def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:
