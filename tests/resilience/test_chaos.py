@@ -72,11 +72,11 @@ class Chaos:
                     workers.append(self.start("worker"))
             if signals and workers and self.share_done() >= due[0]:
                 time.sleep(self.random.uniform(0.0, 0.2))
-                victim = self.random.choice(workers)
                 # Told twice, a worker would end at once, with another exit code.
-                has_begun = victim.epochs() and victim.pid not in told_to_leave
+                begun = [one for one in workers if one.epochs() and one.pid not in told_to_leave]
+                victim = self.random.choice(begun) if begun else None
                 # A named point may kill it at any time.
-                if has_begun and victim.send_signal_if_alive(signals[-1]):
+                if victim and victim.send_signal_if_alive(signals[-1]):
                     del due[0]
                     told_to_leave.add(victim.pid)
                     self.random_kills += signals.pop() == signal.SIGKILL
@@ -110,6 +110,7 @@ class Chaos:
         return twice
 
 
+@pytest.mark.timeout(900)
 @on_both_databases
 @pytest.mark.parametrize(
     "seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
