@@ -53,7 +53,8 @@ class Variant:
     @property
     def mean(self) -> float | None:
         """Mean score, None while no run is complete."""
-        return statistics.fmean(self.scores) if self.scores else None
+        # Not `fmean`, by which equal scores would differ with their number.
+        return statistics.mean(self.scores) if self.scores else None
 
     @property
     def spread(self) -> float | None:

@@ -18,6 +18,9 @@ from storage.run_paths import TrialPaths, write_atomically
 
 GENERATIONS = 2
 
+FOLDER = 0x10
+"""The mark of a folder, which no checksum covers: torch reads no bytes of such a record."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,8 +47,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+            folders = [one.filename for one in archive.infolist() if one.external_attr & FOLDER]
         if damaged is not None:
             raise zipfile.BadZipFile(f"record {damaged} fails its checksum")
+        if folders:
+            raise zipfile.BadZipFile(f"record {folders[0]} is marked as a folder")
 
         import torch
 

@@ -110,7 +110,8 @@ class StopFlag:
             return False
         if self._until == float("inf"):
             return True
-        return self.seconds_left > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
+        seconds = self._until - time.monotonic()
+        return seconds > EPOCH_MARGIN * (longest_epoch_seconds() or 0.0)
 
     def interrupting(self, batches: Iterable[T]) -> Iterator[T]:
         """Pass batches through.

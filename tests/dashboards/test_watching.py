@@ -192,7 +192,8 @@ def test_trial_of_a_silent_worker_has_no_expected_end_and_counts_for_no_speed(
 def test_time_line_tells_a_study_of_live_workers_from_one_that_waits_for_them(
     running: StudyStatus, empty_study: StudyStorage
 ) -> None:
-    assert re.search(r"to go, until \d\d:\d\d", drawn(running))
+    noon = datetime(2026, 3, 4, 12, 0)  # at midnight the end would have the name of its day
+    assert re.search(r"to go, until \d\d:\d\d", drawn(running, now=noon))
     waiting = drawn(read_status(empty_study, STUDY_NAME))
     assert "time: 0 s spent, unknown yet to go; no worker is at work\n" in waiting
     assert "nothing to go" in drawn(over(running)) and "at work" not in drawn(over(running))

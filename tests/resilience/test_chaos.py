@@ -78,11 +78,12 @@ class Chaos:
                     workers.append(self.start("worker"))
             if signals and workers and self.share_done() >= due[0]:
                 time.sleep(self.random.uniform(0.0, 0.2))
-                victim = self.random.choice(workers)
                 # Told twice, a worker would end at once, with another exit code.
-                fits = victim.pid not in told_to_leave and is_busy(victim, signals[-1])
+                others = [one for one in workers if one.pid not in told_to_leave]
+                busy = [one for one in others if is_busy(one, signals[-1])]
+                victim = self.random.choice(busy) if busy else None
                 # A named point may kill it at any time.
-                if fits and victim.send_signal_if_alive(signals[-1]):
+                if victim and victim.send_signal_if_alive(signals[-1]):
                     del due[0]
                     told_to_leave.add(victim.pid)
                     self.random_kills += signals.pop() == signal.SIGKILL
@@ -126,6 +127,7 @@ def is_busy(worker: StartedProcess, number: signal.Signals) -> bool:
     return bool(epochs) and (number == signal.SIGKILL or epochs[-1][1] < N_EPOCHS)
 
 
+@pytest.mark.timeout(900)
 @on_both_databases
 @pytest.mark.parametrize(
     "seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]

@@ -1,6 +1,7 @@
 import gc
 import os
 import resource
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_flipped_byte_never_changes_what_is_loaded(
         return
     assert loaded["epoch"] == 1
     assert torch.equal(loaded["weights"], torch.arange(1000.0))
+
+
+def test_record_that_is_marked_as_a_folder_is_refused(paths: TrialPaths) -> None:
+    save_generation(paths, 1, content(1))
+    path = paths.checkpoint(1)
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.start_dir
+    damaged = bytearray(path.read_bytes())
+    entry = damaged.index(b"archive/data/0", begin) - 46  # the fixed part of an entry
+    damaged[entry + 38] ^= 0x10  # the attributes of the file
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match="archive/data/0 is marked as a folder"):
+        load_checkpoint(path)
 
 
 def test_load_checkpoint_of_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ def test_write_waits_until_another_process_lets_go(handle: StudyStorage, tmp_pat
     other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     release = threading.Timer(1.0, lambda: other.execute("ROLLBACK"))
-    release.start()
     start = time.monotonic()
+    release.start()
     handle.database.write(
         lambda connection: connection.exec_driver_sql("DELETE FROM attempts").rowcount
     )

@@ -161,14 +161,16 @@ def test_light_commands_leave_torch_and_datasets_unimported(
         assert ended.stdout.splitlines()[-1] == "False False"
 
 
-def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
-    def seconds() -> float:
+def test_help_takes_little_longer_than_to_start_python_with_click() -> None:
+    def seconds(*arguments: str) -> float:
         start = time.monotonic()
-        command = [sys.executable, "-m", "study", "--help"]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
         return time.monotonic() - start
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    # By turns, for a machine is not equally fast at all times: 0.10 s and 0.05 s on an idle one.
+    both = [(seconds("-m", "study", "--help"), seconds("-c", "import click")) for _ in range(3)]
+    of_help, of_click = map(min, zip(*both, strict=True))
+    assert of_help < 10 * of_click
 
 
 def test_config_prints_what_config_reads(command: Command, tmp_path: Path) -> None:

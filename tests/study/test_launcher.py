@@ -106,9 +106,10 @@ def test_worker_that_was_told_to_stop_before_it_could_listen_has_not_failed(
     session: StudySession, fake_python: Path, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
-    dies = f"#!/bin/sh\ntrap '' TERM\ntouch {ready}\nsleep 0.5\nkill -USR1 $$\n"
-    fake_python.write_text(dies)
+    die, wait = "kill -USR1 $$", "while sleep 0.05; do :; done"
+    fake_python.write_text(f"#!/bin/sh\ntrap '{die}' TERM\ntouch {ready}\n{wait}\n")
     run_workers(session, [{}], stop=StopWhenReady(ready))
     assert ready.exists()
+    fake_python.write_text(f"#!/bin/sh\n{die}\n")
     with pytest.raises(StudyError, match="a worker failed: it said nothing"):
         run_workers(session, [{}], stop=StopFlag())

@@ -18,6 +18,10 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def test_time_left_is_not_rounded_up_where_an_epoch_has_to_fit() -> None:
+    assert not StopFlag(after_seconds=0.9).leaves_time_for(lambda: 0.75)
+
+
 def test_signal_that_comes_while_the_flag_is_installed_is_heard(
     handlers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,7 +250,8 @@ def test_error_that_says_nothing_ends_the_trial_and_not_the_worker(
 
 
 def test_worker_leaves_when_idle_though_others_run(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    patient = {"grace_seconds": 600}  # a first step in a new process may take many seconds
+    session = initialise(configured(tiny_settings, search={"n_trials": 2}, storage=patient))
     busy = session.optuna_study().trials[1]._trial_id
     acquire(session.storage_handle.database, busy, Owner("another-host", "boot", 1, "1"))
     session.storage_handle.set_trial_state_values(busy, TrialState.RUNNING)
