@@ -186,14 +186,14 @@ def only_study(handle: StudyStorage, *, besides: str = "") -> str:
 
     Args:
         handle: The database.
-        besides: Name of another study that does not count.
+        besides: Name of another study, which counts only where it is alone.
 
     Raises:
         StudyError: If there are several.
         StudyNotFoundError: If there are none.
     """
     searched = [name for name in study_names(handle.database) if not name.endswith(FINAL_SUFFIX)]
-    names = [name for name in searched if name != besides]
+    names = [name for name in searched if name != besides] or searched
     if not names:
         raise StudyNotFoundError(
             "--name must say which study, there are none yet: create one with `study init`"

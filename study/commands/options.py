@@ -27,7 +27,12 @@ REQUEST_OPTIONS = (
     click.option(
         "--workers", metavar="N", help="Local worker processes; auto: on every visible GPU."
     ),
-    click.option("--workers-per-gpu", type=int, metavar="N", help="Where --workers is auto."),
+    click.option(
+        "--workers-per-gpu",
+        type=int,
+        metavar="N",
+        help="Workers that share a GPU, with --workers auto.",
+    ),
     click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
 )
@@ -78,7 +83,8 @@ def server_options(port: int) -> Callable[[Callable[..., None]], Callable[..., N
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         where = click.option("--host", default="127.0.0.1", show_default=True, help="Address.")
-        which = click.option("--port", default=port, show_default=True, help="Port.")
+        ports = click.IntRange(0, 65535)
+        which = click.option("--port", type=ports, default=port, show_default=True, help="Port.")
         return where(which(function))
 
     return add

@@ -39,7 +39,7 @@ def run_locally(
     session = opening(stoppable(stop))
     say_places(session)
     if _count_unfinished(session) == 0:
-        say(f"the budget of {session.protocol.budget} trials is done")
+        say(f"the budget of {n_trials(session.protocol.budget)} is done")
     else:
         session.compare_code()
         run_workers(
@@ -52,7 +52,7 @@ def run_locally(
     note_study(session)  # with the figures that were drawn
     n_unfinished = _count_unfinished(session)
     if n_unfinished:
-        message = f"stopped with {n_unfinished} trials to go: the same command continues"
+        message = f"stopped with {n_trials(n_unfinished)} to go: the same command continues"
         if stop_after and not stop.is_signalled:
             say(message)
             return
@@ -61,6 +61,11 @@ def run_locally(
         fail("no trial is complete: see the reasons with `study trials --json`", 1)
     name = session.protocol.study_name
     say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+
+
+def n_trials(number: int) -> str:
+    """Return a number of trials in words."""
+    return f"{number} trial{'' if number == 1 else 's'}"
 
 
 def _count_unfinished(session: "StudySession") -> int:

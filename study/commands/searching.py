@@ -108,7 +108,8 @@ def extend(request: "Request") -> None:
 
     n_more = request.options["search.n_trials"]
     if n_more is None or n_more < 1:
-        raise StudyError(f"--trials must be at least 1, got {n_more}: say how many to add")
+        got = "none" if n_more is None else n_more
+        raise StudyError(f"--trials must be at least 1, got {got}: say how many to add")
     others = {key: value for key, value in request.options.items() if key != "search.n_trials"}
     session = extend_budget(open_session(replace(request, options=others)), n_more)
     say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from study.commands.running import n_trials
 from tests.study.conftest import ROOT, Call, Command
 
 REPORT_TORCH = (
@@ -106,6 +107,28 @@ def test_misuse_is_one_line_exit_2_and_changes_nothing(
     assert hint in ended.stderr
     assert ended.stdout.splitlines()[-1].startswith("False")
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["extend"], "--trials must be at least 1, got none: say how many to add"),
+        (["dashboard", "--port", "99999"], "0<=x<=65535"),
+        (["metrics", "--port", "65536"], "0<=x<=65535"),
+        (["tensorboard", "--port", "-1"], "0<=x<=65535"),
+    ],
+)
+def test_values_out_of_range_are_refused_in_one_line(
+    call: Call, arguments: list[str], hint: str
+) -> None:
+    ended = call(*arguments)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert hint in ended.err
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 trial"), (2, "2 trials")])
+def test_trials_are_counted_in_words(number: int, words: str) -> None:
+    assert n_trials(number) == words
 
 
 @pytest.mark.parametrize("options", [[], ["--writable"], ["--host", "0.0.0.0"]])

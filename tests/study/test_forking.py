@@ -358,6 +358,8 @@ def test_fork_from_a_file_means_the_file(searched: StudySession, config_file: st
 def test_fork_refuses_names_that_do_not_suit(searched: StudySession) -> None:
     with pytest.raises(StudyError, match="NEW another name, got 'tiny' and 'tiny'"):
         fork(asking(searched), "tiny")
+    with pytest.raises(StudyError, match="NEW another name, got 'tiny' and 'tiny'"):
+        fork(asking(searched, name=None), "tiny")
     with pytest.raises(ConfigurationError, match="must not end in -final"):
         fork(asking(searched), "tiny-final")
     with pytest.raises(StudyError, match="must be a searched study"):
