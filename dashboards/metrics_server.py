@@ -1,6 +1,5 @@
 """The metrics as a page that Prometheus scrapes. Must not import torch."""
 
-import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,7 +7,7 @@ import waitress
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from dashboards.access import NO_LOGIN, is_loopback, is_of_this_machine
-from dashboards.errors import DashboardError
+from dashboards.listening import listen, reachable, resolved
 
 PATH = "/metrics"
 NOT_FOUND = f"the metrics are at {PATH}\n".encode()
@@ -53,31 +52,16 @@ def serve_metrics(
     Raises:
         DashboardError: If the address or the port cannot be had.
     """
-    listening = _listen(host, port)
-    address = listening.getsockname()[0]
+    address = resolved(host)
+    listening = listen(address, port)
     app = build_app(registry, only_local=is_loopback(address))
     server = waitress.create_server(
         app, sockets=[listening], threads=2, max_request_body_size=MAX_BODY_BYTES
     )
-    shown = f"[{address}]" if ":" in address else address
     if not is_loopback(address):
         say(NO_LOGIN)
-    say(f"metrics: http://{shown}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
+    say(f"metrics: http://{reachable(address)}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
     try:
         server.run()
     finally:
         server.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
-        dual = address[0] == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(address[:2], family=family, dualstack_ipv6=dual)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DashboardError(
-            f"--host and --port must be an address of this machine and a free port there, "
-            f"{host} and {port} cannot be had ({reason}): choose others"
-        ) from None

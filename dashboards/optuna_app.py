@@ -4,9 +4,7 @@ optuna-dashboard 0.21 has no authentication and no read-only mode: whoever reach
 delete a study with all its artifacts. Must not import torch.
 """
 
-import ipaddress
 import secrets
-import socket
 
 import optuna
 import waitress
@@ -16,6 +14,7 @@ from dashboards.access import Access, WsgiApp, address_with_token, guard, is_loo
 from dashboards.artifacts import RunFiles, answering_for
 from dashboards.deleting import deleting_whole
 from dashboards.errors import DashboardError
+from dashboards.listening import listen, reachable, resolved
 from storage.study_storage import StudyStorage
 
 MAX_BODY_BYTES = 2**20
@@ -58,54 +57,16 @@ def serve_dashboard(
     """
     if token == "":
         raise DashboardError("--token must not be empty: leave it out to have one made up")
-    address = _resolved(host)
+    address = resolved(host)
     if token is None and not is_loopback(address):
         token = secrets.token_urlsafe(32)
-    listening = _listen(address, port)
+    listening = listen(address, port)
     app = guard(app, Access(token, writable))
     server = waitress.create_server(app, sockets=[listening], max_request_body_size=MAX_BODY_BYTES)
-    url = address_with_token(f"http://{_reachable(address)}:{server.effective_port}/", token)
+    url = address_with_token(f"http://{reachable(address)}:{server.effective_port}/", token)
     kind = "writable" if writable else "read-only"
     print(f"dashboard ({kind}): {url}  (Ctrl+C stops it)", flush=True)
     try:
         server.run()
     finally:
         server.close()
-
-
-def _resolved(host: str) -> str:
-    """Return the IP address of a name; the first where it has several."""
-    # This one often stands for two; one is enough.
-    name = "127.0.0.1" if host == "localhost" else host
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        pass
-    try:
-        found = socket.getaddrinfo(name or "?", None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise DashboardError(
-            f"--host must be an address of this machine, got {host!r}: "
-            "use 127.0.0.1, or 0.0.0.0 for all of them"
-        ) from None
-    return str(found[0][4][0])
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        dual = address == "::" and socket.has_dualstack_ipv6()  # 0.0.0.0 is listened on too
-        return socket.create_server((address, port), family=family, dualstack_ipv6=dual)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DashboardError(
-            f"--host and --port must be an address of this machine and a free port there, "
-            f"{address} and {port} cannot be had ({reason}): choose another --port or --host"
-        ) from None
-
-
-def _reachable(address: str) -> str:
-    """Return what stands for an address in a URL."""
-    if ipaddress.ip_address(address).is_unspecified:
-        return socket.gethostname()
-    return f"[{address}]" if ":" in address else address

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dashboards.errors import DashboardError
+from dashboards.listening import listen, resolved
 
 
 def serve_tensorboard(folder: Path, *, host: str, port: int) -> NoReturn:
@@ -17,12 +18,14 @@ def serve_tensorboard(folder: Path, *, host: str, port: int) -> NoReturn:
         port: Port to listen on.
 
     Raises:
-        DashboardError: If the folder is missing.
+        DashboardError: If the folder is missing, or the address or the port cannot be had.
     """
     if not folder.is_dir():
         raise DashboardError(
             f"folder of TensorBoard runs must exist, {folder} does not: "
             "start a worker first, or check --runs and --name"
         )
+    address = resolved(host)
+    listen(address, port).close()  # it would say why it cannot in several lines
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    os.execv(sys.executable, [*command, "--host", host, "--port", str(port)])
+    os.execv(sys.executable, [*command, "--host", address, "--port", str(port)])

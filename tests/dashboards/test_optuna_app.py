@@ -20,7 +20,8 @@ from optuna_dashboard import wsgi
 
 from dashboards.access import Access, guard
 from dashboards.errors import DashboardError
-from dashboards.optuna_app import MAX_BODY_BYTES, _listen, build_dashboard, serve_dashboard
+from dashboards.listening import listen
+from dashboards.optuna_app import MAX_BODY_BYTES, build_dashboard, serve_dashboard
 from storage.database import parse_url
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
@@ -132,7 +133,7 @@ def test_serve_dashboard_on_taken_port_is_refused() -> None:
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
-    with _listen("::", 0) as listening:
+    with listen("::", 0) as listening:
         port = listening.getsockname()[1]
         for address in ("127.0.0.1", "::1"):
             socket.create_connection((address, port), timeout=5).close()
