@@ -167,6 +167,7 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
     """
     start = time.monotonic()
     outage_seconds = request.place().storage.outage_seconds
+    said = ""
     while True:
         try:
             return open_session(request)
@@ -175,7 +176,9 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
             waits_seconds = outage_seconds if is_away else INIT_WAIT_SECONDS
             if time.monotonic() - start > waits_seconds:
                 raise
-            logger.warning("waiting: %s", error)
+            if str(error) != said:
+                said = str(error)
+                logger.warning("waiting: %s", said)
         if stop.is_set:
             raise StopRequested
         time.sleep(1.0)

@@ -54,7 +54,7 @@ def final(request: "Request", reopen: str | None) -> None:
 
 
 @command
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
     """Evaluate the best.pt of a trial or final run on the validation split."""

@@ -48,7 +48,22 @@ SETTING_OF_OPTION = {
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99})
+class Commands(click.Group):
+    """A group whose help says of each command the whole first sentence."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line or two for each command."""
+        lines = [
+            (name, self.commands[name].get_short_help_str(limit=formatter.width * 2))
+            for name in self.list_commands(context)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
+
+
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99}
+)
 def app() -> None:
     """Search small residual networks for a set of images, train the winner, test it once."""
 

@@ -99,7 +99,7 @@ def worker(
 
 @command
 def extend(request: "Request") -> None:
-    """Add --trials to the budget of a study."""
+    """Add so many --trials to the budget of a study."""
     from dataclasses import replace
 
     from study.errors import StudyError

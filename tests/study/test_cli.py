@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from PIL import Image
 
+from study.cli import app
 from study.commands.running import n_trials
 from tests.study.conftest import ROOT, Call, Command
 
@@ -77,6 +79,7 @@ REFUSALS = [
     (["final", "--storage", "sqlite:///none.db"], nothing, "study init"),
     (["evaluate", "none.pt"], nothing, "none.pt does not"),
     (["evaluate", "wall"], unwritable, "wall is damaged"),
+    (["evaluate", "."], nothing, "'.' is a directory"),
     (["init", "CONFIG"], lambda p: (p / "rows" / "gone.png").symlink_to("nowhere"), "gone.png"),
     (["init", "CONFIG", "--data", "~nosuchuser/x"], nothing, "cannot be found"),
     (["init", "CONFIG", "--storage", "postgresql+psycopg://a@b:port/c"], nothing, "database URL"),
@@ -182,6 +185,15 @@ def test_light_commands_leave_torch_and_datasets_unimported(
         ended = run_reporting_torch(tmp_path, *light)
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.splitlines()[-1] == "False False"
+
+
+def test_help_says_of_each_command_a_whole_sentence() -> None:
+    with click.Context(app, terminal_width=80) as context:
+        listed = app.get_help(context).partition("Commands:\n")[2]
+    assert "..." not in listed
+    for name, found in app.commands.items():
+        assert found.help is not None
+        assert f"  {name} " in listed and found.help.split(".")[0].split()[-1] + "." in listed
 
 
 def test_help_takes_little_longer_than_to_start_python_with_click() -> None:

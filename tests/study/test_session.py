@@ -20,7 +20,8 @@ from storage.study_storage import create_study_storage
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError, StudyError
 from study.initialisation import SAMPLED, Point, extend, initialise, open_or_create
-from study.session import open_session
+from study.session import await_session, open_session
+from study.stopping import StopFlag
 
 Settings = dict[str, object]
 
@@ -104,6 +105,15 @@ def test_initialise_writes_the_marker_that_a_cut_off_one_did_not(
         open_session(request(tiny_settings))
     initialise(changed(tiny_settings))
     assert open_session(request(tiny_settings)).protocol.budget == 3
+
+
+def test_worker_that_waits_for_a_study_says_once_for_what(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("study.session.INIT_WAIT_SECONDS", 1.5)
+    with pytest.raises(StudyNotFoundError):
+        await_session(request(tiny_settings), stop=StopFlag())
+    assert [one.getMessage()[:30] for one in caplog.records] == ["waiting: storage.url must name"]
 
 
 def test_initialise_by_several_processes_at_once_makes_one_study(
