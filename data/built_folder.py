@@ -49,8 +49,8 @@ def require_free_space(folder: Path, *, n_bytes: int) -> None:
     n_free = shutil.disk_usage(folder).free
     if n_free < n_bytes:
         raise DataError(
-            f"cache: the disk of {folder.parent} must have {n_bytes / 1e9:.2f} GB free, it has "
-            f"{n_free / 1e9:.2f} GB; free some, choose another cache folder or fewer images"
+            f"data.cache: the disk of {folder.parent} must have {n_bytes / 1e9:.2f} GB free, it "
+            f"has {n_free / 1e9:.2f} GB; free some, choose another cache folder or fewer images"
         )
 
 
@@ -91,10 +91,10 @@ def _flush_folder(folder: Path) -> None:
 def _explained(error: OSError, folder: Path) -> DataError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DataError(
-            f"cache: the disk of {folder} is full ({error.strerror}); free some space or choose "
-            "another cache folder"
+            f"data.cache: the disk of {folder} is full ({error.strerror}); free some space or "
+            "choose another cache folder"
         )
     return DataError(
-        f"cache: cannot write to {folder} ({error.strerror or error}); choose a folder you may "
-        "write to"
+        f"data.cache: cannot write to {folder} ({error.strerror or error}); choose a folder you "
+        "may write to"
     )

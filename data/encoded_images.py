@@ -58,14 +58,14 @@ def match_splits(names: Iterable[str], *, source: str) -> dict[str, str]:
         split = SPLIT_BY_NAME.get(name)
         if split in found:
             raise DataError(
-                f"source: '{source}' must have one {split} split, it has '{found[split]}' and "
-                f"'{name}'; remove one"
+                f"data.source: '{source}' must have one {split} split, it has '{found[split]}' "
+                f"and '{name}'; remove one"
             )
         if split is not None:
             found[split] = name
     if TRAIN not in found:
         raise DataError(
-            f"source: '{source}' must have a train split, it has {', '.join(names) or 'none'}; "
-            "name one of them train"
+            f"data.source: '{source}' must have a train split, it has "
+            f"{', '.join(names) or 'none'}; name one of them train"
         )
     return found

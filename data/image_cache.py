@@ -181,12 +181,12 @@ def _used_classes(class_names: tuple[str, ...], config: DataConfig) -> tuple[str
     n_classes = config.n_classes or len(class_names)
     if n_classes > len(class_names):
         raise DataError(
-            f"n_classes must be at most {len(class_names)}, the classes of the source, got "
+            f"data.n_classes must be at most {len(class_names)}, the classes of the source, got "
             f"{n_classes}; lower it"
         )
     if n_classes < 2:
         raise DataError(
-            f"source: '{config.source}' must have at least 2 classes, it has {n_classes} "
+            f"data.source: '{config.source}' must have at least 2 classes, it has {n_classes} "
             f"({', '.join(class_names)}); choose another source or label_column"
         )
     return class_names[:n_classes]
@@ -196,9 +196,9 @@ def _require_every_class(split: str, tally: SplitTally, class_names: tuple[str, 
     missing = np.flatnonzero(np.bincount(tally.labels_N, minlength=len(class_names)) == 0)
     if len(missing):
         raise DataError(
-            f"source: every class must have an image in {split}, '{class_names[missing[0]]}' has "
-            f"none ({tally.n_dropped} images dropped); add some, raise {split}_limit or "
-            "lower n_classes"
+            f"data.source: every class must have an image in {split}, '{class_names[missing[0]]}' "
+            f"has none ({tally.n_dropped} images dropped); add some, raise data.{split}_limit or "
+            "lower data.n_classes"
         )
 
 

@@ -32,8 +32,8 @@ def open_image_folder(folder: Path) -> EncodedImages:
     class_names = tuple(path.name for path in _subfolders(split_folders[TRAIN]))
     if not class_names:
         raise DataError(
-            f"source: '{folder}' must hold data/*.parquet or one folder of images for each class, "
-            "it has no images in class folders; point to the folder above the classes"
+            f"data.source: '{folder}' must hold data/*.parquet or one folder of images for each "
+            "class, it has no images in class folders; point to the folder above the classes"
         )
     return EncodedImages(
         class_names,
@@ -48,13 +48,13 @@ def _list_split(folder: Path, class_names: tuple[str, ...]) -> EncodedSplit:
     for class_folder in _subfolders(folder):
         if class_folder.name not in class_names:
             raise DataError(
-                f"source: every class must have a folder in train, '{class_folder}' has none; "
-                "add it or move this folder away"
+                f"data.source: every class must have a folder in train, '{class_folder}' has "
+                "none; add it or move this folder away"
             )
         pictures = _pictures_below(class_folder)
         if not pictures:
             raise DataError(
-                f"source: class folder '{class_folder}' must hold images "
+                f"data.source: class folder '{class_folder}' must hold images "
                 f"({' '.join(sorted(PICTURE_ENDINGS))}), it is empty; add some or remove it"
             )
         paths += pictures

@@ -90,7 +90,7 @@ def _encoded(image: dict[str, bytes | str | None] | None, row: int) -> EncodedIm
 def _find_column(features: Features, kind: str, configured: str | None) -> str:
     from datasets import ClassLabel, Image
 
-    setting, columns = f"{kind}_column", ", ".join(features)
+    setting, columns = f"data.{kind}_column", ", ".join(features)
     if configured is not None:
         if configured not in features:
             raise DataError(
@@ -115,8 +115,8 @@ def _read_labels(
     feature = tables["train"].features[column]
     if not isinstance(feature, ClassLabel):
         raise DataError(
-            f"label_column must be of type ClassLabel, '{column}' is {feature}; encode it with "
-            "datasets' class_encode_column"
+            f"data.label_column must be of type ClassLabel, '{column}' is {feature}; encode it "
+            "with datasets' class_encode_column"
         )
     labels = {}
     for name, table in tables.items():
@@ -131,8 +131,8 @@ def _read_labels(
             feature.names
         ):
             raise DataError(
-                f"label_column '{column}' must mean the same classes in every split, '{name}' "
-                "differs from 'train'; encode all splits together"
+                f"data.label_column '{column}' must mean the same classes in every split, "
+                f"'{name}' differs from 'train'; encode all splits together"
             )
     return tuple(feature.names), labels
 
@@ -140,6 +140,6 @@ def _read_labels(
 def _refusal(path: str, error: Exception) -> DataError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return DataError(
-        f"source: '{path}' must be a data set that `datasets` can open, it answers: {reason}; "
-        "check the name and the connection"
+        f"data.source: '{path}' must be a data set that `datasets` can open, it answers: "
+        f"{reason}; check the name and the connection"
     )

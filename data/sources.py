@@ -64,14 +64,18 @@ def _local_folder(source: str) -> Path | None:
     try:
         folder = Path(source).expanduser()
     except RuntimeError as error:  # no such user
-        raise DataError(f"source: '{source}' cannot be found ({error}); correct it") from error
+        raise DataError(
+            f"data.source: '{source}' cannot be found ({error}); correct it"
+        ) from error
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise DataError(f"source must be a folder, '{source}' is a file; name the folder above it")
+        raise DataError(
+            f"data.source must be a folder, '{source}' is a file; name the folder above it"
+        )
     if not HUB_ID.fullmatch(source):
         raise DataError(
-            f"source must be an existing folder, a hub id (owner/name) or {SYNTHETIC}: path "
+            f"data.source must be an existing folder, a hub id (owner/name) or {SYNTHETIC}: path "
             f"'{source}' does not exist and is not a hub id; correct it"
         )
     return None
@@ -104,7 +108,7 @@ def _digest(path: Path) -> bytes:
             return file_digest(file, lambda: blake2b(digest_size=16)).digest()
     except OSError as error:
         raise DataError(
-            f"source: file '{path}' cannot be read ({error.strerror}); restore or remove it"
+            f"data.source: file '{path}' cannot be read ({error.strerror}); restore or remove it"
         ) from error
 
 

@@ -105,8 +105,8 @@ class _ChunkDecoder:
     def _refusal(self, image: EncodedImage, error: Exception) -> BrokenImageError:
         broken = self._broken(image, error)
         return BrokenImageError(
-            f"source: an image cannot be decoded, split {broken.source_split}, {broken.name}: "
-            f"{broken.reason}; repair it or set broken_images to drop"
+            f"data.source: an image cannot be decoded, split {broken.source_split}, "
+            f"{broken.name}: {broken.reason}; repair it or set data.broken_images to drop"
         )
 
     def _broken(self, image: EncodedImage, error: Exception) -> BrokenImage:

@@ -54,7 +54,7 @@ def choose_rows(
     parts |= _hold_out(parts[TRAIN][1], {split: fractions[split] for split in held_out})
     limits = (config.train_limit, config.validation_limit, config.test_limit)
     return {
-        split: _collect(parts[split][0], _limited(parts[split][1], f"{split}_limit", limit))
+        split: _collect(parts[split][0], _limited(parts[split][1], f"data.{split}_limit", limit))
         for split, limit in zip(SPLITS, limits, strict=True)
     }
 
@@ -110,9 +110,9 @@ def _require_divisible(
         if len(rows) < n_parts:
             examples = "example" if len(rows) == 1 else "examples"
             raise DataError(
-                f"source: class '{name}' must have at least {n_parts} labelled examples in train "
-                f"to be split stratified, it has {len(rows) or 'no'} {examples}; add some, remove "
-                "the class or provide the missing splits"
+                f"data.source: class '{name}' must have at least {n_parts} labelled examples in "
+                f"train to be split stratified, it has {len(rows) or 'no'} {examples}; add some, "
+                "remove the class or provide the missing splits"
             )
 
 
@@ -140,7 +140,7 @@ def _limited(
     if limit < np.count_nonzero(sizes):
         raise DataError(
             f"{setting} must be at least {np.count_nonzero(sizes)}, one image for each class, got "
-            f"{limit}; raise it or set n_classes"
+            f"{limit}; raise it or set data.n_classes"
         )
     return [rows[:n] for rows, n in zip(classes, share(sizes, total=limit), strict=True)]
 

@@ -84,8 +84,8 @@ def _resolve_device(name: str) -> torch.device:
     n_devices = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= n_devices:
         raise DeviceUnavailableError(
-            f"device must exist on this machine, received {name!r} with {n_devices} CUDA "
-            "device(s) visible: use 'auto' or 'cpu', or check CUDA_VISIBLE_DEVICES"
+            f"execution.device must exist on this machine, received {name!r} with {n_devices} "
+            "CUDA device(s) visible: use 'auto' or 'cpu', or check CUDA_VISIBLE_DEVICES"
         )
     return device
 

@@ -197,4 +197,4 @@ def test_hub_id_that_is_cached_is_opened_without_network(tmp_path: Path) -> None
 
 def test_hub_id_that_is_unknown_offline_is_refused_in_one_line(tmp_path: Path) -> None:
     result = run_offline(PREPARE.format(cache=str(tmp_path / "cache")), tmp_path / "home")
-    assert "DataError: source: 'someone/insects' must be" in result.stderr.splitlines()[-1]
+    assert "DataError: data.source: 'someone/insects' must be" in result.stderr.splitlines()[-1]
