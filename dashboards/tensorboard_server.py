@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dashboards.errors import DashboardError
-from dashboards.listening import listen, resolved
+from dashboards.listening import refuse_taken, resolved
 
 
 def serve_tensorboard(folder: Path, *, host: str, port: int) -> NoReturn:
@@ -26,6 +26,6 @@ def serve_tensorboard(folder: Path, *, host: str, port: int) -> NoReturn:
             "start a worker first, or check --runs and --name"
         )
     address = resolved(host)
-    listen(address, port).close()  # it would say why it cannot in several lines
+    refuse_taken(address, port)  # it would itself say why it cannot in several lines
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
     os.execv(sys.executable, [*command, "--host", address, "--port", str(port)])

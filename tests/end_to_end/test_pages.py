@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser import SCREENSHOTS, Colours, WatchedPage, requires_chromium, watched_page
 from tests.tools.processes import ProcessServer
 from tests.tools.served_pages import served
-from tests.tools.tensorboard_page import assert_quiet, hparams_table, time_series
+from tests.tools.tensorboard_page import assert_quiet, hparams_table, time_series, wait_for_runs
 
 TINY_IMAGENET = Path(__file__).parents[3] / "shared" / "tiny-imagenet"
 SIZE = {
@@ -118,6 +118,7 @@ def test_tensorboard_shows_curves_and_a_row_for_each_run(
         served(processes, "tensorboard", *study.place, folder=study.folder) as address,
         watched_page(chromium, width=1600) as watched,
     ):
+        wait_for_runs(address, 5)
         runs, _groups = time_series(watched, address)
         assert runs == ["final/tensorboard", *(f"trials/{i:05}/tensorboard" for i in range(4))]
         watched.page.screenshot(path=shots / "tensorboard-curves.png")

@@ -28,7 +28,7 @@ from tests.tools.pictures import write_pictures
 from tests.tools.processes import ProcessServer
 from tests.tools.served_pages import served
 from tests.tools.studies import SmallStudy, small_settings
-from tests.tools.tensorboard_page import assert_quiet, hparams_table, time_series
+from tests.tools.tensorboard_page import assert_quiet, hparams_table, time_series, wait_for_runs
 
 pytestmark = pytest.mark.slow
 
@@ -204,8 +204,9 @@ def test_page_has_a_row_for_each_run_with_its_values_and_metrics(
         served(processes, "tensorboard", *where, *named, folder=place.runs) as address,
         watched_page(chromium, width=2200) as watched,
     ):
-        rows = hparams_table(watched, address)
         expected = {name: trial for name, trial, _ in study.runs()}
+        wait_for_runs(address, len(expected))
+        rows = hparams_table(watched, address)
         assert rows.keys() == expected.keys()
         for name, trial in expected.items():
             row = rows[name]
@@ -226,8 +227,9 @@ def test_page_draws_the_curves_of_all_studies(
         served(processes, "tensorboard", *where, "--all", folder=place.runs) as address,
         watched_page(chromium, height=2000) as watched,
     ):
-        runs, groups = time_series(watched, address)
         expected = [folder for study in trained.values() for _, _, folder in study.runs()]
+        wait_for_runs(address, len(expected))
+        runs, groups = time_series(watched, address)
         assert {str(folder.relative_to(place.runs)) for folder in expected} <= set(runs)
         assert {tag.partition("/")[0] for tag in CURVES} <= set(groups)
         assert_quiet(watched, address)

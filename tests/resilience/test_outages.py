@@ -137,7 +137,7 @@ def test_outage_longer_than_the_tolerance_ends_the_worker_and_fails_no_trial(
 ) -> None:
     short = {"heartbeat_seconds": 0.5, "outage_seconds": 1.5, "grace_seconds": 3.0}
     study = study.with_settings(
-        search={"n_epochs": 8}, optimization={"batch_size": 4}, storage=short
+        search={"n_epochs": 20}, optimization={"batch_size": 4}, storage=short
     ).init()
     worker = study.processes.start(
         *study.arguments("worker"),

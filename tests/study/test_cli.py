@@ -281,7 +281,7 @@ def test_interrupted_run_stops_cleanly_and_gives_its_trials_back(
     start = time.monotonic()
     long_run.send_signal(signal.SIGINT)
     _, errors = long_run.communicate(timeout=30)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
     assert long_run.returncode == 130
     assert "2 trials to go: the same command continues" in errors
     assert trial_states(command, tmp_path) == (2, 0)
@@ -293,7 +293,7 @@ def test_workers_of_a_killed_run_stop_and_give_their_trials_back(
 ) -> None:
     long_run.send_signal(signal.SIGKILL)
     long_run.communicate(timeout=30)
-    wait_until(lambda: trial_states(command, tmp_path) == (2, 0), seconds=20)
+    wait_until(lambda: trial_states(command, tmp_path) == (2, 0), seconds=60)
 
 
 def trial_states(command: Command, tmp_path: Path) -> tuple[int, int]:

@@ -1,8 +1,11 @@
 """What TensorBoard shows in a browser."""
 
+import json
+import urllib.request
 from collections import defaultdict
 
 from tests.browser import WatchedPage
+from tests.tools.processes import wait_until
 
 # TensorBoard warns of its own parts.
 OWN_WARNINGS = (
@@ -16,6 +19,17 @@ PLACED_TEXTS = """cells => cells.map(cell => {
     const middle = Math.round(box.top + box.height / 2);
     return [middle, Math.round(box.left), box.width ? cell.innerText.trim() : ''];
 })"""
+
+
+def wait_for_runs(address: str, n_runs: int) -> None:
+    """Wait until the server, which reads while it serves already, has read so many ended runs."""
+
+    def are_read() -> bool:
+        with urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=30) as answer:
+            tags = json.load(answer).values()
+        return sum("hparam/best/macro_f1" in of_run for of_run in tags) >= n_runs
+
+    wait_until(are_read, f"{n_runs} runs", every=0.2)
 
 
 def hparams_table(watched: WatchedPage, address: str) -> dict[str, dict[str, str]]:
