@@ -106,7 +106,7 @@ def race_of_a_claim_and_a_deletion(url: str, *, n_studies: int) -> int:
     for study in studies:
         study.enqueue_trial({})
     ids = [study._study_id for study in studies]
-    owner = Owner("another-host", "boot", 1, "1")
+    owner = Owner("host-of-this-race", "boot", 1, "1")  # other tests leave leases of theirs
 
     def claim_all() -> list[bool]:
         granted = []
