@@ -144,6 +144,9 @@ def engine_options(url: URL, *, read_only: bool = False) -> dict[str, Any]:
             "keepalives_count": 2,
             "tcp_user_timeout": SILENCE_SECONDS * 1000,
             "options": session_options,
+            # Behind a pooler the next transaction may run on a connection without what this one
+            # prepared.
+            "prepare_threshold": None,
         },
     }
 
