@@ -4,6 +4,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Owner:
     def current(cls) -> "Owner":
         """Return this process."""
         pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), pid, _process_start(pid) or "0")
+        return cls(socket.gethostname(), _boot(), pid, _process_start("self") or "0")
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
@@ -40,8 +41,8 @@ class Owner:
         _, this_boot, these_processes = _parts(_boot())
         if boot != this_boot:
             return self._ended_with_an_earlier_boot(silent_seconds)
-        # A container sees other processes than its neighbours, a restricted /proc only its own.
-        sees_it = bool(boot) and processes == these_processes and is_running(1)
+        # A container sees other processes than its neighbours.
+        sees_it = bool(boot) and processes == these_processes and _proc_is_ours()
         return self._bears_our_name() and sees_it and _process_start(self.pid) != self.started
 
     def is_on_another_machine(self, *, silent_seconds: float) -> bool:
@@ -71,6 +72,18 @@ def is_running(pid: int) -> bool:
     return _process_start(pid) is not None
 
 
+def _proc_is_ours() -> bool:
+    """Return whether /proc has the processes of this namespace, and not only this user's.
+
+    A namespace that was made without mounting /proc anew sees that of the namespace outside, where
+    the same number is another process.
+    """
+    try:
+        return os.readlink("/proc/self") == str(os.getpid()) and is_running(1)
+    except OSError:
+        return False
+
+
 def _boot() -> str:
     try:
         processes = os.stat("/proc/self/ns/pid").st_ino
@@ -96,7 +109,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _process_start(pid: int) -> str | None:
+def _process_start(pid: int | Literal["self"]) -> str | None:
     """Return the kernel's start time of a process, None where there is none (or a zombie)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -3,8 +3,9 @@
 An old beat alone proves nothing: after an outage every beat is old. So a worker counts as lost
 when its beat is older than the grace period by the database's clock, *and* the observer has seen
 it stand still for two beats of its own clock, looking all the time, *and* the database has
-answered the observer for a whole grace period since it last failed. A process that this machine
-knows to be dead is lost at once.
+answered the observer for a whole grace period since it last failed. The database's clock may be
+set: a beat that the observer has seen stand still for a whole grace period is old, whatever that
+clock says. A process that this machine knows to be dead is lost at once.
 """
 
 import threading
@@ -62,11 +63,10 @@ class Watch:
         with self._lock:
             now = self._clock()
             stood_still = now - self._still_since.get(_beat(lease), now)
-        return (
-            lease.age_seconds > self._grace_seconds
-            and stood_still >= self._patience_seconds
-            and now - self._database.failed_at >= self._grace_seconds
-        )
+        is_old = lease.age_seconds > self._grace_seconds
+        needed_seconds = self._patience_seconds if is_old else self._grace_seconds
+        answered_seconds = now - self._database.failed_at
+        return stood_still >= needed_seconds and answered_seconds >= self._grace_seconds
 
 
 def _beat(lease: HeldLease) -> tuple[int, int, float]:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +10,22 @@ import pytest
 
 from storage.owners import Owner, is_running
 
+NEW_PROCESS_NAMESPACE = ("unshare", "--pid", "--fork")  # /proc stays that of the namespace outside
+JUDGE_A_LIVE_NEIGHBOUR = """
+import os, subprocess, sys
+from storage.owners import Owner
+live = "from storage.owners import Owner; print(Owner.current(), flush=True); input()"
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+last = os.getpid()
+while os.path.exists(f"/proc/{last + 1}"):  # of a process outside
+    with subprocess.Popen(["true"]) as another:
+        last = another.pid
+with subprocess.Popen([sys.executable, "-c", live], **pipes) as neighbour:
+    owner = Owner.parse(neighbour.stdout.readline().strip())
+    print(owner.pid == neighbour.pid, owner.is_known_dead(silent_seconds=1e12))
+    print(int(owner.started) >= int(Owner.current().started) > 0)
+    neighbour.communicate("")
+"""
 ME = Owner.current()
 MACHINE, BOOT, PROCESSES = ME.boot.split(":")
 GONE = replace(ME, pid=2**22 + 1, started="1")
@@ -70,3 +87,16 @@ def test_other_machine_is_told_by_its_boot_and_not_by_its_name() -> None:
 
 def is_elsewhere(owner: Owner) -> bool:
     return owner.is_on_another_machine(silent_seconds=LONG_AGO)
+
+
+def can_unshare() -> bool:
+    has_unshare = shutil.which("unshare") is not None
+    return has_unshare and subprocess.run([*NEW_PROCESS_NAMESPACE, "true"]).returncode == 0
+
+
+def test_live_worker_of_a_namespace_without_its_own_proc_is_not_known_dead() -> None:
+    if not can_unshare():
+        pytest.skip("needs the right to make a namespace of process ids (unshare --pid --fork)")
+    judging = [*NEW_PROCESS_NAMESPACE, sys.executable, "-c", JUDGE_A_LIVE_NEIGHBOUR]
+    said = subprocess.run(judging, check=True, capture_output=True, text=True).stdout.split()
+    assert said == ["True", "False", "True"]
