@@ -23,6 +23,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from storage.errors import DatabaseAwayError, StorageError, first_line
+from storage.file_systems import refuse_network_file_system
 from storage.unwritable import reader_options
 
 T = TypeVar("T")
@@ -31,10 +32,6 @@ logger = logging.getLogger(__name__)
 BUSY_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5
 SILENCE_SECONDS = 30  # after which a PostgreSQL server that answers nothing counts as gone
-NETWORK_FILE_SYSTEMS = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p")
-    + ("fuse.sshfs", "fuse.glusterfs")
-)
 TRANSIENT_SQLITE_CODES = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -73,7 +70,7 @@ def parse_url(text: str) -> URL:
     if url.drivername == "sqlite":
         if not url.database or url.database == ":memory:":
             raise StorageError(f"storage.url must name a file, got {str(url)!r}: {remedy}")
-        _refuse_network_file_system(sqlite_path(url))
+        refuse_network_file_system(sqlite_path(url))
     elif url.drivername != "postgresql+psycopg":
         raise StorageError(
             f"storage.url must be SQLite or PostgreSQL through psycopg, got {str(url)!r}: {remedy}"
@@ -84,28 +81,6 @@ def parse_url(text: str) -> URL:
 def sqlite_path(url: URL) -> Path:
     """Return the absolute path of a SQLite address."""
     return Path(url.database or "").absolute()
-
-
-def _refuse_network_file_system(path: Path) -> None:
-    kind = file_system_of(path)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise StorageError(
-            f"storage.url must lie on a local disk, {path} is on {kind}, where SQLite's locks "
-            "fail: use a local folder, or postgresql+psycopg://USER@HOST/NAME for several nodes"
-        )
-
-
-def file_system_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """Return the file system type that holds `path`, `unknown` where the system does not tell."""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return "unknown"
-    kinds = {fields[1].replace("\\040", " "): fields[2] for fields in map(str.split, lines)}
-    for folder in (path, *path.parents):
-        if str(folder) in kinds:
-            return kinds[str(folder)]
-    return "unknown"
 
 
 def existing_url(url: URL) -> str:
