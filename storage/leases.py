@@ -90,7 +90,7 @@ def acquire_waiting(
         set_running(connection, trial_id)
         newest = _newest(connection, trial_id)
         if newest is not None and newest.ending is None:  # nobody runs what waits
-            connection.execute(_open(trial_id, newest.attempt).values(ending=LOST))
+            connection.execute(_open(newest).values(ending=LOST))
         return _insert(database, connection, _next(connection, newest, trial_id, owner))
 
     try:
@@ -128,13 +128,13 @@ def acquire(
         held = row if row is not None and row.ending is None else None
         if held is not None and held.owner == str(owner):
             return Lease(trial_id, held.owner, held.attempt, held.fruitless_attempts)
-        seen = None if lost is None else (lost.attempt, lost.beat_at)
-        if held is not None and (held.attempt, held.beat_at) != seen:
+        seen = None if lost is None else (lost.attempt, lost.owner, lost.beat_at)
+        if held is not None and (held.attempt, held.owner, held.beat_at) != seen:
             return None
         if running and not is_running(connection, trial_id):
             return None
         if held is not None:
-            connection.execute(_open(trial_id, held.attempt).values(ending=LOST))
+            connection.execute(_open(held).values(ending=LOST))
         return _insert(database, connection, _next(connection, row, trial_id, owner))
 
     try:
@@ -190,14 +190,18 @@ def _epochs_done(trial_id: int) -> Any:
     return count.scalar_subquery()
 
 
-def _open(trial_id: int, attempt: int) -> Any:
+def _open(held: Lease | Row[Any]) -> Any:
     """Return an update of an attempt that has not ended."""
-    return attempts.update().where(_is_open(trial_id, attempt))
+    return attempts.update().where(_is_open(held))
 
 
-def _is_open(trial_id: int, attempt: int) -> ColumnElement[bool]:
-    same = (attempts.c.trial_id == trial_id) & (attempts.c.attempt == attempt)
-    return same & attempts.c.ending.is_(None)
+def _is_open(held: Lease | Row[Any]) -> ColumnElement[bool]:
+    """Return the condition that its owner still holds a lease.
+
+    In a database that was restored, another worker may hold an attempt of the same number.
+    """
+    same = (attempts.c.trial_id == held.trial_id) & (attempts.c.attempt == held.attempt)
+    return same & (attempts.c.owner == held.owner) & attempts.c.ending.is_(None)
 
 
 def beat(database: Database, lease: Lease) -> bool:
@@ -207,19 +211,19 @@ def beat(database: Database, lease: Lease) -> bool:
 
 def renew(database: Database, connection: Connection, lease: Lease) -> bool:
     """Renew a lease within a transaction; return False when another worker holds the trial."""
-    mine = _open(lease.trial_id, lease.attempt)
+    mine = _open(lease)
     return bool(connection.execute(mine.values(beat_at=database.clock)).rowcount == 1)
 
 
 def is_held(database: Database, lease: Lease) -> bool:
     """Return whether a lease is still ours; nothing is written."""
-    found = select(attempts.c.attempt).where(_is_open(lease.trial_id, lease.attempt))
+    found = select(attempts.c.attempt).where(_is_open(lease))
     return database.read(lambda connection: connection.execute(found).first()) is not None
 
 
 def end(database: Database, lease: Lease, ending: str) -> None:
     """End an attempt and free its trial; nothing happens when the lease is lost already."""
-    change = _open(lease.trial_id, lease.attempt).values(ending=ending)
+    change = _open(lease).values(ending=ending)
     database.write(lambda connection: connection.execute(change))
 
 
@@ -227,7 +231,7 @@ def give_back(database: Database, lease: Lease, ending: str) -> None:
     """End an attempt and let its trial wait; nothing happens when the lease is lost already."""
 
     def change(connection: Connection) -> None:
-        mine = _open(lease.trial_id, lease.attempt).values(ending=ending)
+        mine = _open(lease).values(ending=ending)
         if connection.execute(mine).rowcount == 1:
             set_waiting(connection, lease.trial_id)
 
@@ -239,7 +243,7 @@ def withdraw(database: Database, lease: Lease) -> None:
 
     Nothing happens when the lease is lost.
     """
-    mine = _is_open(lease.trial_id, lease.attempt) & (attempts.c.owner == lease.owner)
+    mine = _is_open(lease)
 
     def change(connection: Connection) -> None:
         if connection.execute(attempts.delete().where(mine)).rowcount == 1:

@@ -11,7 +11,9 @@ from storage.leases import (
     acquire,
     beat,
     end,
+    give_back,
     held_leases,
+    is_held,
     read_endings,
     read_owners,
     refuse_other_machines,
@@ -19,13 +21,14 @@ from storage.leases import (
 )
 from storage.owners import Owner
 from storage.records import EpochRecord, put_epoch, read_epochs
-from storage.study_storage import StudyStorage
+from storage.study_storage import StudyStorage, open_study_storage
 from tests.storage.races import (
     race_for_leases,
     race_for_takeovers,
     race_of_a_claim_and_a_deletion,
     takeover_of_what_no_longer_runs_is_refused,
 )
+from tests.tools.backups import copy_database
 from tests.tools.processes import wait_until
 
 ME = Owner.current()
@@ -40,9 +43,10 @@ def claim(handle: StudyStorage, owner: Owner) -> Lease | None:
 
 
 def take_over(handle: StudyStorage, owner: Owner) -> Lease:
-    lease = acquire(handle.database, 1, owner, lost=held_leases(handle.database)[1])
-    assert lease is not None
-    return lease
+    while True:  # the owner may beat between the look and the claim
+        lease = acquire(handle.database, 1, owner, lost=held_leases(handle.database)[1])
+        if lease is not None:
+            return lease
 
 
 def test_acquire_held_trial_is_refused_and_free_one_granted(handle: StudyStorage) -> None:
@@ -79,6 +83,29 @@ def test_take_over_of_a_lease_that_beat_since_is_refused(handle: StudyStorage) -
     assert beat(handle.database, old)
     assert acquire(handle.database, 1, ME, lost=seen) is None
     assert read_endings(handle.database, [1]) == {1: [None]}
+
+
+def test_lease_of_another_history_is_lost_in_a_restored_database(
+    handle: StudyStorage, tmp_path: Path
+) -> None:
+    copy_database(tmp_path / "study.db", tmp_path / "backup.db")
+    old = claim(handle, ELSEWHERE)
+    restored = open_study_storage(f"sqlite:///{tmp_path}/backup.db", outage_seconds=5)
+    database = restored.database
+    mine = claim(restored, ME)
+    assert old is not None and mine is not None and old.attempt == mine.attempt
+    seen = held_leases(database)
+    assert not beat(database, old) and not is_held(database, old)
+    end(database, old, "complete")
+    give_back(database, old, "preempted")
+    withdraw(database, old)
+    heartbeat = Heartbeat(database, old, seconds=60, between=lambda: None)
+    with pytest.raises(LeaseLostError):
+        heartbeat.within(lambda connection: put_epoch(connection, 1, EPOCH))
+    assert held_leases(database)[1].beat_at == seen[1].beat_at and is_held(database, mine)
+    foreign = replace(seen[1], owner=str(ELSEWHERE))
+    assert acquire(database, 1, CLONE, lost=foreign) is None
+    restored.engine.dispose()
 
 
 def test_claim_and_deletion_at_once_are_one_or_the_other(handle: StudyStorage) -> None:
