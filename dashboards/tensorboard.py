@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tensorboard.compat.tensorflow_stub.io import gfile
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from dashboards.hparams_row import Hyperparameter, row_summaries
 from model.rate_curve import RateCurve
 from storage.records import EpochRecord
-from storage.run_paths import remove, writing
+from storage.run_paths import open_without_following, remove, writing
 
 COLUMNS = {
     "best/macro_f1": "best macro-F1",
@@ -31,6 +32,23 @@ COLUMNS = {
 TensorBoard shows five at first, and draws no line for a run that lacks one of those shown.
 """
 TEST_METRICS = ("test/macro_f1", "test/accuracy")
+
+
+class OwnFiles(gfile.LocalFileSystem):  # type: ignore[misc]
+    """Where event files are written, which TensorBoard opens by their names again and again."""
+
+    def write(self, filename: str, file_content: bytes, binary_mode: bool = False) -> None:
+        """Make a file that was not there."""
+        with open(filename, "xb") as file:
+            file.write(file_content)
+
+    def append(self, filename: str, file_content: bytes, binary_mode: bool = False) -> None:
+        """Go on with a file, but not with what a link leads to."""
+        with open(filename, "ab", opener=open_without_following) as file:
+            file.write(file_content)
+
+
+gfile.register_filesystem("", OwnFiles())
 
 
 class TensorBoardLog:

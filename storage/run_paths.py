@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -306,7 +307,7 @@ def part_files(folder: Path, *, below: bool) -> list[PartFile]:
         name = PART.fullmatch(path.name)
         if name is not None:
             with suppress(FileNotFoundError):  # its process has just finished it
-                age_seconds = time.time() - path.stat().st_mtime
+                age_seconds = time.time() - path.lstat().st_mtime
                 found.append(PartFile(path, int(name[1]), age_seconds))
     return found
 
@@ -367,10 +368,16 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
+def open_without_following(path: str, flags: int) -> int:
+    """Open a file, but not where a link leads to: the `opener` of names that others can tell."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Nobody who may write the folder can know the name, to plant a link there.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as file:
+        with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from storage.run_paths import open_without_following
 from study.commands import (
     checking,
     describing,
@@ -80,8 +81,8 @@ def _refusals() -> tuple[type[Exception], ...]:
 def _log_traceback() -> Path:
     path = Path("study-error.log")
     try:
-        with path.open("a") as file:
+        with open(path, "a", opener=open_without_following) as file:
             traceback.print_exc(file=file)
-    except OSError:  # a folder that cannot be written must not hide what happened
+    except OSError:  # a folder that cannot be written, or a link, must not hide what happened
         traceback.print_exc()
     return path

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -88,7 +89,7 @@ def run_workers(
     if hint:
         say(hint)
     session.paths.logs.mkdir(parents=True, exist_ok=True)
-    here = f"{socket.gethostname()}-{os.getpid()}"
+    here = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     logs = [
         session.paths.logs / f"worker-{here}-{index}.log" for index in range(len(environments))
     ]
@@ -138,7 +139,7 @@ def _start(
         "STUDY_RUNS": str(config.storage.runs),
         "STUDY_DATA": config.data.source,
     }
-    with log.open("ab") as file:
+    with log.open("xb") as file:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
