@@ -90,6 +90,9 @@ class TrainBatches:
             Images (B, 3, H, W), float32, normalised, channels last; classes (B,), int64. Where
             CutMix has mixed the batch also the other classes (B,), int64, and the share of each
             image that is of the first class.
+
+        Raises:
+            DamagedFolderError: the file of the images was changed while it was read.
         """
         source = self._source
         generator = torch.Generator().manual_seed(_mixed_seed(self._seed, epoch))
@@ -109,6 +112,7 @@ class TrainBatches:
             images_BCHW = self._varied(images_BCHW, parameters.of(batch))
             patch = patches[index]
             yield (images_BCHW, labels_B) if patch is None else mix(images_BCHW, labels_B, patch)
+        source.check()
 
     def _varied(self, images_BCHW: Tensor, parameters: AugmentationParameters) -> Tensor:
         """Augmented and normalised, in the configured order."""
@@ -158,12 +162,16 @@ class EvaluationBatches:
 
         Yields:
             Images (B, 3, H, W), float32, normalised, channels last; classes (B,), int64.
+
+        Raises:
+            DamagedFolderError: the file of the images was changed while it was read.
         """
         source = self._source
         rows_N = torch.arange(source.n_images, device=source.images_NHWC.device)
         for start in range(0, source.n_images, self._batch_size):
             images_BCHW, labels_B = source.take(rows_N[start : start + self._batch_size])
             yield source.normalise(images_BCHW), labels_B
+        source.check()
 
 
 class _DeviceExamples:
@@ -176,6 +184,7 @@ class _DeviceExamples:
         home = device if _fits(images_NHWC, device) else torch.device("cpu")
         self.device = device
         self.images_NHWC = images_NHWC.to(home)
+        self.check = examples.check
         self._labels_N = torch.from_numpy(examples.labels_N).to(home)
         self._mean_C11 = torch.tensor(mean, device=device)[:, None, None]
         self._std_C11 = torch.tensor(std, device=device)[:, None, None]

@@ -1,36 +1,50 @@
 """Folders that exist whole or not at all, whoever builds them and however they are cut off.
 
-The image cache and the synthetic data set are both built this way. Must not know what is built.
+One that is damaged later is set aside and built again. The image cache and the synthetic data set
+are both built this way. Must not know what is built.
 """
 
 import errno
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
-from data.errors import DataError
+from data.errors import DamagedFolderError, DataError
+from data.file_digests import check_sizes, write_digests
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[[Path], object]
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+def build_once(folder: Path, build: Callable[[Path], None], *, check: Check = check_sizes) -> None:
     """Builds a folder unless it is there; processes that come meanwhile wait and find it.
 
     Args:
         folder: where the finished folder appears, in one step.
         build: fills the (empty, temporary) folder it is given.
+        check: raises DamagedFolderError where the finished folder is missing or damaged.
 
     Raises:
-        DataError: the place is not writable or its disk is full.
+        DataError: the folder can be neither read nor written, or its disk is full.
     """
-    if folder.is_dir():
+    with suppress(DamagedFolderError):
+        check(folder)
         return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not folder.is_dir():
+            try:
+                check(folder)
+            except DamagedFolderError as damage:
+                if folder.is_dir():
+                    _set_aside(folder, damage)
                 _build(folder, build)
     except OSError as error:
         raise _explained(error, folder.parent) from error
@@ -54,6 +68,15 @@ def require_free_space(folder: Path, *, n_bytes: int) -> None:
         )
 
 
+def _set_aside(folder: Path, damage: DamagedFolderError) -> None:
+    """Keeps one damaged folder for those who look for the cause; others may still read it."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    if aside.exists():
+        shutil.rmtree(aside)
+    folder.rename(aside)
+    logger.warning("%s: set aside as %s, built again", damage, aside.name)
+
+
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
     prefix = f".{folder.name}.building-"
     # Whoever holds the lock is alone: what others left under this name was cut off.
@@ -63,6 +86,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
     try:
         building.chmod(0o755)
         build(building)
+        write_digests(building)
         _flush(building)
         building.rename(folder)
         _flush_folder(folder.parent)

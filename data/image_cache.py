@@ -5,21 +5,24 @@ datasets itself: opening a finished entry is cheap.
 """
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.built_folder import build_once, require_free_space
+from data.built_folder import Check, build_once, require_free_space
 from data.configuration import DataConfig
 from data.duplicates import count_duplicates
 from data.encoded_images import EncodedImages
-from data.errors import DataError
+from data.errors import DamagedFolderError, DataError
+from data.file_digests import CheckedFile, check_sizes
 from data.sources import fingerprint_source, open_source
 from data.split_writer import Track, no_progress, write_split
 from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
@@ -32,26 +35,42 @@ from data.statistics import (
     SplitTally,
 )
 
+logger = logging.getLogger(__name__)
+
+DESCRIPTION_FILE = "description.json"
 CONTENT_FORMAT = 1
 """Raised when equal settings would give other images: a part of the fingerprint."""
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
+
+
+def _nothing_to_check() -> None:
+    """Stands for the check of images that lie in memory."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images and their classes; copy-on-write mapped, so no write ever reaches the cache."""
+    """Images and their classes; copy-on-write mapped, so no write ever reaches the cache.
+
+    `check` raises DamagedFolderError where the mapped file has changed since it was opened.
+    """
 
     images_NHWC: NDArray[np.uint8]
     labels_N: NDArray[np.int64]
+    check: Callable[[], None] = _nothing_to_check
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A finished cache entry. Only `test()` opens the files of the test split."""
+    """A finished cache entry. Only `test()` opens the files of the test split.
+
+    A split is checked when it is opened. Where it is damaged or missing, the entry is built again
+    if `config` says from what.
+    """
 
     folder: Path
     description: DataDescription
+    config: DataConfig | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -95,11 +114,14 @@ class PreparedData:
         return np.array(self._open(split).images_NHWC[position])
 
     def _open(self, split: str) -> Examples:
-        labels_N = np.load(_labels_file(self.folder, split))
-        size = self.description.image_size
-        shape = (len(labels_N), size, size, 3)
-        images_NHWC = np.memmap(_images_file(self.folder, split), np.uint8, mode="c", shape=shape)
-        return Examples(images_NHWC, labels_N)
+        opened = partial(_open_split, split=split, size=self.description.image_size)
+        try:
+            return opened(self.folder)
+        except DamagedFolderError as damage:
+            if self.config is None:
+                raise
+            _build_again(self.config, self.fingerprint, damage, check=opened)
+            return opened(self.folder)
 
 
 def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
@@ -117,15 +139,14 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
         BrokenImageError: an image cannot be decoded and `broken_images` is "stop".
     """
     fingerprint = _fingerprint(config)
-    folder = _entry(config.cache, fingerprint)
-    build_once(folder, partial(_build, config=config, fingerprint=fingerprint, track=track))
-    described = DataDescription.load(_description_file(folder))
+    folder = _build_entry(config, fingerprint, track=track, check=_check_entry)
     # Whoever built the entry may have found the same content elsewhere.
-    return PreparedData(folder, described.model_copy(update={"source": config.source}))
+    described = _read_description(folder).model_copy(update={"source": config.source})
+    return PreparedData(folder, described, config)
 
 
 def find_prepared(cache: Path, fingerprint: str) -> PreparedData | None:
-    """Opens images that an earlier call of `prepare` decoded, None where they are not there.
+    """Opens images that an earlier call of `prepare` decoded, None where they are not whole.
 
     Neither needs the source nor decodes anything.
 
@@ -136,7 +157,13 @@ def find_prepared(cache: Path, fingerprint: str) -> PreparedData | None:
     folder = _entry(cache, fingerprint)
     if not folder.is_dir():
         return None
-    return PreparedData(folder, DataDescription.load(_description_file(folder)))
+    try:
+        prepared = PreparedData(folder, _read_description(folder))
+        prepared.train()
+    except DamagedFolderError as damage:
+        logger.warning("%s: left out", damage)
+        return None
+    return prepared
 
 
 def _entry(cache: Path, fingerprint: str) -> Path:
@@ -147,6 +174,41 @@ def _fingerprint(config: DataConfig) -> str:
     key = config.model_dump(mode="json", exclude={"source", "cache"})
     key |= {"format": CONTENT_FORMAT, "content": fingerprint_source(config)}
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _build_entry(config: DataConfig, fingerprint: str, *, track: Track, check: Check) -> Path:
+    folder = _entry(config.cache, fingerprint)
+    build = partial(_build, config=config, fingerprint=fingerprint, track=track)
+    build_once(folder, build, check=check)
+    return folder
+
+
+def _build_again(
+    config: DataConfig, fingerprint: str, damage: DamagedFolderError, *, check: Check
+) -> None:
+    try:
+        if _fingerprint(config) != fingerprint:
+            raise DataError(f"data.source: '{config.source}' has changed since; restore it")
+        _build_entry(config, fingerprint, track=no_progress, check=check)
+    except DataError as error:
+        raise DataError(f"{damage}, and cannot be built again: {error}") from error
+
+
+def _open_split(folder: Path, *, split: str, size: int) -> Examples:
+    labels_N = np.load(BytesIO(CheckedFile(folder, _labels_name(split)).read()))
+    images = CheckedFile(folder, _images_name(split))
+    shape = (len(labels_N), size, size, 3)
+    images_NHWC = np.memmap(images.file, np.uint8, mode="c", shape=shape)
+    return Examples(images_NHWC, labels_N, images.check)
+
+
+def _check_entry(folder: Path) -> None:
+    check_sizes(folder)
+    _read_description(folder)
+
+
+def _read_description(folder: Path) -> DataDescription:
+    return DataDescription.model_validate_json(CheckedFile(folder, DESCRIPTION_FILE).read())
 
 
 def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) -> None:
@@ -161,9 +223,9 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
     tallies = {}
     for split in SPLITS:
         source = encoded.splits[rows[split].source_split]
-        path = _images_file(folder, split)
+        path = folder / _images_name(split)
         tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
-        np.save(_labels_file(folder, split), tallies[split].labels_N)
+        np.save(folder / _labels_name(split), tallies[split].labels_N)
     for split in SPLITS:
         _require_every_class(split, tallies[split], class_names)
     described = DataDescription.of(
@@ -173,7 +235,7 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
         class_names=class_names,
         duplicates=_find_duplicates(tallies, encoded, rows),
     )
-    described.save(_description_file(folder))
+    described.save(folder / DESCRIPTION_FILE)
     shutil.rmtree(scratch)
 
 
@@ -233,13 +295,9 @@ def _find_duplicates(
     )
 
 
-def _images_file(folder: Path, split: str) -> Path:
-    return folder / f"{split}.images"
+def _images_name(split: str) -> str:
+    return f"{split}.images"
 
 
-def _labels_file(folder: Path, split: str) -> Path:
-    return folder / f"{split}.labels.npy"
-
-
-def _description_file(folder: Path) -> Path:
-    return folder / "description.json"
+def _labels_name(split: str) -> str:
+    return f"{split}.labels.npy"

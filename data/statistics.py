@@ -142,11 +142,6 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         """Writes the description as JSON."""
         path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads a description that `save` wrote."""
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
-
 
 @dataclass
 class SplitTally:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.built_folder import build_once
+from data.file_digests import check_digests
 
 SYNTHETIC_RECIPE = "synthetic-1"
 """Names the folder and the content: raise the number whenever a picture would change."""
@@ -42,8 +43,8 @@ def build_synthetic(cache: Path) -> Path:
     Raises:
         DataError: the cache cannot be written.
     """
-    folder = cache / SYNTHETIC_RECIPE
-    build_once(folder, partial(_write, n_images=N_IMAGES))
+    folder = cache / f"parquet-{SYNTHETIC_RECIPE}"
+    build_once(folder, partial(_write, n_images=N_IMAGES), check=check_digests)
     return folder
 
 

@@ -84,16 +84,6 @@ def test_description_counts_modes_and_sizes_and_survives_json(tmp_path: Path) ->
     assert DataDescription.model_validate_json(description.model_dump_json()) == description
 
 
-def test_opening_needs_the_test_files_only_for_the_test_split(tmp_path: Path) -> None:
-    prepared = prepare(config(write_tree(tmp_path / "tree"), tmp_path))
-    for path in prepared.folder.glob("test.*"):
-        path.unlink()
-    again = prepare(config(tmp_path / "tree", tmp_path))
-    assert len(again.train().labels_N) == 9
-    with pytest.raises(FileNotFoundError):
-        again.test()
-
-
 def test_writes_to_opened_images_do_not_reach_the_cache(tmp_path: Path) -> None:
     prepared = prepare(config(write_tree(tmp_path / "tree"), tmp_path))
     before = prepared.train().images_NHWC.copy()
@@ -116,7 +106,7 @@ def test_another_format_of_the_cache_is_another_entry_of_the_same_data(
 ) -> None:
     tree = write_tree(tmp_path / "tree")
     first = prepare(config(tree, tmp_path))
-    monkeypatch.setattr("data.image_cache.CACHE_FORMAT", 3)
+    monkeypatch.setattr("data.image_cache.CACHE_FORMAT", "other")
     second = prepare(config(tree, tmp_path))
     assert first.folder != second.folder
     assert first.fingerprint == second.fingerprint
