@@ -26,6 +26,7 @@ from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.dotted_keys import assign
 from study.errors import ConfigurationError
+from study.given_values import MOST_LEVELS, find_unstorable, parse_yaml, read_yaml_file, shown
 from study.points import checked_points
 from study.search_space import RangesConfig, SpaceName
 from study.truth_values import truth_value_for_a_number
@@ -42,7 +43,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     points: tuple[dict[str, Any], ...] = Field(
         (), description="Points of space given: settings by dotted key, and a label where wanted"
     )
-    n_trials: int = Field(60, ge=1, description="Budget: trials of the whole study")
+    n_trials: int = Field(60, ge=1, le=1_000_000, description="Budget: trials of the whole study")
     n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
     patience_epochs: int | None = Field(
         None,
@@ -261,11 +262,14 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
 
 
 def _validated(kind: type[M], values: Mapping[str, Any]) -> M:
+    unstorable = find_unstorable(values)
+    if unstorable is not None:
+        raise ConfigurationError(f"{unstorable[0]} must be {unstorable[1]}: see `study config`")
     mistaken = truth_value_for_a_number(kind, values)
     if mistaken is not None:
         key, value = mistaken
         raise ConfigurationError(
-            f"{key}: true and false are no numbers, got {value!r}: see `study config`"
+            f"{key}: true and false are no numbers, got {shown(value)}: see `study config`"
         )
     try:
         return kind.model_validate(values)
@@ -291,20 +295,15 @@ def _read_preset(name: str) -> dict[str, Any]:
             f"--preset must be one of {', '.join(names)}, got {name!r}: did you mean {nearest[0]}?"
         )
     text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text()
-    values: dict[str, Any] = yaml.safe_load(text)
+    values: dict[str, Any] = parse_yaml(text, f"--preset {name}")
     return {"name": name} | values
 
 
 def _read_file(file: Path) -> dict[str, Any]:
     where = f"--config {file}"
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-        raise ConfigurationError(f"{where} cannot be read ({reason}): check the path") from None
-    values = _parse_yaml(text, where)
+    values = read_yaml_file(file, where)
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{where} must hold sections with keys, got {values!r}")
+        raise ConfigurationError(f"{where} must hold sections with keys, got {shown(values)}")
     return values
 
 
@@ -312,18 +311,12 @@ def _parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigurationError(
-            f"--set must have the form section.key=value, got {text!r}: "
+            f"--set must have the form section.key=value, got {shown(text)}: "
             "for example --set search.n_epochs=10"
         )
-    return key.strip(), _parse_yaml(value, f"--set {key}")
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{where} must be YAML ({reason}): check the syntax") from None
+    if key.count(".") > MOST_LEVELS:
+        raise ConfigurationError(f"--set {shown(key)} is no setting: see `study config`")
+    return key.strip(), parse_yaml(value, f"--set {key}")
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -345,7 +338,7 @@ def _explained(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{key}: {reason}{rest}" if key else f"{reason}{rest}"
     reason = reason[0].lower() + reason[1:]
-    return f"{key}: {reason}, got {first['input']!r}: see `study config`{rest}"
+    return f"{key}: {reason}, got {shown(first['input'])}: see `study config`{rest}"
 
 
 def all_keys() -> list[str]:

@@ -4,10 +4,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from model.configuration import OptimizationConfig
 from study.errors import ConfigurationError
+from study.given_values import parse_yaml
 
 LEARNING_RATE = "optimization.learning_rate"
 WEIGHT_DECAY = "optimization.weight_decay"
@@ -55,13 +54,7 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[Any]]:
             raise ConfigurationError(
                 f"--axis must name a setting once, got {key} twice: give all its values in one"
             )
-        try:
-            axes[key] = yaml.safe_load(f"[{values}]")
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigurationError(
-                f"--axis {key} must be YAML values ({reason}): check the syntax"
-            ) from None
+        axes[key] = parse_yaml(f"[{values}]", f"--axis {key}")
     return axes
 
 

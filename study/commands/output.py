@@ -18,8 +18,10 @@ PIPED_WIDTH = 160
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with one line and an exit code."""
-    print(f"study: {' '.join(map(str.strip, message.splitlines()))}", file=sys.stderr)
+    """End with one line and an exit code; a name in it cannot steer the terminal."""
+    line = " ".join(map(str.strip, message.splitlines()))
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    print(f"study: {safe}", file=sys.stderr)
     sys.exit(code)
 
 
