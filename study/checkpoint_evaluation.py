@@ -13,6 +13,7 @@ from model.network import build_network
 from model.training_state import evaluated_weights
 from study.config import validated
 from study.errors import StudyError
+from study.frozen_settings import completed, missing_settings
 from study.trial_parts import EVALUATION_BATCH_SIZE
 
 
@@ -28,6 +29,21 @@ def refuse_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, pa
             f"--data must be the data of {path} (fingerprint {trained[:12]}), those found have "
             f"{prepared.fingerprint[:12]}: give the same data and settings"
         )
+
+
+def trained_configuration(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the configuration that weights were trained with, as JSON values.
+
+    Raises:
+        StudyError: If they were saved before this code had a setting, and say nothing of it.
+    """
+    stored = json.loads(checkpoint["configuration"])
+    if missing := missing_settings(stored):
+        raise StudyError(
+            f"CHECKPOINT must have a value for every setting, {path} was saved before there was "
+            f"{', '.join(missing)}: evaluate it with the version that trained it"
+        )
+    return completed(stored)
 
 
 def evaluate_checkpoint(
@@ -47,7 +63,7 @@ def evaluate_checkpoint(
         evaluation: How it is judged; default as its run did.
         collect: Sees the logits and labels of every batch.
     """
-    config = validated(json.loads(checkpoint["configuration"]))
+    config = validated(completed(json.loads(checkpoint["configuration"])))
     resolved = resolve_execution(execution)
     n_classes = len(checkpoint["class_names"])
     network = build_network(config.network, n_classes=n_classes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from storage.errors import StudyNotFoundError
 from study.config import Request, StudyConfig
+from study.frozen_settings import completed
 
 
 def chosen_configuration(request: Request) -> StudyConfig:
@@ -45,4 +46,4 @@ def _fixed_by_a_study(request: Request, name: str | None) -> Mapping[str, Any]:
         return {}
     finally:
         handle.engine.dispose()
-    return protocol.configuration if protocol else {}
+    return completed(protocol.configuration) if protocol else {}

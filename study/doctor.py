@@ -22,6 +22,7 @@ from study.folder_findings import (
     unclaimed_folder,
     weights_beyond_the_kept,
 )
+from study.frozen_settings import completed
 from study.lease_findings import await_lost, unattended_trials
 from study.queue_findings import half_studies, orphaned_rows, other_budget
 from study.session import StudySession, bind, final_name
@@ -89,7 +90,7 @@ def _open_all(
         names = [name for name in names if name in (place.name, final_name(place.name))]
     protocols = [read_protocol(handle.database, name) for name in names]
     opened = [
-        bind(request.resolve(base=one.configuration), one, handle, place.storage)
+        bind(request.resolve(base=completed(one.configuration)), one, handle, place.storage)
         for one in protocols
     ]
     there = {study.study_name for study in handle.get_all_studies()}

@@ -5,7 +5,9 @@ of the other would be the very same experiment in it, because only the space, th
 sampler or the pruner differ, it also begins with the other's finished trials.
 """
 
+import functools
 import logging
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,13 +21,13 @@ from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage, open_study_storage
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError, StudyError
+from study.frozen_settings import completed, frozen_part, missing_settings
 from study.initialisation import find_study, initialise, with_budget
 from study.protocol import (
     Difference,
     code_differences,
     completed_by,
     differences,
-    frozen_part,
     located,
 )
 from study.session import StudySession, only_study
@@ -129,7 +131,7 @@ def _read_origin(request: Request, new_name: str) -> Protocol:
 
 def _forked_config(request: Request, origin: Protocol, new_name: str) -> StudyConfig:
     renamed = replace(request, options={**request.options, "name": new_name})
-    config = completed_by(renamed.resolve(base=origin.configuration), origin, request)
+    config = completed_by(renamed.resolve(base=completed(origin.configuration)), origin, request)
     source = located(config.data.source)
     config = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
     there = find_study(config, new_name)
@@ -141,7 +143,7 @@ def _forked_config(request: Request, origin: Protocol, new_name: str) -> StudyCo
 def _inherit(
     handle: StudyStorage, origin: Protocol, new: StudyConfig, fingerprint: str
 ) -> Inheritance:
-    old = validated(origin.configuration)
+    old = validated(completed(origin.configuration))
     ids = {study.study_name: study._study_id for study in handle.get_all_studies()}
     trials = handle.get_all_trials(ids[origin.study_name], states=FINISHED)
     why_nothing = _why_nothing(origin, old, new, fingerprint)
@@ -167,6 +169,7 @@ def _why_nothing(
         return "given points share one seed and are all trained in their own study"
     keys = [one.key for one in other_experiment(old, new)]
     explained = any(key.startswith("data.") for key in keys)
+    keys += missing_settings(origin.configuration)
     if fingerprint != origin.facts["data_fingerprint"] and not explained:
         keys.append("the data")
     if keys:
@@ -188,6 +191,13 @@ def _changes(
         settings["data"]["source"] = config.data.source
         return settings | {"final": config.final.model_dump(mode="json")}
 
+    settings = shown(new)
+    added = {
+        key: functools.reduce(operator.getitem, key.split("."), settings)
+        for key in missing_settings(origin.configuration)
+    }
+    changed = [one for one in differences(shown(old), settings) if one.key not in added]
+    changed += [Difference(key, "no such setting", value) for key, value in added.items()]
     there, here = origin.facts["data_fingerprint"], fingerprint
     data = [Difference("data fingerprint", there[:12], here[:12])] if there != here else []
-    return differences(shown(old), shown(new)) + data
+    return changed + data

@@ -12,6 +12,7 @@ from data.split_writer import Track, no_progress
 from study.config import Request, StudyConfig, as_stored, validated
 from study.dotted_keys import assign
 from study.errors import StudyError
+from study.frozen_settings import completed
 from study.gpus import count_workers
 from study.initialisation import find_study, initialise, open_or_create
 from study.points import configured_by
@@ -71,7 +72,7 @@ def open_given(request: Request, plan: Plan, *, track: Track = no_progress) -> S
         if request.names_configuration or plan.base is not None:
             settings |= {**UNSAMPLED, **plan.settings(config)}
         elif plan.is_explicit:
-            config = named.resolve(base=found.configuration)
+            config = named.resolve(base=completed(found.configuration))
         else:
             return open_or_create(named, track=track)
         config = completed_by(_with_points(config, plan, named, settings), found, named)

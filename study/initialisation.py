@@ -36,6 +36,7 @@ from storage.study_storage import (
 )
 from study.config import Request, StudyConfig, as_stored
 from study.errors import StudyError
+from study.frozen_settings import completed
 from study.gpus import count_threads, count_workers
 from study.notes import note_study
 from study.points import LABEL, given_params
@@ -43,6 +44,7 @@ from study.protocol import (
     completed_by,
     located,
     protocol_fingerprint,
+    refuse_added_settings,
     refuse_differences,
     refuse_other_budget,
     refuse_other_data,
@@ -119,7 +121,7 @@ def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
     if found is None:
         return config, None
     if not request.names_configuration:
-        config = request.resolve(base=found.configuration)
+        config = request.resolve(base=completed(found.configuration))
     return completed_by(config, found, request), found
 
 
@@ -293,6 +295,7 @@ def find_study(config: StudyConfig, name: str) -> Protocol | None:
 
 
 def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int) -> None:
+    refuse_added_settings(protocol, config)
     refuse_differences(protocol, config)
     if not protocol.study_name.endswith(FINAL_SUFFIX):
         refuse_other_runs_folder(protocol, config)

@@ -33,6 +33,7 @@ from storage.records import read_epochs, read_protocol, study_names
 from storage.run_paths import TrialPaths, write_atomically
 from storage.study_storage import open_study_storage
 from study.config import SearchConfig, validated
+from study.frozen_settings import completed
 from study.search_space import DEFAULT_LEARNING_RATES, SPACES
 from study.session import StudySession, bind
 
@@ -176,7 +177,7 @@ def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
     try:
         for name in study_names(handle.database):
             protocol = read_protocol(handle.database, name)
-            session = bind(validated(protocol.configuration), protocol, handle, place)
+            session = bind(validated(completed(protocol.configuration)), protocol, handle, place)
             is_here = session.paths.key() == protocol.study_key
             if is_here and protocol.facts["data_fingerprint"] == data_fingerprint:
                 note_study(session)

@@ -17,22 +17,12 @@ from storage.records import Protocol, fingerprint
 from storage.run_paths import FINAL_SUFFIX, RunPaths
 from study.config import Request, StudyConfig, validated
 from study.errors import ProtocolError
+from study.frozen_settings import completed, frozen_part, missing_settings
 from study.provenance import git_revision, versions
 from study.suggested_commands import fork_command, suggested
 
 logger = logging.getLogger(__name__)
 
-OPERATIONAL: dict[str, Any] = {
-    "name": True,
-    "description": True,
-    "storage": True,
-    "protocol": True,
-    "final": True,
-    "workers": {"n_workers", "per_gpu"},
-    "execution": {"device"},
-    "data": {"source", "cache"},
-    "search": {"n_trials"},
-}
 # A final run is a study with these two of its settings in the place of the searched ones.
 SETTING_OF_FINAL_RUN = {
     "search.n_epochs": "final.n_epochs",
@@ -87,11 +77,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
     return found
 
 
-def frozen_part(config: StudyConfig) -> dict[str, Any]:
-    """Return the settings that a study fixes, as JSON values."""
-    return config.model_dump(mode="json", exclude=OPERATIONAL)
-
-
 def protocol_fingerprint(config: StudyConfig, data_fingerprint: str) -> str:
     """Return the SHA-256 of what a study fixes."""
     return fingerprint([frozen_part(config), data_fingerprint])
@@ -103,7 +88,7 @@ def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> St
     These are the threads that `init` has counted and the strictness: a file that does not name
     them does not change them.
     """
-    fixed = validated(protocol.configuration)
+    fixed = validated(completed(protocol.configuration))
     threads = given.workers.threads or fixed.workers.threads
     strict = given if request.gives(STRICT) else fixed
     return given.model_copy(
@@ -124,7 +109,7 @@ def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
     Raises:
         ProtocolError: If they differ; the message names each field with both values.
     """
-    fixed = validated(protocol.configuration)
+    fixed = validated(completed(protocol.configuration))
     old, new = frozen_part(fixed), frozen_part(given)
     if given.workers.threads is None:
         new["workers"] = old["workers"]
@@ -141,6 +126,23 @@ def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
         raise ProtocolError(
             f"study {name!r} was fixed with other settings: {'; '.join(map(str, found))}: "
             f"give the same settings, or {other}"
+        )
+
+
+def refuse_added_settings(protocol: Protocol, given: StudyConfig) -> None:
+    """Reject a study that was stored before this code had a setting, and says nothing of it.
+
+    Raises:
+        ProtocolError: If it lacks a frozen setting; the message names all of them.
+    """
+    missing = missing_settings(protocol.configuration)
+    if missing:
+        name = _searched_name(protocol)
+        revision = protocol.facts.get("git_revision") or "its git revision was not stored"
+        raise ProtocolError(
+            f"study {name!r} must have a value for every setting, it was stored before there was "
+            f"{', '.join(missing)}: finish it with the version that created it ({revision}), or "
+            f"start a changed study with `{fork_command(name, {}, place=given.storage)}`"
         )
 
 

@@ -1,7 +1,8 @@
 """What a study searches: the spaces, their ranges, and how a trial becomes hyperparameters.
 
 To search something else, add its range to `RangesConfig`, its name to a space in `SPACES`, a field
-to `Hyperparameters`, and say in `applied_to` what it changes. Must not import optuna: a trial is
+to `Hyperparameters`, say in `applied_to` what it changes, and in `study/frozen_settings.py` what
+studies without that range ran with. Must not import optuna: a trial is
 only asked for values.
 """
 

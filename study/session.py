@@ -17,9 +17,11 @@ from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import SLOT, StudyStorage, open_study_storage
 from study.config import Request, StudyConfig
 from study.errors import StudyError
+from study.frozen_settings import completed
 from study.protocol import (
     compare_code,
     completed_by,
+    refuse_added_settings,
     refuse_differences,
     refuse_other_data,
     refuse_other_runs_folder,
@@ -144,8 +146,11 @@ def open_session(
     )
     try:
         protocol = read_protocol(handle.database, name or place.name or only_study(handle))
-        asked = completed_by(request.resolve(base=protocol.configuration), protocol, request)
+        base = completed(protocol.configuration)
+        asked = completed_by(request.resolve(base=base), protocol, request)
         refuse_differences(protocol, asked)
+        if not reading:
+            refuse_added_settings(protocol, asked)
         session = bind(asked, protocol, handle, place.storage)
         if with_runs or not reading:
             searched = read_protocol(handle.database, session.searched_name)

@@ -22,7 +22,8 @@ from data.image_cache import PreparedData
 from storage.records import TAKEN_OVER_FROM, Protocol, copy_epochs
 from storage.study_storage import StudyStorage
 from study.config import StudyConfig, validated
-from study.protocol import Difference, differences, frozen_part
+from study.frozen_settings import completed, frozen_part
+from study.protocol import Difference, differences
 from study.sampling import build_pruner
 from study.search_space import Choice, Hyperparameters, suggest
 
@@ -159,7 +160,7 @@ def take_over(
     Returns:
         The rows, by the row number of the trial that was run.
     """
-    old = validated(origin.configuration)
+    old = validated(completed(origin.configuration))
     rows = {}
     for trial in trials:
         try:

@@ -1,6 +1,5 @@
 """Commands that train the winner for long, and judge weights."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,9 +62,13 @@ def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
     saved = load_checkpoint(checkpoint)
 
     from data.image_cache import prepare
-    from study.checkpoint_evaluation import evaluate_checkpoint, refuse_untrained_data
+    from study.checkpoint_evaluation import (
+        evaluate_checkpoint,
+        refuse_untrained_data,
+        trained_configuration,
+    )
 
-    resolved = request.resolve(base=json.loads(saved["configuration"]))
+    resolved = request.resolve(base=trained_configuration(saved, checkpoint))
     prepared = prepare(resolved.data, track=track)
     refuse_untrained_data(saved, prepared, checkpoint)
     found = evaluate_checkpoint(

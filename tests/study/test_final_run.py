@@ -19,7 +19,11 @@ from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.leases import acquire, end
 from storage.owners import Owner
 from storage.records import read_tests
-from study.checkpoint_evaluation import evaluate_checkpoint, refuse_untrained_data
+from study.checkpoint_evaluation import (
+    evaluate_checkpoint,
+    refuse_untrained_data,
+    trained_configuration,
+)
 from study.config import Request, validated
 from study.errors import ProtocolError, StudyError
 from study.final_run import final_config, open_final, run_final
@@ -248,6 +252,15 @@ def test_final_run_under_test_elsewhere_is_waited_for(searched: StudySession) ->
     assert not finish(searched, winner).was_done
     assert time.monotonic() - start > 1.5
     ending.join()
+
+
+def test_weights_saved_before_a_setting_are_not_judged() -> None:
+    stored = validated({}).model_dump(mode="json")
+    path = Path("best.pt")
+    assert trained_configuration({"configuration": json.dumps(stored)}, path) == stored
+    del stored["network"]["activation"]
+    with pytest.raises(StudyError, match="best.pt was saved before there was network.activation"):
+        trained_configuration({"configuration": json.dumps(stored)}, path)
 
 
 def test_weights_are_not_judged_on_other_data(searched: StudySession) -> None:

@@ -1,11 +1,15 @@
 """What is refused, or warned about, when a study is gone on with in another way."""
 
+import functools
 import json
 import logging
+import operator
 import re
 import shlex
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,9 @@ from PIL import Image
 from storage.configuration import StorageConfig
 from storage.records import read_protocol
 from study.config import Request, StudyConfig, all_keys
+from study.dotted_keys import assign
 from study.errors import ProtocolError
+from study.frozen_settings import ADDED_SETTINGS, missing_settings
 from study.initialisation import initialise, open_or_create
 from study.protocol import differences, refuse_differences
 from study.session import StudySession, open_session
@@ -41,6 +47,30 @@ DRIFTS = {
         "search.pruner is 'none' there, 'median' here",
     ),
 }
+
+
+FIRST_SETTINGS = """
+seed data.image_column data.label_column data.image_size data.n_classes data.train_limit
+data.validation_limit data.test_limit data.validation_fraction data.test_fraction
+data.split_seed data.broken_images augmentation.flip_probability augmentation.crop
+augmentation.padding augmentation.scale augmentation.ratio augmentation.brightness
+augmentation.contrast augmentation.saturation augmentation.hue
+augmentation.after_normalisation augmentation.cutmix_probability augmentation.cutmix_alpha
+augmentation.cutmix_until network.blocks network.widths network.dropout network.activation
+network.batch_norm network.residual network.zero_init_last_norm optimization.optimizer
+optimization.learning_rate optimization.weight_decay optimization.momentum
+optimization.decay_norm_and_bias optimization.schedule optimization.restart_epochs
+optimization.restart_factor optimization.warmup_epochs optimization.label_smoothing
+optimization.gradient_clip_norm optimization.ema_decay optimization.batch_size
+evaluation.flip_average execution.precision execution.compile execution.channels_last
+search.space search.ranges.learning_rate search.ranges.weight_decay.low
+search.ranges.weight_decay.high search.ranges.weight_decay.log search.ranges.blocks.low
+search.ranges.blocks.high search.ranges.dropout.low search.ranges.dropout.high
+search.ranges.dropout.log search.points search.n_epochs search.patience_epochs
+search.sampler search.n_startup_trials search.pruner search.pruner_percentile
+search.pruner_startup_trials search.pruner_warmup_epochs workers.threads
+"""
+"""What every study stores since before there was `ADDED_SETTINGS`; never add to it."""
 
 
 def suggested_command(message: str) -> list[str]:
@@ -67,6 +97,57 @@ def test_drift_is_refused_with_the_field_both_values_and_a_command_that_goes_on(
     assert went_on.code == 0, went_on.err
     accepted = call("init", "--config", config_file, *options, "--name", "changed")
     assert accepted.code == 0, accepted.err
+
+
+def forget_settings(database: Path, *keys: str) -> None:
+    """Store the protocol as a version would have that had no such settings yet."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        (text,) = connection.execute("SELECT configuration FROM protocols").fetchone()
+        values = json.loads(text)
+        for key in keys:
+            *sections, last = key.split(".")
+            del functools.reduce(operator.getitem, sections, values)[last]
+        connection.execute("UPDATE protocols SET configuration = ?", [json.dumps(values)])
+
+
+@pytest.mark.parametrize("verb", ["init", "worker", "extend", "final"])
+def test_study_stored_before_a_setting_is_rejected_with_its_name_and_the_way_on(
+    call: Call, config_file: str, tmp_path: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    forget_settings(tmp_path / "study.db", "search.ranges.dropout", "optimization.momentum")
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
+    place += ["--name", "tiny"]
+    n_more = ["--trials", "1"] if verb == "extend" else []
+    rejected = call(verb, *place, *n_more)
+    assert rejected.code == 2
+    assert len(rejected.err.strip().splitlines()) == 1
+    dropout = "search.ranges.dropout"
+    named = f"optimization.momentum, {dropout}.low, {dropout}.high, {dropout}.log"
+    assert f"before there was {named}: finish it with the version" in rejected.err
+    assert call("status", *place).code == 0
+    forked = call(*suggested_command(rejected.err))
+    assert forked.code == 0, forked.err
+    assert "optimization.momentum: 'no such setting' -> 0.9" in forked.out
+
+
+def test_study_stored_before_a_setting_runs_with_what_it_meant_then(
+    call: Call, config_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("init", "--config", config_file, "--set", "optimization.momentum=0.5").code == 0
+    forget_settings(tmp_path / "study.db", "optimization.momentum")
+    monkeypatch.setitem(ADDED_SETTINGS, "optimization.momentum", 0.5)
+    place = {"storage.url": f"sqlite:///{tmp_path}/study.db", "storage.runs": tmp_path / "runs"}
+    assert open_session(Request(options=place)).config.optimization.momentum == 0.5
+    refused = call("init", "--config", config_file)
+    assert "optimization.momentum is 0.5 there, 0.9 here" in refused.err
+
+
+def test_every_setting_that_first_studies_lacked_says_what_they_meant() -> None:
+    stored: dict[str, Any] = {}
+    for key in FIRST_SETTINGS.split():
+        assign(stored, key, None)
+    assert missing_settings(stored) == []
 
 
 @pytest.mark.parametrize("verb", ["init", "run", "worker"])
