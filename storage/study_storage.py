@@ -6,7 +6,7 @@ fail (Optuna issues 1092 and 4621).
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -14,7 +14,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
@@ -33,6 +33,7 @@ from storage.database import (
     sqlite_path,
 )
 from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError, first_line
+from storage.frozen_trials import among, read_frozen_trials, trials
 from storage.records import TAKEN_OVER_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
@@ -154,7 +155,23 @@ class StudyStorage(RDBStorage):
     )
     get_trial = _patient_reader(RDBStorage.get_trial)
     _get_best_trial_id = _patient_reader(RDBStorage._get_best_trial_id)
-    _get_trials = _patient_reader(RDBStorage._get_trials)
+
+    @_patient_reader
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Read the trials after a row number, and those that are included."""
+        number, study = trials.c.trial_id, models.StudyModel.study_id
+        newer = (number > trial_id_greater_than) | among(number, included_trial_ids)
+        with self.engine.begin() as connection:
+            if not connection.scalar(sqlalchemy.select(study).where(study == study_id)):
+                raise KeyError(models.NOT_FOUND_MSG)
+            found = read_frozen_trials(connection, (trials.c.study_id == study_id) & newer)
+        return [trial for trial in found if states is None or trial.state in states]
 
 
 def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
