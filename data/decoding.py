@@ -3,6 +3,11 @@
 Transparent pictures are composited on white. Must not know about splits, rows or files.
 """
 
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +17,36 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+# Pillow warns of a picture of more than 89 million pixels and rejects one of twice as many: a few
+# hundred kB may decode to gigabytes. Here the warning rejects it.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+PIXELS_AT_ONCE = 2**27
+"""Of all pictures that threads decode at the same time: a pixel takes some 10 to 20 bytes."""
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+class _PixelBudget:
+    """Makes threads wait while the pictures of others take the memory."""
+
+    def __init__(self) -> None:
+        self._n_free = PIXELS_AT_ONCE
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, n_pixels: int) -> Iterator[None]:
+        n_pixels = min(n_pixels, PIXELS_AT_ONCE)
+        with self._changed:
+            self._changed.wait_for(lambda: self._n_free >= n_pixels)
+            self._n_free -= n_pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_free += n_pixels
+                self._changed.notify_all()
+
+
+_budget = _PixelBudget()
 
 
 class Original(NamedTuple):
@@ -42,7 +76,11 @@ def decode(content: bytes | Path, *, image_size: int) -> tuple[NDArray[np.uint8]
     Raises:
         Exception: whatever Pillow raises for a picture it cannot read.
     """
-    with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as picture:
+    file = BytesIO(content) if isinstance(content, bytes) else content
+    with (
+        Image.open(file, formats=_formats()) as picture,
+        _budget.reserve(picture.width * picture.height),
+    ):
         upright = ImageOps.exif_transpose(picture) if picture.getexif() else picture
         rgb = _to_rgb(upright)
         original = Original(picture.mode, *picture.size, _digest(rgb))
@@ -51,6 +89,14 @@ def decode(content: bytes | Path, *, image_size: int) -> tuple[NDArray[np.uint8]
             # and then cropping gives.
             rgb = ImageOps.fit(rgb, (image_size, image_size), Image.Resampling.BILINEAR)
         return np.asarray(rgb), original
+
+
+@cache
+def _formats() -> list[str]:
+    """Those that Pillow decodes by itself: for EPS it would run Ghostscript on the content."""
+    Image.preinit()  # first, as Image.open tries the usual formats first
+    Image.init()
+    return [name for name in Image.ID if name != "EPS"]
 
 
 def _digest(rgb: Image.Image) -> int:
@@ -63,10 +109,10 @@ def _digest(rgb: Image.Image) -> int:
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in SIXTEEN_BIT_MODES:
         # Pillow's own conversion clips at 255 instead of scaling.
-        values = np.clip(np.asarray(picture, dtype=np.int64), 0, 65535)
+        values = np.clip(np.asarray(picture, dtype=np.int32), 0, 65535)
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         transparent = picture.convert("RGBA")
         white = Image.new("RGBA", transparent.size, "white")
         return Image.alpha_composite(white, transparent).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data.encoded_images import EncodedImage, EncodedImages, EncodedSplit, match_splits
 from data.errors import DataError
+from data.folder_walk import list_files
 from data.splits import TRAIN
 
 PICTURE_ENDINGS = frozenset(
@@ -35,6 +36,12 @@ def open_image_folder(folder: Path) -> EncodedImages:
             f"data.source: '{folder}' must hold data/*.parquet or one folder of images for each "
             "class, it has no images in class folders; point to the folder above the classes"
         )
+    for name in class_names:
+        if name != _readable(name):
+            raise DataError(
+                f"data.source: class folder '{_readable(name)}' of '{folder}' must have a name in "
+                "UTF-8; rename it"
+            )
     return EncodedImages(
         class_names,
         {split: _list_split(path, class_names) for split, path in split_folders.items()},
@@ -51,7 +58,7 @@ def _list_split(folder: Path, class_names: tuple[str, ...]) -> EncodedSplit:
                 f"data.source: every class must have a folder in train, '{class_folder}' has "
                 "none; add it or move this folder away"
             )
-        pictures = _pictures_below(class_folder)
+        pictures = [path for path in list_files(class_folder) if _is_picture(path)]
         if not pictures:
             raise DataError(
                 f"data.source: class folder '{class_folder}' must hold images "
@@ -61,7 +68,7 @@ def _list_split(folder: Path, class_names: tuple[str, ...]) -> EncodedSplit:
         labels += [class_names.index(class_folder.name)] * len(pictures)
 
     def read(rows_N: NDArray[np.int64]) -> list[EncodedImage]:
-        return [EncodedImage(str(paths[row]), paths[row]) for row in rows_N]
+        return [EncodedImage(_readable(paths[row]), paths[row]) for row in rows_N]
 
     return EncodedSplit(np.array(labels, dtype=np.int64), read)
 
@@ -70,14 +77,10 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    paths = (
-        Path(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    )
-    return sorted(path for path in paths if _is_picture(path))
-
-
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith(".")
+
+
+def _readable(path: Path | str) -> str:
+    """The path for messages and records, which hold nothing but UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")

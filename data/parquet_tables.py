@@ -6,6 +6,7 @@ for it. Must not decode pictures.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,19 @@ def hub_revision(hub_id: str) -> str:
         raise _refusal(hub_id, error) from error
 
 
-def open_tables(path: str, config: DataConfig, *, download_folder: Path | None) -> EncodedImages:
+def open_tables(
+    path: str,
+    config: DataConfig,
+    *,
+    folder: Path | None = None,
+    download_folder: Path | None = None,
+) -> EncodedImages:
     """Opens the splits of a hub id or of a folder in the hub's parquet layout.
 
     Args:
         path: what `datasets.load_dataset` is given.
         config: names the columns, where they are not to be found by type.
+        folder: the folder, where it is one: rows may name files in it instead of their bytes.
         download_folder: where `datasets` keeps its copy; none: its own cache.
 
     Raises:
@@ -60,31 +68,58 @@ def open_tables(path: str, config: DataConfig, *, download_folder: Path | None) 
     undecoded = tables.select_columns([image_column]).cast_column(
         image_column, Image(decode=False)
     )
+    folders = _named_folders(tables, folder)
     splits = {
-        split: EncodedSplit(labels[name], _RowReader(undecoded[name], image_column))
+        split: EncodedSplit(labels[name], _RowReader(undecoded[name], image_column, folders))
         for split, name in names.items()
     }
     return EncodedImages(class_names, splits)
 
 
+def _named_folders(tables: DatasetDict, folder: Path | None) -> tuple[Path, ...]:
+    """Folders with the files that rows may name: those whose content the fingerprint covers."""
+    from datasets import config as places
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if folder is not None:
+        return (folder,)
+    # Here `datasets` names the files itself, after it has downloaded them.
+    if tables["train"].info.builder_name == "imagefolder":
+        return Path(HF_HUB_CACHE), places.EXTRACTED_DATASETS_PATH
+    return ()
+
+
 class _RowReader:
-    def __init__(self, table: Dataset, column: str) -> None:
+    def __init__(self, table: Dataset, column: str, folders: tuple[Path, ...]) -> None:
         self._table = table.with_format("arrow")
         self._column = column
+        self._folders = folders
 
     def __call__(self, rows_N: NDArray[np.int64]) -> list[EncodedImage]:
         images = self._table[rows_N.tolist()].column(self._column).to_pylist()
-        return [_encoded(image, int(row)) for image, row in zip(images, rows_N, strict=True)]
+        return [self._encoded(image, int(row)) for image, row in zip(images, rows_N, strict=True)]
 
+    def _encoded(self, image: dict[str, bytes | str | None] | None, row: int) -> EncodedImage:
+        stored = image or {}
+        content, path = stored.get("bytes"), stored.get("path")
+        file = path if isinstance(path, str) and path else None
+        name = f"row {row} ({file})" if file else f"row {row}"
+        if isinstance(content, bytes):
+            return EncodedImage(name, content)
+        return EncodedImage(name, self._find(file) if file else None)
 
-def _encoded(image: dict[str, bytes | str | None] | None, row: int) -> EncodedImage:
-    stored = image or {}
-    content, path = stored.get("bytes"), stored.get("path")
-    file = path if isinstance(path, str) else None
-    name = f"row {row} ({file})" if file else f"row {row}"
-    if isinstance(content, bytes):
-        return EncodedImage(name, content)
-    return EncodedImage(name, Path(file) if file else None)
+    def _find(self, file: str) -> Path | None:
+        """The file, links followed; none where it is outside the folders, or hidden in them."""
+        for folder in self._folders:
+            root = os.path.realpath(folder)
+            try:
+                found = Path(os.path.realpath(os.path.join(root, file)))
+            except ValueError:  # a null character
+                return None
+            if found.is_relative_to(root):
+                hidden = any(part.startswith(".") for part in found.relative_to(root).parts)
+                return None if hidden else found
+        return None
 
 
 def _find_column(features: Features, kind: str, configured: str | None) -> str:

@@ -5,7 +5,6 @@ The one place that knows which kinds of source there are. Imports neither torch 
 
 import os
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -14,6 +13,7 @@ from data.built_folder import require_free_space
 from data.configuration import DataConfig
 from data.encoded_images import EncodedImages
 from data.errors import DataError
+from data.folder_walk import list_files
 from data.image_folder import open_image_folder
 from data.parquet_tables import hub_revision, open_tables
 from data.synthetic import SYNTHETIC_RECIPE, build_synthetic
@@ -53,7 +53,7 @@ def open_source(config: DataConfig, *, scratch: Path) -> EncodedImages:
         return _open_parquet_folder(build_synthetic(config.cache), config, scratch=scratch)
     folder = _local_folder(config.source)
     if folder is None:
-        return open_tables(config.source, config, download_folder=None)
+        return open_tables(config.source, config)
     if _parquet_files(folder):
         return _open_parquet_folder(folder, config, scratch=scratch)
     return open_image_folder(folder)
@@ -84,7 +84,7 @@ def _local_folder(source: str) -> Path | None:
 def _open_parquet_folder(folder: Path, config: DataConfig, *, scratch: Path) -> EncodedImages:
     n_bytes = sum(path.stat().st_size for path in _parquet_files(folder))
     require_free_space(scratch, n_bytes=n_bytes)
-    return open_tables(str(folder), config, download_folder=scratch)
+    return open_tables(str(folder), config, folder=folder, download_folder=scratch)
 
 
 def _parquet_files(folder: Path) -> list[Path]:
@@ -92,7 +92,7 @@ def _parquet_files(folder: Path) -> list[Path]:
 
 
 def _fingerprint_folder(folder: Path) -> str:
-    paths = sorted(_visible_files(folder))
+    paths = list_files(folder)
     with ThreadPoolExecutor() as threads:
         digests = threads.map(_digest, paths)
         total = blake2b(digest_size=16)
@@ -110,9 +110,3 @@ def _digest(path: Path) -> bytes:
         raise DataError(
             f"data.source: file '{path}' cannot be read ({error.strerror}); restore or remove it"
         ) from error
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))

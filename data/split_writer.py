@@ -85,7 +85,7 @@ class _ChunkDecoder:
         for position, image in enumerate(self.source.read(rows_N)):
             try:
                 if image.content is None:
-                    raise ValueError("it has neither bytes nor a file")
+                    raise ValueError("it has neither bytes nor a file in data.source")
                 images_NHWC[len(kept)], original = decode(image.content, image_size=size)
             # Pillow raises nearly anything on damaged files; each is reported or counted.
             except Exception as error:
@@ -106,14 +106,15 @@ class _ChunkDecoder:
         broken = self._broken(image, error)
         return BrokenImageError(
             f"data.source: an image cannot be decoded, split {broken.source_split}, "
-            f"{broken.name}: {broken.reason}; repair it or set data.broken_images to drop"
+            f"{broken.name}: {broken.reason}; repair or shrink it, or set data.broken_images to "
+            "drop"
         )
 
     def _broken(self, image: EncodedImage, error: Exception) -> BrokenImage:
         return BrokenImage(
             source_split=self.rows.source_split,
             name=image.name,
-            reason=str(error) or type(error).__name__,
+            reason=str(error).rstrip(".") or type(error).__name__,
         )
 
 

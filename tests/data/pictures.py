@@ -1,6 +1,7 @@
 """Tiny real data sets, written to disk for the tests of this room."""
 
 import json
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def write_table(
     labels: list[int],
     *,
     features: dict[str, dict[str, object]] | None = None,
-    contents: list[bytes] | None = None,
+    contents: Sequence[bytes | None] | None = None,
+    paths: Sequence[str | None] | None = None,
 ) -> Path:
     """One split in the hub's layout; the columns `image` and `label`, or those of `features`."""
     features = features or {
@@ -48,7 +50,9 @@ def write_table(
         "label": {"_type": "ClassLabel", "names": list(CLASS_NAMES)},
     }
     contents = contents or [encoded(picture(index)) for index in range(len(labels))]
-    images = pa.array([{"bytes": content, "path": None} for content in contents])
+    paths = paths or [None] * len(contents)
+    stored = zip(contents, paths, strict=True)
+    images = pa.array([{"bytes": content, "path": path} for content, path in stored])
     images = images.cast(pa.struct({"bytes": pa.binary(), "path": pa.string()}))
     columns = {
         name: images if feature["_type"] == "Image" else pa.array(labels, pa.int64())

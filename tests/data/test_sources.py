@@ -179,20 +179,39 @@ print(prepare(config).description.counts)
 """
 
 
-def test_hub_id_that_is_cached_is_opened_without_network(tmp_path: Path) -> None:
-    hub = write_table(tmp_path / "hub", "train", LABELS)
-    copy = f"import datasets; datasets.load_dataset({str(hub)!r})"
-    assert run_offline(copy, tmp_path / "home").returncode == 0
-    cached = next((tmp_path / "home" / "datasets").glob("*/*/*/*/dataset_info.json")).parent
-    place = tmp_path / "home" / "datasets" / "someone___insects" / "default" / "0.0.0" / ("a" * 40)
+def cache_as_hub_id(source: Path, home: Path) -> None:
+    """Let `datasets` keep a folder as if it had been downloaded under the id someone/insects."""
+    copy = f"import datasets; datasets.load_dataset({str(source)!r})"
+    assert run_offline(copy, home).returncode == 0
+    cached = next((home / "datasets").glob("*/*/*/*/dataset_info.json")).parent
+    place = home / "datasets" / "someone___insects" / "default" / "0.0.0" / ("a" * 40)
     place.parent.mkdir(parents=True)
     cached.rename(place)
     for arrow in place.glob("*.arrow"):
         arrow.rename(place / arrow.name.replace(arrow.name.split("-")[0], "insects"))
 
-    result = run_offline(PREPARE.format(cache=str(tmp_path / "cache")), tmp_path / "home")
 
+def test_hub_id_that_is_cached_is_opened_without_network(tmp_path: Path) -> None:
+    hub = write_table(tmp_path / "hub", "train", LABELS)
+    cache_as_hub_id(hub, tmp_path / "home")
+    result = run_offline(PREPARE.format(cache=str(tmp_path / "cache")), tmp_path / "home")
     assert "{'train': 9, 'validation': 3, 'test': 3}" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("home/hub/datasets--someone--insects/snapshots/1", "{'train': 9, 'validation': 3"),
+        ("elsewhere", "it has neither bytes nor a file in data.source"),
+    ],
+)
+def test_hub_id_of_picture_files_has_only_those_of_the_hub(
+    tmp_path: Path, place: str, said: str
+) -> None:
+    write_tree(tmp_path / place / "train")
+    cache_as_hub_id(tmp_path / place, tmp_path / "home")
+    result = run_offline(PREPARE.format(cache=str(tmp_path / "cache")), tmp_path / "home")
+    assert said in result.stdout + result.stderr
 
 
 def test_hub_id_that_is_unknown_offline_is_refused_in_one_line(tmp_path: Path) -> None:
