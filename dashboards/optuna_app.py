@@ -15,6 +15,7 @@ from dashboards.artifacts import RunFiles, answering_for
 from dashboards.deleting import deleting_whole
 from dashboards.errors import DashboardError
 from dashboards.listening import listen, reachable, resolved
+from dashboards.study_page import sending_pages
 from storage.study_storage import StudyStorage
 
 MAX_BODY_BYTES = 2**20
@@ -33,7 +34,7 @@ def build_dashboard(
     """
     # Its polls reread every finished trial unless Optuna's cache stands between.
     cached = optuna.storages.get_storage(storage)
-    app: WsgiApp = wsgi(cached, artifact_store=artifacts)
+    app = sending_pages(wsgi(cached, artifact_store=artifacts), cached)
     if artifacts is not None:
         app = answering_for(artifacts, storage, app)
     return deleting_whole(app, storage, cached, grace=grace)

@@ -1,4 +1,4 @@
-"""Reading many of Optuna's trials from its tables, as plain rows.
+"""Reading many of Optuna's trials, and studies with their notes, as plain rows of its tables.
 
 Optuna's own reading makes an object of each row, 35 for a trial of 20 epochs: ten times slower,
 with several times the memory (10,000 trials took every command that read them 9 to 15 s). The
@@ -7,12 +7,15 @@ tables are those of Optuna 5 (its schema has not changed since 3.2).
 
 import functools
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, select
 
@@ -75,6 +78,37 @@ def read_frozen_trials(connection: Connection, chosen: ColumnElement[bool]) -> l
     ):
         trial.system_attrs[key] = json.loads(text)
     return list(frozen.values())
+
+
+def read_frozen_studies(connection: Connection) -> list[FrozenStudy]:
+    """Return every study, the oldest first."""
+    directions: dict[int, list[StudyDirection]] = defaultdict(list)
+    table: Table = models.StudyDirectionModel.__table__
+    for row in connection.execute(select(table).order_by(table.c.objective)):
+        directions[row.study_id].append(row.direction)
+    user_attrs = _study_attributes(connection, models.StudyUserAttributeModel.__table__)
+    system_attrs = _study_attributes(connection, models.StudySystemAttributeModel.__table__)
+    table = models.StudyModel.__table__
+    return [
+        FrozenStudy(
+            name,
+            None,
+            user_attrs[number],
+            system_attrs[number],
+            number,
+            directions=directions[number],
+        )
+        for number, name in connection.execute(select(table).order_by(table.c.study_id))
+    ]
+
+
+def _study_attributes(connection: Connection, table: Table) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    wanted = select(table.c.study_id, table.c.key, table.c.value_json)
+    for some in connection.execute(wanted).partitions(CHUNK):
+        for study_id, key, text in some:
+            found[study_id][key] = json.loads(text)
+    return found
 
 
 def _frozen(row: Row[Any]) -> FrozenTrial:

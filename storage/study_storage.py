@@ -14,6 +14,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
@@ -33,7 +34,7 @@ from storage.database import (
     sqlite_path,
 )
 from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError, first_line
-from storage.frozen_trials import among, read_frozen_trials, trials
+from storage.frozen_trials import among, read_frozen_studies, read_frozen_trials, trials
 from storage.records import TAKEN_OVER_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
@@ -141,7 +142,6 @@ class StudyStorage(RDBStorage):
     set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
     set_trial_system_attr = _patient(RDBStorage.set_trial_system_attr)
 
-    get_all_studies = _patient_reader(RDBStorage.get_all_studies)
     get_study_id_from_name = _patient_reader(RDBStorage.get_study_id_from_name)
     get_study_name_from_id = _patient_reader(RDBStorage.get_study_name_from_id)
     get_study_directions = _patient_reader(RDBStorage.get_study_directions)
@@ -155,6 +155,12 @@ class StudyStorage(RDBStorage):
     )
     get_trial = _patient_reader(RDBStorage.get_trial)
     _get_best_trial_id = _patient_reader(RDBStorage._get_best_trial_id)
+
+    @_patient_reader
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Read every study, the oldest first."""
+        with self.engine.begin() as connection:
+            return read_frozen_studies(connection)
 
     @_patient_reader
     def _get_trials(
