@@ -1,11 +1,17 @@
+import functools
 import math
+import subprocess
+import sys
+from collections.abc import Sequence
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from model.configuration import NetworkConfig
-from model.network import ResidualBlock, build_network, count_parameters
+from model.network import Projection, ResidualBlock, build_network, count_parameters
+from tests.tools.processes import ROOT
 
 SMALL = {"blocks": (2, 1, 2), "widths": (4, 6, 8)}
 
@@ -86,3 +92,71 @@ def test_network_untrained_has_the_loss_of_a_uniform_guess() -> None:
     network = build_network(NetworkConfig(widths=(16, 32, 64)), n_classes=200)
     loss = F.cross_entropy(network(torch.randn(32, 3, 32, 32)), torch.randint(0, 200, (32,)))
     assert loss.item() == pytest.approx(math.log(200), abs=0.1)
+
+
+def strided(network: nn.Module) -> nn.Module:
+    """Let a network's projections convolve with a stride, as torch would."""
+
+    def forward(projection: Projection, features_BCHW: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(features_BCHW, projection.weight, stride=projection._pick_every)
+
+    for module in network.modules():
+        if isinstance(module, Projection):
+            module.forward = functools.partial(forward, module)
+    return network
+
+
+@pytest.mark.parametrize("size", [16, 21])
+def test_projection_equals_a_strided_convolution_and_has_its_name(size: int) -> None:
+    network = build_network(NetworkConfig(widths=(4, 6, 8)), n_classes=5).double().eval()
+    weight = network.state_dict()["stages.1.0.shortcut.0.weight"]
+    assert weight.shape == (6, 4, 1, 1)
+    images_BCHW = torch.randn(2, 3, size, size).double()
+    logits_BC = network(images_BCHW)
+    assert torch.equal(logits_BC, strided(network)(images_BCHW))
+
+
+def test_block_with_a_stride_keeps_channels_innermost_in_gradients() -> None:
+    block = ResidualBlock(8, 16, stride=2, config=NetworkConfig())
+    block.to(memory_format=torch.channels_last)
+    images_BCHW = torch.randn(2, 8, 6, 6).to(memory_format=torch.channels_last).requires_grad_()
+    features_BCHW = images_BCHW.relu()
+    kept: list[bool] = []
+    features_BCHW.register_hook(
+        lambda grad: kept.append(grad.is_contiguous(memory_format=torch.channels_last))
+    )
+    torch.autograd.backward(block(features_BCHW).sum())
+    assert kept == [True]
+
+
+SCANNED_THREADS = (1, 2, 3, 5, 6, 8)
+SCANNED_SIZES = (16, 32, 42, 64)
+
+
+def scan_gradients(
+    width: int, batches: Sequence[int], sizes: Sequence[int], threads: Sequence[int]
+) -> None:
+    """Compare gradients in a process of its own, which a faulty kernel may kill."""
+    lists = [",".join(map(str, values)) for values in ([width], batches, sizes, threads)]
+    command = [sys.executable, "-m", "tests.tools.gradient_scan", *lists]
+    scan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    print(scan.stdout)
+    assert scan.returncode == 0, f"{scan.returncode} at {scan.stdout[-3000:]}{scan.stderr}"
+    n_shapes = 2 * len(batches) * len(sizes) * len(threads)
+    assert len(scan.stdout.splitlines()) == n_shapes
+
+
+def test_gradients_where_a_strided_convolution_would_write_past_its_memory_are_right() -> None:
+    scan_gradients(4, [20], [16], [1, 3])
+
+
+# Wide networks have many channels and need no large batch.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "batches"),
+    [(4, (1, 20, 33)), (8, (1, 20, 33)), (12, (2, 5, 33)), (16, (5, 7)), (24, (5,)), (48, (2,))],
+)
+def test_gradients_of_every_width_with_any_threads_last_batch_and_size_are_right(
+    width: int, batches: tuple[int, ...]
+) -> None:
+    scan_gradients(width, batches, SCANNED_SIZES, SCANNED_THREADS)
