@@ -15,22 +15,24 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from dashboards.errors import DashboardError
+
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 READING_METHODS = ("GET", "HEAD")
 TOKEN_FIELD = "token"
 NEEDS_TOKEN = (
-    "This dashboard needs its token: open the address that `study dashboard` printed, which ends "
-    f"in ?{TOKEN_FIELD}=..., or send the header `Authorization: Bearer TOKEN`."
+    "This page needs its token: open the address that `study dashboard` or `study tensorboard` "
+    f"printed, which ends in ?{TOKEN_FIELD}=..., or send the header `Authorization: Bearer TOKEN`."
 )
 READ_ONLY = (
     "This dashboard is read-only: change a study with the `study` command, or start the dashboard "
     "with --writable."
 )
 OTHER_HOST = (
-    "Without a token this dashboard answers to names of its own machine only: open it as "
-    "127.0.0.1, or start it with --token."
+    "Without a token this page answers to names of its own machine only: open it as "
+    "127.0.0.1, or start its server with --token."
 )
 NOT_WRITABLE = (
     "This would break what the service keeps of a study: make, change and continue studies with "
@@ -67,10 +69,19 @@ class Access:
         token: The secret that every request must know; None: none is needed, for the address is
             one that only this machine reaches.
         writable: Whether requests may change notes and delete studies.
+        reading_methods: Methods that change nothing in the application.
+
+    Raises:
+        DashboardError: If the token is empty.
     """
 
     token: str | None = None
     writable: bool = False
+    reading_methods: tuple[str, ...] = READING_METHODS
+
+    def __post_init__(self) -> None:
+        if self.token == "":
+            raise DashboardError("--token must not be empty: leave it out to have one made up")
 
     def knows(self, given: str) -> bool:
         """Return whether this is the token, in a time that tells nothing about it."""
@@ -97,7 +108,7 @@ def guard(app: WsgiApp, access: Access) -> WsgiApp:
 
         if not _is_utf8(environ["PATH_INFO"]):
             return refuse(environ, start, "400 Bad Request", NO_UTF8)
-        reads = environ["REQUEST_METHOD"] in READING_METHODS
+        reads = environ["REQUEST_METHOD"] in access.reading_methods
         if access.token is None:
             if not is_of_this_machine(environ.get("HTTP_HOST")):
                 return refuse(environ, start, "403 Forbidden", OTHER_HOST)
@@ -108,7 +119,7 @@ def guard(app: WsgiApp, access: Access) -> WsgiApp:
         elif not _is_known(environ, access):
             return _refuse_unknown(environ, start)
         if not reads:
-            allow = ("Allow", ", ".join(READING_METHODS))
+            allow = ("Allow", ", ".join(access.reading_methods))
             if not access.writable:
                 return refuse(environ, start, "405 Method Not Allowed", READ_ONLY, allow)
             if _is_of_another_site(environ):

@@ -45,21 +45,6 @@ def listen(address: str, port: int) -> socket.socket:
         return socket.create_server((address, port), family=_family(address), dualstack_ipv6=dual)
 
 
-def refuse_taken(address: str, port: int) -> None:
-    """Refuse what a server could not listen on, without listening: nobody can connect meanwhile.
-
-    Args:
-        address: IP address.
-        port: Port, 0 for a free one.
-
-    Raises:
-        DashboardError: If the machine has no such address, or the port is taken.
-    """
-    with _refusals(address, port), socket.socket(_family(address)) as asking:
-        asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        asking.bind((address, port))
-
-
 def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 

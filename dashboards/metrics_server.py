@@ -3,18 +3,16 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import waitress
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from dashboards.access import NO_LOGIN, is_loopback, is_of_this_machine
+from dashboards.access import NO_LOGIN, WsgiApp, is_loopback, is_of_this_machine
 from dashboards.listening import listen, reachable, resolved
+from dashboards.web_server import WebServer
 
 PATH = "/metrics"
 NOT_FOUND = f"the metrics are at {PATH}\n".encode()
 OTHER_HOST = b"on a loopback address the metrics answer to names of this machine only\n"
 MAX_BODY_BYTES = 2**16
-
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def build_app(registry: CollectorRegistry, *, only_local: bool = False) -> WsgiApp:
@@ -53,15 +51,9 @@ def serve_metrics(
         DashboardError: If the address or the port cannot be had.
     """
     address = resolved(host)
-    listening = listen(address, port)
     app = build_app(registry, only_local=is_loopback(address))
-    server = waitress.create_server(
-        app, sockets=[listening], threads=2, max_request_body_size=MAX_BODY_BYTES
-    )
+    server = WebServer(app, listen(address, port), threads=2, max_request_body_size=MAX_BODY_BYTES)
     if not is_loopback(address):
         say(NO_LOGIN)
     say(f"metrics: http://{reachable(address)}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
-    try:
-        server.run()
-    finally:
-        server.close()
+    server.serve()

@@ -4,22 +4,17 @@ optuna-dashboard 0.21 has no authentication and no read-only mode: whoever reach
 delete a study with all its artifacts. Must not import torch.
 """
 
-import secrets
-
 import optuna
-import waitress
 from optuna_dashboard import wsgi
 
-from dashboards.access import Access, WsgiApp, address_with_token, guard, is_loopback
+from dashboards.access import Access, WsgiApp
 from dashboards.artifacts import RunFiles, answering_for
 from dashboards.deleting import deleting_whole
-from dashboards.errors import DashboardError
-from dashboards.listening import listen, reachable, resolved
+from dashboards.explaining import explaining, raise_errors
+from dashboards.listening import listen, resolved
 from dashboards.study_page import sending_pages
+from dashboards.web_server import serve_guarded
 from storage.study_storage import StudyStorage
-
-MAX_BODY_BYTES = 2**20
-"""A note is far smaller, and bodies are read before a token is asked for."""
 
 
 def build_dashboard(
@@ -34,10 +29,12 @@ def build_dashboard(
     """
     # Its polls reread every finished trial unless Optuna's cache stands between.
     cached = optuna.storages.get_storage(storage)
-    app = sending_pages(wsgi(cached, artifact_store=artifacts), cached)
+    bare = wsgi(cached, artifact_store=artifacts)
+    raise_errors(bare, cached)
+    app = sending_pages(bare, cached)
     if artifacts is not None:
         app = answering_for(artifacts, storage, app)
-    return deleting_whole(app, storage, cached, grace=grace)
+    return explaining(deleting_whole(app, storage, cached, grace=grace))
 
 
 def serve_dashboard(
@@ -56,18 +53,6 @@ def serve_dashboard(
     Raises:
         DashboardError: If the token is empty, or the address or port cannot be had.
     """
-    if token == "":
-        raise DashboardError("--token must not be empty: leave it out to have one made up")
-    address = resolved(host)
-    if token is None and not is_loopback(address):
-        token = secrets.token_urlsafe(32)
-    listening = listen(address, port)
-    app = guard(app, Access(token, writable))
-    server = waitress.create_server(app, sockets=[listening], max_request_body_size=MAX_BODY_BYTES)
-    url = address_with_token(f"http://{reachable(address)}:{server.effective_port}/", token)
+    access = Access(token, writable)
     kind = "writable" if writable else "read-only"
-    print(f"dashboard ({kind}): {url}  (Ctrl+C stops it)", flush=True)
-    try:
-        server.run()
-    finally:
-        server.close()
+    serve_guarded(app, access, listen(resolved(host), port), what=f"dashboard ({kind})")

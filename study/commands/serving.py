@@ -5,23 +5,23 @@ from typing import TYPE_CHECKING
 import click
 
 from study.commands.options import command, server_options
-from study.progress import say
 
 if TYPE_CHECKING:
     from study.config import Request
 
 
-OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
-
-
-@command
-@server_options(8080)
-@click.option(
+token_option = click.option(
     "--token",
     envvar="STUDY_DASHBOARD_TOKEN",
     metavar="TOKEN",
     help="What a browser must know; made up where --host is reached from elsewhere.",
 )
+OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
+
+
+@command
+@server_options(8080)
+@token_option
 @click.option("--writable", is_flag=True, help="Let the pages change notes and delete studies.")
 def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
     """Serve optuna-dashboard on all studies of the database, read-only unless --writable."""
@@ -41,16 +41,18 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
 
 @command
 @server_options(6006)
+@token_option
 @click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
-def tensorboard(request: "Request", host: str, port: int, all_runs: bool) -> None:
+def tensorboard(
+    request: "Request", host: str, port: int, token: str | None, all_runs: bool
+) -> None:
     """Serve TensorBoard on the runs of the study."""
-    from dashboards.access import NO_LOGIN, is_loopback
     from dashboards.tensorboard_server import serve_tensorboard
     from study.session import open_session
 
     folder = request.place().storage.runs
     if not all_runs:
-        folder = open_session(request, reading=True, with_runs=True).paths.folder
-    if host != "localhost" and not is_loopback(host):
-        say(NO_LOGIN)
-    serve_tensorboard(folder, host=host, port=port)
+        session = open_session(request, reading=True, with_runs=True)
+        session.storage_handle.engine.dispose()  # no connection is held while it serves
+        folder = session.paths.folder
+    serve_tensorboard(folder, host=host, port=port, token=token)

@@ -1,12 +1,8 @@
 """optuna-dashboard over its WSGI interface, in process."""
 
-import multiprocessing
-import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
@@ -21,10 +17,12 @@ from optuna_dashboard import wsgi
 from dashboards.access import Access, guard
 from dashboards.errors import DashboardError
 from dashboards.listening import listen
-from dashboards.optuna_app import MAX_BODY_BYTES, build_dashboard, serve_dashboard
+from dashboards.optuna_app import build_dashboard, serve_dashboard
+from dashboards.web_server import SETTINGS
 from storage.database import parse_url
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
+from tests.tools.forked_server import forked
 from tests.tools.write_lock import write_lock_held
 from tests.tools.wsgi_client import ask, routes
 
@@ -139,32 +137,21 @@ def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
             socket.create_connection((address, port), timeout=5).close()
 
 
-def serve_yes(said: Connection) -> None:
-    """Serve an application that says yes to everything, and say through a pipe what is printed."""
+def serve_yes() -> None:
+    """Serve an application that says yes to everything beyond loopback."""
 
     def yes(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"yes"]
 
-    os.dup2(said.fileno(), 1)
-    sys.stdout = os.fdopen(1, "w")
     serve_dashboard(yes, host="0.0.0.0", port=0)
 
 
 @pytest.fixture
 def printed() -> Iterator[IO[str]]:
-    """What a server prints that listens beyond loopback."""
-    processes = multiprocessing.get_context("fork")
-    here, there = processes.Pipe(duplex=False)
-    server = processes.Process(target=serve_yes, args=(there,))
-    server.start()
-    there.close()
-    with open(here.fileno(), closefd=False) as lines:
+    """What that server prints."""
+    with forked(serve_yes) as lines:
         yield lines
-        server.terminate()
-        server.join()
-        assert lines.read() == ""  # no request is told of
-    here.close()
 
 
 def test_serve_dashboard_beyond_loopback_makes_a_token_up_and_prints_it_once(
@@ -181,7 +168,8 @@ def test_serve_dashboard_beyond_loopback_makes_a_token_up_and_prints_it_once(
     refusal.value.close()
     with socket.create_connection(("127.0.0.1", url.port), timeout=5) as asking:
         # No byte of the body is waited for.
-        asking.sendall(f"POST / HTTP/1.1\r\nContent-Length: {MAX_BODY_BYTES}\r\n\r\n".encode())
+        too_large = SETTINGS["max_request_body_size"]
+        asking.sendall(f"POST / HTTP/1.1\r\nContent-Length: {too_large}\r\n\r\n".encode())
         assert asking.recv(100).startswith(b"HTTP/1.1 413")
     with opener.open(f"{address}?token={token}") as answer:
         assert answer.url == address and answer.read() == b"yes"
