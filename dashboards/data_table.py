@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from dashboards.status_view import printable
 from data.statistics import DataDescription, Duplicates
 
 
@@ -13,9 +15,8 @@ def data_tables(described: DataDescription) -> tuple[Table, Table, str]:
 
     The lines are the duplicates and the fingerprint.
     """
-    splits = Table(
-        title=f"{described.source}: {len(described.class_names)} classes", box=box.SIMPLE
-    )
+    title = printable(f"{described.source}: {len(described.class_names)} classes")
+    splits = Table(title=Text(title), box=box.SIMPLE)  # a path may look like markup
     for heading in ("split", "images", "per class", "dropped", "modes", "sizes"):
         numeric = heading in ("images", "per class", "dropped")
         splits.add_column(heading, justify="right" if numeric else "left")

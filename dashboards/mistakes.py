@@ -68,7 +68,7 @@ def load_mistakes(path: Path) -> list[PicturedMistake]:
     """
     try:
         return [_mistake(**values) for values in json.loads(path.read_bytes())]
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise DashboardError(
             f"mistakes of a test must be a file that `study final` wrote, {path} is not "
             f"({type(error).__name__}): restore it, or remove it to leave them out"

@@ -43,7 +43,7 @@ def load_range_record(path: Path) -> RangeRecord | None:
         )
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise DashboardError(
             f"learning-rate range test must be a file that `study lr-range` wrote, {path} is not "
             f"({type(error).__name__}): restore it, or remove it to leave it out"

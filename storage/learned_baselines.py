@@ -49,7 +49,7 @@ def find_baselines(paths: DataPaths) -> LearnedBaselines | None:
         learned = LearnedBaselines(**json.loads(paths.baselines.read_bytes()))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise StorageError(
             f"{paths.baselines} must be a file that `study baselines` wrote, it is damaged: "
             "remove it, and give that command again"

@@ -11,6 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from dashboards.trials import STATE_NAMES
+from data.errors import DamagedFolderError
 from data.image_cache import PreparedData
 from model.device import is_out_of_memory, resolve_execution, set_threads
 from model.errors import DivergedError
@@ -155,6 +156,9 @@ class Worker:
         try:
             return Outcome(TrialState.COMPLETE, "complete", value=self._run(lease, heartbeat))
         except StopRequested:
+            return Outcome(TrialState.WAITING, "preempted")
+        except DamagedFolderError as error:  # whole again when the next attempt opens the images
+            logger.warning("%s: the trial is released", error)
             return Outcome(TrialState.WAITING, "preempted")
         except LeaseLostError:
             raise

@@ -1,5 +1,6 @@
 """The data report, parsed as a browser would, of small real folders of pictures."""
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dashboards.data_report import N_DRAWS, write_data_report
@@ -145,6 +147,13 @@ def test_tables_count_duplicates_in_a_line(prepared_folder: Prepare) -> None:
     described = prepared.description.model_copy(update={"duplicates": found})
     *_, lines = data_tables(described)
     assert lines.startswith("duplicates: 2 in train, 1 of test in train too\n")
+
+
+def test_tables_show_a_source_as_text(prepared_folder: Prepare) -> None:
+    described = prepared_folder().description.model_copy(update={"source": "a[/red]\x1b]0;b\a"})
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(*data_tables(described))
+    assert "a[/red]?]0;b?: " in console.export_text()
 
 
 def test_class_counts_figure_names_few_classes_and_numbers_many() -> None:

@@ -43,6 +43,7 @@ def test_mistakes_come_back_as_they_were_written(
     [
         b"",
         b"[1]",
+        b"[" * 100_000,
         b'[{"index": 0}]',
         b'[{"index": 0, "true_class": "a", "predicted_class": "b", "probability": 0.5, '
         b'"png": "aGVsbG8="}]',

@@ -25,6 +25,7 @@ def test_range_record_comes_back_and_may_be_missing(tmp_path: Path) -> None:
         b"",
         b"\xff\xfe",
         b"[]",
+        b"[" * 100_000,
         b'{"suggested_rate": null, "n_steps": 2}',
         b'{"curve": {"rates": [1]}, "suggested_rate": null, "n_steps": 2}',
         b'{"curve": {"rates": ["a"], "losses": [1], "diverged_at": null},'
