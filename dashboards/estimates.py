@@ -4,19 +4,25 @@ No epoch has a time of its own in the database. When the newest one ended is wor
 attempt that trained it: its claim and the durations of its epochs.
 """
 
-from collections.abc import Mapping, Sequence
-from statistics import mean
+from collections.abc import Sequence
+
+from optuna.trial import TrialState
 
 from dashboards.trials import TrialRow
 from storage.attempts import Attempt
+from storage.study_totals import Totals
 
-Attempts = Mapping[int, Sequence[Attempt]]
+RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def seconds_per_epoch(rows: Sequence[TrialRow]) -> float | None:
-    """Return the mean duration of an epoch of the given trials, None before the first."""
-    n_epochs = sum(row.epochs_done for row in rows)
-    return sum(row.seconds for row in rows) / n_epochs if n_epochs else None
+def seconds_per_epoch(totals: Sequence[Totals]) -> float | None:
+    """Return the mean duration of an epoch, None before the first."""
+    n_epochs = sum(one.n_epochs for one in totals)
+    return sum(one.seconds for one in totals) / n_epochs if n_epochs else None
+
+
+def _pace(row: TrialRow) -> float | None:
+    return row.seconds / row.epochs_done if row.epochs_done else None
 
 
 def trial_seconds_left(
@@ -36,7 +42,7 @@ def trial_seconds_left(
         now: The database's clock, in seconds since 1970.
         usual_pace: Seconds per epoch of the study, for a trial that has no epoch yet.
     """
-    pace = seconds_per_epoch([row]) or usual_pace
+    pace = _pace(row) or usual_pace
     if pace is None:
         return None
     since_epoch = now - newest_epoch_of(row, attempt)
@@ -52,45 +58,30 @@ def newest_epoch_of(row: TrialRow, attempt: Attempt) -> float:
     epochs_here = row.epochs_done - attempt.epochs_at_start
     if epochs_here <= 0:
         return attempt.started_at
-    seconds_here = epochs_here * (seconds_per_epoch([row]) or 0.0)
+    seconds_here = epochs_here * (_pace(row) or 0.0)
     return min(attempt.beat_at, attempt.started_at + seconds_here)
 
 
-def newest_epoch_at(rows: Sequence[TrialRow], attempts: Attempts) -> float | None:
-    """Return about when the newest epoch of a study was recorded, None before the first."""
-    times = [
-        newest_epoch_of(row, attempt) if attempt.ending is None else attempt.beat_at
-        for row in rows
-        for attempt, epochs_after in _with_epochs_after(row, attempts.get(row.trial_id, ()))
-        if epochs_after > attempt.epochs_at_start
-    ]
-    return max(times, default=None)
-
-
-def _with_epochs_after(row: TrialRow, attempts: Sequence[Attempt]) -> list[tuple[Attempt, int]]:
-    """Return each attempt at a trial with the epochs that the trial had after it."""
-    after = [*(one.epochs_at_start for one in attempts[1:]), row.epochs_done]
-    return list(zip(attempts, after, strict=False))
-
-
-def seconds_remaining(rows: Sequence[TrialRow], *, n_epochs: int, n_workers: int) -> float | None:
+def seconds_remaining(totals: Sequence[Totals], *, n_epochs: int, n_workers: int) -> float | None:
     """Return the time until nothing waits or runs, None before the first epoch.
 
     From the mean time of finished trials (pruned ones included) and of their epochs; before one is
     finished, from the epochs so far.
 
     Args:
-        rows: All trials of the study.
+        totals: Of all trials of the study.
         n_epochs: Epochs of a whole trial.
         n_workers: Workers that share what is left; 0 counts as one.
     """
-    finished = [row for row in rows if row.state in ("complete", "pruned") and row.epochs_done]
-    epoch_seconds = seconds_per_epoch(finished or rows)
+    finished = [one for one in totals if one.state in RESULTS and one.n_begun]
+    epoch_seconds = seconds_per_epoch(finished or totals)
     if epoch_seconds is None:
         return None
-    epochs_of_a_trial = mean(row.epochs_done for row in finished) if finished else n_epochs
-    open_rows = [row for row in rows if row.state in ("waiting", "running")]
-    epochs_left = [
-        n_epochs - row.epochs_done if row.epochs_done else epochs_of_a_trial for row in open_rows
-    ]
-    return sum(epochs_left) * epoch_seconds / max(1, n_workers)
+    n_finished = sum(one.n_begun for one in finished)
+    usual = sum(one.n_epochs for one in finished) / n_finished if n_finished else n_epochs
+    epochs_left = sum(
+        one.n_begun * n_epochs - one.n_epochs + (one.n_trials - one.n_begun) * usual
+        for one in totals
+        if not one.state.is_finished()
+    )
+    return epochs_left * epoch_seconds / max(1, n_workers)

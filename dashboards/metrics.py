@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dashboards.lookout import Lookout
-from dashboards.status import RunningTrial, StatusReader, StudyStatus
+from dashboards.status import RunningTrial, StudyStatus, read_status
 from dashboards.trials import STATE_STYLES
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
@@ -40,7 +40,6 @@ class StudiesReader:
         self._opening = opening
         self._name = name
         self._storage: StudyStorage | None = None
-        self._readers: dict[str, StatusReader] = {}
         self._deleted: set[str] = set()
 
     def read(self) -> list[StudyStatus]:
@@ -51,20 +50,14 @@ class StudiesReader:
             StorageError: If the database cannot be opened.
         """
         storage = self._opened()
-        readers, statuses = {}, []
+        statuses = []
         for name in self._names(storage):
             try:
-                # By its key: a study that was deleted may have a successor of the same name.
-                key = read_protocol(storage.database, name).study_key
-                reader = self._readers.get(key) or StatusReader(storage, name)
-                statuses.append(reader.read())
+                statuses.append(read_status(storage, name))
             except StudyNotFoundError:
                 if name == self._name:
                     raise
                 self._tell_once(name)
-            else:
-                readers[key] = reader
-        self._readers = readers
         return statuses
 
     def _tell_once(self, name: str) -> None:

@@ -1,28 +1,37 @@
 """How far a study is, at a glance: for people, for scripts (JSON) and for one log line.
 
-Only reads, and rereads only what may have changed. Must not import torch: `study status` answers
-at once. How it is drawn is in `dashboards/status_view.py`; the JSON is described by
-`dashboards/status_schema.json`.
+Reads what it shows: of finished trials only sums, which the database makes. Must not import
+torch: `study status` answers at once. How it is drawn is in `dashboards/status_view.py`; the JSON
+is described by `dashboards/status_schema.json`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from optuna.trial import TrialState
+
 from dashboards.estimates import (
-    Attempts,
-    newest_epoch_at,
+    newest_epoch_of,
     seconds_per_epoch,
     seconds_remaining,
     trial_seconds_left,
 )
-from dashboards.trials import FINISHED, STATE_STYLES, TrialReader, TrialRow, best_complete
+from dashboards.trials import STATE_NAMES, STATE_STYLES, TrialRow, read_some, refuse_missing
 from storage.attempts import Attempt, read_attempts
 from storage.database import Database
-from storage.leases import LOST
 from storage.records import read_protocol
 from storage.study_storage import StudyStorage
+from storage.study_totals import (
+    best_ids,
+    count_lost_attempts,
+    newest_early_ids,
+    newest_ended_progress,
+    read_early_ends,
+    read_totals,
+    running_ids,
+)
 
 SILENT_SECONDS = 120.0
 """Age of a beat after which nobody can count on its worker; it beats every 30 s by default."""
@@ -161,90 +170,76 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     Raises:
         StudyNotFoundError: If the database has no study of that name.
     """
-    return StatusReader(storage, study_name).read()
+    database = storage.database
+    protocol = read_protocol(database, study_name)
+    refuse_missing(storage, study_name)
+    totals = read_totals(database, study_name)
+    own = [one for one in totals if not one.is_imported]
+    rows = read_some(storage, running_ids(database, study_name))
+    attempts = _attempts_at(database, rows)
+    now = database.read(database.now)
+    n_epochs = int(protocol.configuration["search"]["n_epochs"])
+    usual = seconds_per_epoch(totals)
+    running = _running_trials(rows, attempts, n_epochs=n_epochs, now=now, usual_pace=usual)
+    alive = [trial for trial in running if trial.is_alive]
+    counts = {STATE_NAMES[one.state]: one.n_trials for one in own}
+    early = read_early_ends(database, study_name)
+    best = read_some(storage, best_ids(database, study_name, 1, complete=True))
+    return StudyStatus(
+        study_name=study_name,
+        budget=protocol.budget,
+        **{state: counts.get(state, 0) for state in STATE_STYLES},
+        taken_over=sum(one.n_trials for one in totals if one.is_imported),
+        lost_attempts=count_lost_attempts(database, study_name),
+        best=best[0] if best else None,
+        running_trials=running,
+        reasons=_reasons(early),
+        newest_early_ends=_newest_early_ends(storage, study_name),
+        recorded_epochs=sum(one.n_epochs for one in own),
+        newest_epoch_at=max(
+            _progress(rows, attempts, newest_ended_progress(database, study_name)), default=None
+        ),
+        images_per_second=sum((trial.images_per_second or 0.0 for trial in alive), 0.0),
+        epochs_per_hour=sum(
+            (3600 / trial.epoch_seconds for trial in alive if trial.epoch_seconds), 0.0
+        ),
+        seconds_spent=sum((one.seconds for one in own), 0.0),
+        seconds_remaining=seconds_remaining(totals, n_epochs=n_epochs, n_workers=len(alive)),
+        read_at=now,
+    )
 
 
-class StatusReader:
-    """Reads where a study stands, again and again.
-
-    Args:
-        storage: The study's database.
-        study_name: Name of the study.
-
-    Raises:
-        StudyNotFoundError: If the database has no study of that name.
-    """
-
-    def __init__(self, storage: StudyStorage, study_name: str) -> None:
-        self._database = storage.database
-        self._study_name = study_name
-        self._trials = TrialReader(storage, study_name)
-        self._attempts = _AttemptReader(storage.database)
-
-    def read(self) -> StudyStatus:
-        """Return where the study stands now.
-
-        Raises:
-            StudyNotFoundError: If it was deleted.
-        """
-        protocol = read_protocol(self._database, self._study_name)
-        rows = self._trials.read()
-        own = [row for row in rows if not row.is_taken_over]
-        attempts = self._attempts.read(own)
-        now = self._database.read(self._database.now)
-        n_epochs = int(protocol.configuration["search"]["n_epochs"])
-        running = _running_trials(rows, attempts, n_epochs=n_epochs, now=now)
-        alive = [trial for trial in running if trial.is_alive]
-        counts = Counter(row.state for row in own)
-        early = [row for row in own if row.state in ("pruned", "failed")]
-        return StudyStatus(
-            study_name=self._study_name,
-            budget=protocol.budget,
-            **{state: counts[state] for state in STATE_STYLES},
-            taken_over=len(rows) - len(own),
-            lost_attempts=sum(one.ending == LOST for each in attempts.values() for one in each),
-            best=best_complete(rows),
-            running_trials=running,
-            reasons=_reasons(early),
-            newest_early_ends=_newest_early_ends(early, attempts),
-            recorded_epochs=sum(row.epochs_done for row in own),
-            newest_epoch_at=newest_epoch_at(own, attempts),
-            images_per_second=sum((trial.images_per_second or 0.0 for trial in alive), 0.0),
-            epochs_per_hour=sum(
-                (3600 / trial.epoch_seconds for trial in alive if trial.epoch_seconds), 0.0
-            ),
-            seconds_spent=sum((row.seconds for row in own), 0.0),
-            seconds_remaining=seconds_remaining(rows, n_epochs=n_epochs, n_workers=len(alive)),
-            read_at=now,
-        )
+def _attempts_at(database: Database, rows: Sequence[TrialRow]) -> Mapping[int, list[Attempt]]:
+    """Return the attempts at trials in order, by trial id."""
+    found: dict[int, list[Attempt]] = defaultdict(list)
+    for attempt in read_attempts(database, [row.trial_id for row in rows]):
+        found[attempt.trial_id].append(attempt)
+    return found
 
 
-class _AttemptReader:
-    """Reads the attempts at trials, those at finished trials only once."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._finished: dict[int, list[Attempt]] = {}
-
-    def read(self, rows: Sequence[TrialRow]) -> dict[int, list[Attempt]]:
-        """Return the attempts at trials in order, by trial id."""
-        ids = [row.trial_id for row in rows if row.trial_id not in self._finished]
-        found: dict[int, list[Attempt]] = defaultdict(list)
-        for attempt in read_attempts(self._database, ids):
-            found[attempt.trial_id].append(attempt)
-        attempts = self._finished | found
-        finished = (row.trial_id for row in rows if row.state in FINISHED)
-        self._finished = {trial_id: attempts.get(trial_id, []) for trial_id in finished}
-        return attempts
+def _progress(
+    running: Sequence[TrialRow], attempts: Mapping[int, Sequence[Attempt]], ended: float | None
+) -> Iterator[float]:
+    """Yield when the newest epoch of an ended attempt was trained, and of each that runs."""
+    if ended is not None:
+        yield ended
+    for row in running:
+        last = next(reversed(attempts.get(row.trial_id, ())), None)
+        if last is not None and row.epochs_done > last.epochs_at_start:
+            yield newest_epoch_of(row, last)
 
 
 def _running_trials(
-    rows: Sequence[TrialRow], attempts: Attempts, *, n_epochs: int, now: float
+    rows: Sequence[TrialRow],
+    attempts: Mapping[int, Sequence[Attempt]],
+    *,
+    n_epochs: int,
+    now: float,
+    usual_pace: float | None,
 ) -> tuple[RunningTrial, ...]:
-    usual = seconds_per_epoch(rows)
     running = []
-    for row in (row for row in rows if row.state == "running"):
-        last = next(reversed(attempts.get(row.trial_id, [])), None)
+    for row in rows:
+        last = next(reversed(attempts.get(row.trial_id, ())), None)
         trial = _running_by_nobody(row, n_epochs)
         if last is not None and last.ending is None:
             trial = replace(
@@ -255,7 +250,9 @@ def _running_trials(
                 beat_age_seconds=max(0.0, now - last.beat_at),
             )
             if trial.is_alive:
-                left = trial_seconds_left(row, last, n_epochs=n_epochs, now=now, usual_pace=usual)
+                left = trial_seconds_left(
+                    row, last, n_epochs=n_epochs, now=now, usual_pace=usual_pace
+                )
                 trial = replace(trial, seconds_left=left)
         running.append(trial)
     return tuple(running)
@@ -277,24 +274,25 @@ def _running_by_nobody(row: TrialRow, n_epochs: int) -> RunningTrial:
     )
 
 
-def _reason(row: TrialRow) -> tuple[str, str]:
+def _reason(reason: Mapping[str, str] | None) -> tuple[str, str]:
     """Return kind and message of an early end; a trial killed by other means has neither."""
-    reason = row.reason or {"kind": "unknown", "message": "no reason was noted"}
+    reason = reason or {"kind": "unknown", "message": "no reason was noted"}
     return reason["kind"], reason["message"]
 
 
-def _reasons(early: Sequence[TrialRow]) -> tuple[ReasonCount, ...]:
-    counts = Counter((row.state, _reason(row)[0]) for row in early)
+def _reasons(
+    early: Sequence[tuple[TrialState, Mapping[str, str] | None]],
+) -> tuple[ReasonCount, ...]:
+    counts = Counter((STATE_NAMES[state], _reason(reason)[0]) for state, reason in early)
     return tuple(ReasonCount(*key, count) for key, count in counts.most_common())
 
 
-def _newest_early_ends(early: Sequence[TrialRow], attempts: Attempts) -> tuple[EarlyEnd, ...]:
-    def ended(row: TrialRow) -> tuple[float, int]:
-        beats = [one.beat_at for one in attempts.get(row.trial_id, ())]
-        return max(beats, default=0.0), row.number
-
-    newest = sorted(early, key=ended, reverse=True)[:N_NEWEST_ENDS]
-    return tuple(EarlyEnd(row.number, row.state, row.epochs_done, *_reason(row)) for row in newest)
+def _newest_early_ends(storage: StudyStorage, study_name: str) -> tuple[EarlyEnd, ...]:
+    ids = newest_early_ids(storage.database, study_name, N_NEWEST_ENDS)
+    rows = read_some(storage, ids)
+    return tuple(
+        EarlyEnd(row.number, row.state, row.epochs_done, *_reason(row.reason)) for row in rows
+    )
 
 
 def status_line(status: StudyStatus) -> str:

@@ -35,7 +35,7 @@ def status_table(
     if status.running_trials:
         shown = status.running_trials[:most_running]
         parts += [_speed(status), Text(), _running_table(shown, now)]
-        n_more = status.running - len(shown)
+        n_more = len(status.running_trials) - len(shown)
         parts += [Text(f"and {n_more} more", "dim")] if n_more else []
     if status.reasons:
         parts += [Text(), _early_ends(status)]

@@ -144,10 +144,23 @@ class TrialReader:
         return rows
 
 
-def read_trial(storage: StudyStorage, trial_id: int) -> TrialRow:
-    """Return the trial of Optuna's row number."""
-    records = read_epochs(storage.database, [trial_id])
-    return _row(storage.get_trial(trial_id), records.get(trial_id, []))
+def refuse_missing(storage: StudyStorage, study_name: str) -> None:
+    """Reject the name of a study that Optuna does not have.
+
+    Raises:
+        StudyNotFoundError: If it does not; the message names those that exist.
+    """
+    try:
+        storage.get_study_id_from_name(study_name)
+    except KeyError:
+        raise no_such_study(storage.database, study_name) from None
+
+
+def read_some(storage: StudyStorage, trial_ids: Sequence[int]) -> list[TrialRow]:
+    """Return the trials of Optuna's row numbers, in their order."""
+    found = {trial._trial_id: trial for trial in storage.get_trials(trial_ids)}
+    records = read_epochs(storage.database, trial_ids)
+    return [_row(found[one], records.get(one, [])) for one in trial_ids if one in found]
 
 
 def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Insert, func, select
+from sqlalchemy import Connection, Insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.database import Database
@@ -199,12 +199,6 @@ def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[
         values = dict(row)
         curves[values.pop("trial_id")].append(EpochRecord(**values))
     return dict(curves)
-
-
-def longest_epoch_seconds(database: Database, trial_ids: Sequence[int]) -> float | None:
-    """Return the duration of the longest epoch of the given trials, None before the first."""
-    wanted = select(func.max(epochs.c.seconds)).where(epochs.c.trial_id.in_(trial_ids))
-    return database.read(lambda connection: connection.execute(wanted).scalar())
 
 
 def copy_epochs(database: Database, copies: Mapping[int, int]) -> None:

@@ -6,7 +6,7 @@ fail (Optuna issues 1092 and 4621).
 
 import functools
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -155,6 +155,12 @@ class StudyStorage(RDBStorage):
     )
     get_trial = _patient_reader(RDBStorage.get_trial)
     _get_best_trial_id = _patient_reader(RDBStorage._get_best_trial_id)
+
+    @_patient_reader
+    def get_trials(self, trial_ids: Sequence[int]) -> list[FrozenTrial]:
+        """Read trials by row number; one that is not there is left out."""
+        with self.engine.begin() as connection:
+            return read_frozen_trials(connection, among(trials.c.trial_id, trial_ids))
 
     @_patient_reader
     def get_all_studies(self) -> list[FrozenStudy]:

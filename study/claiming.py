@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Set
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from storage.configuration import StorageConfig
 from storage.leases import (
@@ -20,6 +20,7 @@ from storage.leases import (
 )
 from storage.owners import Owner
 from storage.study_storage import StudyStorage
+from storage.study_totals import count_states, running_ids
 from storage.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -70,15 +71,14 @@ class Claimant:
 
     def _take_over(self, live: Set[int], lost: Mapping[int, HeldLease]) -> Lease | None:
         """Return a lease on a running trial whose worker is lost, or that nobody holds."""
-        for trial in self._unfinished(TrialState.RUNNING):
-            trial_id = trial._trial_id
+        for trial_id in running_ids(self._handle.database, self._optuna_study.study_name):
             if trial_id in live:
                 continue
             seen = lost.get(trial_id)
             lease = acquire(self._handle.database, trial_id, self._owner, lost=seen, running=True)
             if lease is None:
                 continue
-            logger.info("took over trial %d from a lost worker", trial.number)
+            logger.info("took over trial row %d from a lost worker", trial_id)
             return lease
         return None
 
@@ -88,8 +88,7 @@ class Claimant:
 
     def is_over(self, *, when_idle: bool = False) -> bool:
         """Return whether nothing waits and nothing runs; `when_idle`, whether nothing waits."""
-        running = () if when_idle else (TrialState.RUNNING,)
-        return not self._unfinished(TrialState.WAITING, *running)
-
-    def _unfinished(self, *states: TrialState) -> list[FrozenTrial]:
-        return self._optuna_study.get_trials(deepcopy=False, states=states)
+        states = count_states(self._handle.database, self._optuna_study.study_name)
+        return not states.get(TrialState.WAITING) and (
+            when_idle or not states.get(TrialState.RUNNING)
+        )

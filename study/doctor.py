@@ -11,7 +11,7 @@ from storage.database import initialising, parse_url
 from storage.leases import held_leases, refuse_other_machines
 from storage.records import read_protocol, study_names
 from storage.run_paths import writing
-from storage.study_storage import SLOT, StudyStorage, open_study_storage, refuse_read_only
+from storage.study_storage import StudyStorage, open_study_storage, refuse_read_only
 from study.config import Request
 from study.findings import Finding, Treated
 from study.folder_findings import (
@@ -111,7 +111,7 @@ def _without_trials(session: StudySession) -> Finding:
 def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
     """Look at run folders, before queues: a missing place must not find an old folder."""
     slots = {
-        session.protocol.study_name: {int(trial.user_attrs[SLOT]) for trial in session.places()}
+        session.protocol.study_name: {trial.slot for trial in session.places()}
         for session in sessions
     }
     findings: list[Finding] = []

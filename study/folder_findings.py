@@ -19,7 +19,7 @@ from storage.run_paths import (
     part_files,
     remove,
 )
-from storage.study_storage import SLOT, StudyStorage
+from storage.study_storage import StudyStorage
 from study.findings import Finding, count
 from study.retention import finished_runs
 from study.session import StudySession
@@ -52,7 +52,7 @@ def _other_runs() -> str:
 
 
 def _has_been_worked_on(session: StudySession) -> bool:
-    ids = [trial._trial_id for trial in session.places()]
+    ids = [trial.trial_id for trial in session.places()]
     return bool(read_endings(session.storage_handle.database, ids))
 
 
@@ -98,10 +98,10 @@ def abandoned_parts(session: StudySession) -> Iterator[Finding]:
     if not session.is_final:
         parts += [(part, ()) for part in part_files(session.paths.folder, below=False)]
     trials = session.places()
-    owners = read_owners(session.storage_handle.database, [trial._trial_id for trial in trials])
+    owners = read_owners(session.storage_handle.database, [trial.trial_id for trial in trials])
     for trial in trials:
-        folder = session.trial_paths(int(trial.user_attrs[SLOT])).folder
-        mine = owners.get(trial._trial_id, set())
+        folder = session.trial_paths(trial.slot).folder
+        mine = owners.get(trial.trial_id, set())
         parts += [(part, mine) for part in part_files(folder, below=True)]
     for part, writers in parts:
         if _is_abandoned(part, writers, grace_seconds=grace_seconds):

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.live import Live
 
-from dashboards.status import StatusReader, status_line
+from dashboards.status import read_status, status_line
 from dashboards.status_view import status_table
 from storage.database import parse_url
 from study.errors import WorkerFailedError
@@ -156,19 +157,19 @@ def _ignore_interrupts() -> None:
 
 def _watch(session: StudySession, workers: list[subprocess.Popen[bytes]], stop: StopFlag) -> None:
     """Show the study's state until the workers have left or a stop is asked for."""
-    status = StatusReader(session.storage_handle, session.protocol.study_name)
+    read = partial(read_status, session.storage_handle, session.protocol.study_name)
     if is_terminal():
-        with Live(status_table(status.read()), auto_refresh=False) as live:
+        with Live(status_table(read()), auto_refresh=False) as live:
             while _working(workers) and not stop.is_set:
-                live.update(status_table(status.read()), refresh=True)
+                live.update(status_table(read()), refresh=True)
                 _sleep(stop)
-            live.update(status_table(status.read()), refresh=True)
+            live.update(status_table(read()), refresh=True)
         return
     said = ""
     working = True
     while working and not stop.is_set:
         working = _working(workers)  # looked at first, so that the last line shows the end
-        line = status_line(status.read())
+        line = status_line(read())
         if line != said:
             said = line
             say(line)

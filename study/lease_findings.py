@@ -38,7 +38,7 @@ class Ward:
         grace = session.config.storage.grace_seconds
         database = session.storage_handle.database
         watch = Watch(database, heartbeat_seconds=seconds, grace_seconds=grace)
-        ids = frozenset(trial._trial_id for trial in session.places())
+        ids = frozenset(trial.trial_id for trial in session.places())
         return cls(watch, ids, seconds, grace)
 
     def look(self) -> list[HeldLease]:
@@ -95,7 +95,7 @@ def unattended_trials(session: StudySession, lost: Mapping[int, HeldLease]) -> I
     held = held_leases(handle.database)
     nobody = _running_without(session, held)
     for trial in session.places():
-        trial_id = trial._trial_id
+        trial_id = trial.trial_id
         where = f"study {session.protocol.study_name}, trial {trial.number}"
         lease = lost.get(trial_id)
         if lease is not None and _is_same(lease, held.get(trial_id)):
@@ -131,7 +131,7 @@ def _running_without(session: StudySession, held: Mapping[int, HeldLease]) -> se
 
     def look(held: Mapping[int, HeldLease]) -> set[int]:
         running = (trial for trial in session.places() if trial.state == TrialState.RUNNING)
-        return {trial._trial_id for trial in running} - held.keys()
+        return {trial.trial_id for trial in running} - held.keys()
 
     once = look(held)
     return once and once & look(held_leases(session.storage_handle.database))

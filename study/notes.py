@@ -17,7 +17,7 @@ from dashboards.artifacts import links_to
 from dashboards.curve_picture import curve_svg
 from dashboards.errors import DashboardError
 from dashboards.notes import study_note, trial_note
-from dashboards.trials import TrialRow, read_trial, read_trials
+from dashboards.trials import TrialRow, read_some, read_trials
 from storage import notes as stored
 from storage.configuration import StorageConfig
 from storage.database import is_transient
@@ -78,7 +78,7 @@ def note_trial(
     """
     full = None
     with _warning(f"the note of trial row {trial_id}"):
-        row = read_trial(session.storage_handle, trial_id)
+        (row,) = read_some(session.storage_handle, [trial_id])
         row = replace(row, state=ended.state, reason=ended.reason or row.reason)
         paths = _paths_of(session, row)
         files = [paths.configuration]
@@ -108,7 +108,7 @@ def note_test(
         metrics: What its `metrics.json` holds.
     """
     with _warning("the note of the final run"):
-        row = read_trial(final.storage_handle, run._trial_id)
+        (row,) = read_some(final.storage_handle, [run._trial_id])
         paths = _paths_of(final, row)
         n_epochs = final.config.search.n_epochs
         body = trial_note(row, paths, n_epochs=n_epochs, metrics=metrics)

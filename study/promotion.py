@@ -1,6 +1,7 @@
 """Which trial wins a search, and why."""
 
-from dashboards.trials import TrialRow, best_complete, read_trials
+from dashboards.trials import TrialRow, read_some
+from storage.study_totals import best_ids
 from study.errors import StudyError
 from study.session import StudySession
 
@@ -11,19 +12,16 @@ def choose_winner(session: StudySession) -> TrialRow:
     Raises:
         StudyError: If the search is not over, or has no complete trial.
     """
-    name = session.protocol.study_name
-    rows = read_trials(session.storage_handle, name)
-    n_places = sum(not row.is_taken_over for row in rows)
-    unfinished = sum(row.state in ("waiting", "running") for row in rows)
-    if unfinished:
+    name, handle = session.protocol.study_name, session.storage_handle
+    if unfinished := session.count_unfinished():
         raise StudyError(
-            f"study {name!r} must be over before its final run, {unfinished} of {n_places} "
-            f"trials are not: finish them with `study run --name {name}`"
+            f"study {name!r} must be over before its final run, {unfinished} of "
+            f"{len(session.places())} trials are not: finish them with `study run --name {name}`"
         )
-    winner = best_complete(rows)
-    if winner is None:
+    best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
+    if not best:
         raise StudyError(
-            f"study {name!r} must have a complete trial, it has none of {len(rows)}: "
-            f"see the reasons with `study trials --name {name} --json`"
+            f"study {name!r} must have a complete trial, it has none of "
+            f"{len(session.places())}: see the reasons with `study trials --name {name} --json`"
         )
-    return winner
+    return best[0]

@@ -11,6 +11,7 @@ from dashboards.trials import FIXED_PARAMS
 from storage.orphans import count_orphans, remove_orphans
 from storage.records import raise_budget, study_names
 from storage.study_storage import SLOT, StudyStorage, is_ours
+from storage.study_totals import Slot
 from study.findings import Finding, count
 from study.initialisation import fill_queue, places
 from study.session import StudySession, final_name
@@ -69,11 +70,11 @@ def orphaned_rows(handle: StudyStorage) -> Iterator[Finding]:
         yield Finding("database", f"{rows} of trials that it no longer has", "deleted", remove)
 
 
-def other_budget(session: StudySession, trials: Sequence[FrozenTrial]) -> Iterator[Finding]:
+def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Finding]:
     """Find places that are missing in a study's queue, or beyond its budget."""
     protocol, handle = session.protocol, session.storage_handle
     where = f"study {protocol.study_name}"
-    slots = {int(trial.user_attrs[SLOT]) for trial in trials}
+    slots = {trial.slot for trial in trials}
     budget = max(slots | {protocol.budget - 1}) + 1
     missing = sorted(set(range(budget)) - slots)
 
@@ -89,9 +90,10 @@ def other_budget(session: StudySession, trials: Sequence[FrozenTrial]) -> Iterat
     if missing:
         shown = ", ".join(map(str, missing))
         what = f"{len(missing)} of {count(budget, 'place')} missing in the queue ({shown})"
-        numbers = [trial.number for trial in session.optuna_study().get_trials(deepcopy=False)]
+        every = session.optuna_study().get_trials(deepcopy=False)
+        numbers = [trial.number for trial in every]
         given = session.config.search.space == "given"
-        with_params = any(FIXED_PARAMS in trial.system_attrs for trial in trials)
+        with_params = any(FIXED_PARAMS in trial.system_attrs for trial in every)
         if session.is_final or (with_params and not given):
             yield Finding(where, what, "left alone, for their parameters are not known")
         elif sorted(numbers) != list(range(len(numbers))):  # Optuna counts to number a trial

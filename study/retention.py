@@ -8,7 +8,6 @@ from optuna.trial import TrialState
 
 from storage.checkpoints import superfluous_weights
 from storage.run_paths import TrialPaths
-from storage.study_storage import SLOT
 from study.session import StudySession
 
 logger = logging.getLogger(__name__)
@@ -23,16 +22,24 @@ class FinishedRun:
     kept: bool
 
 
-def keep_best_checkpoints(session: StudySession) -> None:
+def keep_best_checkpoints(session: StudySession, tidied: set[int]) -> None:
     """Remove what no finished trial needs to resume, and all weights but those of the top few.
 
-    Every call looks at all finished trials, so that what a killed worker left is removed by the
-    next.
+    The first call looks at all finished trials, so that what a killed worker left is removed by
+    the next.
+
+    Args:
+        session: The study.
+        tidied: Numbers of trials that have no weights left, which later calls pass over.
     """
     for run in finished_runs(session):
+        if run.number in tidied:
+            continue
         try:
             for file in superfluous_weights(run.paths, kept=run.kept):
                 file.unlink(missing_ok=True)
+            if not run.kept:
+                tidied.add(run.number)
         except OSError as error:  # only room is lost, which the next call wins back
             logger.warning("%s cannot be tidied: %s", run.paths.folder, error.strerror)
 
@@ -48,5 +55,5 @@ def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
     n_kept = len(finished) if session.is_final else session.config.storage.kept_trials
     kept = {trial.number for trial in best_first[:n_kept]}
     for trial in finished:
-        paths = session.trial_paths(int(trial.user_attrs[SLOT]))
+        paths = session.trial_paths(trial.slot)
         yield FinishedRun(trial.number, paths, trial.number in kept)

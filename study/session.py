@@ -5,16 +5,23 @@ import time
 from dataclasses import dataclass
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.seeds import derive_seed
 from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyNotFoundError
-from storage.records import Protocol, longest_epoch_seconds, read_protocol, study_names
+from storage.records import Protocol, read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
-from storage.study_storage import SLOT, StudyStorage, open_study_storage
+from storage.study_storage import StudyStorage, open_study_storage
+from storage.study_totals import (
+    Slot,
+    count_states,
+    longest_epoch_seconds,
+    read_slots,
+    read_totals,
+)
 from study.config import Request, StudyConfig
 from study.errors import StudyError
 from study.frozen_settings import completed
@@ -78,26 +85,30 @@ class StudySession:
         """Return Optuna's view of the study."""
         return optuna.load_study(study_name=self.protocol.study_name, storage=self.storage_handle)
 
-    def places(self) -> list[FrozenTrial]:
-        """Return the trials that are places in the queue."""
-        trials = self.optuna_study().get_trials(deepcopy=False)
-        return [trial for trial in trials if SLOT in trial.user_attrs]
+    def places(self) -> list[Slot]:
+        """Return the trials that are slots of the queue."""
+        return read_slots(self.storage_handle.database, self.protocol.study_name)
 
     def has_begun(self) -> bool:
-        """Return whether any place in the queue has been worked on, be it for an epoch."""
+        """Return whether any slot of the queue has been worked on, be it for an epoch."""
+        totals = read_totals(self.storage_handle.database, self.protocol.study_name)
         waiting = TrialState.WAITING
-        return any(one.state != waiting or one.intermediate_values for one in self.places())
+        return any(one.state != waiting or one.n_begun for one in totals if not one.is_imported)
+
+    def count_unfinished(self) -> int:
+        """Return how many trials wait or run."""
+        return sum(n for state, n in self._states().items() if not state.is_finished())
 
     def has_complete_trial(self) -> bool:
         """Return whether there is a result to choose from."""
-        states = (TrialState.COMPLETE,)
-        return bool(self.optuna_study().get_trials(deepcopy=False, states=states))
+        return TrialState.COMPLETE in self._states()
+
+    def _states(self) -> dict[TrialState, int]:
+        return count_states(self.storage_handle.database, self.protocol.study_name)
 
     def longest_epoch_seconds(self) -> float | None:
         """Return the duration of the longest epoch of the study so far, None before the first."""
-        trials = self.optuna_study().get_trials(deepcopy=False)
-        ids = [trial._trial_id for trial in trials]
-        return longest_epoch_seconds(self.storage_handle.database, ids)
+        return longest_epoch_seconds(self.storage_handle.database, self.protocol.study_name)
 
     def prepare_data(self, *, track: Track = no_progress) -> PreparedData:
         """Open the study's data.

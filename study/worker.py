@@ -99,6 +99,7 @@ class Worker:
             session.storage_handle, self._optuna_study, session.config.storage
         )
         self._failures_in_a_row = 0
+        self._tidied: set[int] = set()
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
         session.paths.refuse_read_only()
@@ -143,7 +144,7 @@ class Worker:
                 logger.warning("%s", error)
                 return
         if outcome.state.is_finished():
-            keep_best_checkpoints(self._session)
+            keep_best_checkpoints(self._session, self._tidied)
         if outcome.refusal is not None:
             raise outcome.refusal
         self._stop_after_many_failures(outcome)

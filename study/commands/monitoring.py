@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -72,7 +73,7 @@ def status(request: "Request", as_json: bool, schema: bool, watching: bool, ever
 def _watch(session: "StudySession", every_seconds: float) -> None:
     from rich.console import Console
 
-    from dashboards.status import StatusReader
+    from dashboards.status import read_status
     from dashboards.watching import watch_status
 
     # The terminal gets its own screen back whichever signal ends this.
@@ -81,7 +82,7 @@ def _watch(session: "StudySession", every_seconds: float) -> None:
     logging.getLogger("storage").setLevel(logging.ERROR)
     session.storage_handle.database.leave_when(lambda: True)
     watch_status(
-        StatusReader(session.storage_handle, session.protocol.study_name).read,
+        partial(read_status, session.storage_handle, session.protocol.study_name),
         every_seconds=every_seconds,
         footer=str(best_baseline(session)),
         console=Console(),

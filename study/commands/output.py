@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from data.split_writer import Track
     from study.session import StudySession
 
+MOST_LISTED = 100
 PIPED_WIDTH = 160
 """Columns where no terminal says how many there are."""
 
@@ -57,10 +58,15 @@ def epoch_progress(session: "StudySession") -> EpochProgress:
 
 
 def print_trials(session: "StudySession") -> None:
-    """Print the table of all trials, and the baseline that they have to beat."""
-    from dashboards.trials import read_trials, trials_table
+    """Print the table of the best trials, and the baseline that they have to beat."""
+    from dashboards.trials import read_some, trials_table
+    from storage.study_totals import best_ids, count_states
 
-    print_rich(trials_table(read_trials(session.storage_handle, session.protocol.study_name)))
+    name, handle = session.protocol.study_name, session.storage_handle
+    print_rich(trials_table(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
+    n_trials = sum(count_states(handle.database, name).values())
+    if n_trials > MOST_LISTED:
+        say(f"the best {MOST_LISTED} of {n_trials} trials: `study trials --json` lists all")
     say(str(best_baseline(session)))
 
 

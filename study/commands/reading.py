@@ -24,7 +24,7 @@ def config(request: "Request") -> None:
 @command
 @json_option
 def trials(request: "Request", as_json: bool) -> None:
-    """List the trials of a study, the best first."""
+    """List the best hundred trials of a study; with --json all."""
     from dashboards.trials import read_trials
     from study.session import open_session
 
@@ -40,21 +40,22 @@ def trials(request: "Request", as_json: bool) -> None:
 @json_option
 def best(request: "Request", as_json: bool) -> None:
     """Show the best complete trial of a study so far."""
-    from dashboards.trials import best_complete, read_trials, trials_table
+    from dashboards.trials import read_some, trials_table
+    from storage.study_totals import best_ids
     from study.errors import StudyError
     from study.session import open_session
 
     session = open_session(request, reading=True)
-    row = best_complete(read_trials(session.storage_handle, session.protocol.study_name))
-    if row is None:
+    name, handle = session.protocol.study_name, session.storage_handle
+    best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
+    if not best:
         raise StudyError(
-            f"study {session.protocol.study_name!r} must have a complete trial, it has none yet: "
-            "see `study status`"
+            f"study {name!r} must have a complete trial, it has none yet: see `study status`"
         )
     if as_json:
-        print_json(row.as_json())
+        print_json(best[0].as_json())
     else:
-        print_rich(trials_table([row]))
+        print_rich(trials_table(best))
         say(str(best_baseline(session)))
 
 

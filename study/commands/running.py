@@ -38,7 +38,7 @@ def run_locally(
 
     session = opening(stoppable(stop))
     say_places(session)
-    if _count_unfinished(session) == 0:
+    if session.count_unfinished() == 0:
         say(f"the budget of {n_trials(session.protocol.budget)} is done")
     else:
         session.compare_code()
@@ -50,7 +50,7 @@ def run_locally(
         )
     show(session)
     note_study(session)  # with the figures that were drawn
-    n_unfinished = _count_unfinished(session)
+    n_unfinished = session.count_unfinished()
     if n_unfinished:
         message = f"stopped with {n_trials(n_unfinished)} to go: the same command continues"
         if stop_after and not stop.is_signalled:
@@ -66,8 +66,3 @@ def run_locally(
 def n_trials(number: int) -> str:
     """Return a number of trials in words."""
     return f"{number} trial{'' if number == 1 else 's'}"
-
-
-def _count_unfinished(session: "StudySession") -> int:
-    trials = session.optuna_study().get_trials(deepcopy=False)
-    return sum(not trial.state.is_finished() for trial in trials)

@@ -1,12 +1,10 @@
 """Expected ends and the time of the newest epoch, for any trials."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from dashboards.estimates import (
-    newest_epoch_at,
     newest_epoch_of,
     seconds_remaining,
     trial_seconds_left,
@@ -14,6 +12,7 @@ from dashboards.estimates import (
 from dashboards.trials import TrialRow
 from storage.attempts import Attempt
 from storage.owners import Owner
+from storage.study_totals import Totals
 
 N_EPOCHS = 20
 ME = Owner("node1", "a:b:1", 7, "1")
@@ -73,18 +72,10 @@ def test_epoch_under_way_is_subtracted() -> None:
     assert left == 15.0
 
 
-def test_attempt_that_adds_no_epoch_is_no_progress() -> None:
-    first = replace(attempt(0.0, 50.0), ending="lost")
-    fruitless = replace(attempt(100.0, 160.0, epochs_at_start=3), attempt=2, ending="lost")
-    now = replace(attempt(200.0, 260.0, epochs_at_start=3), attempt=3)
-    attempts = {0: [first, fruitless, now]}
-    assert newest_epoch_at([row(3, 30.0)], attempts) == 50.0
-    assert newest_epoch_at([row(4, 40.0)], attempts) == 210.0
-    assert newest_epoch_at([row(0, 0.0)], {}) is None
-
-
 def test_remaining_time_before_a_trial_is_finished_counts_whole_trials() -> None:
-    rows = [row(2, 20.0), row(0, 0.0, "waiting", 1)]
-    assert seconds_remaining(rows, n_epochs=4, n_workers=1) == 20.0 + 40.0
-    assert seconds_remaining(rows, n_epochs=4, n_workers=2) == 30.0
-    assert seconds_remaining(rows[1:], n_epochs=4, n_workers=1) is None
+    running = Totals(TrialState.RUNNING, False, n_trials=1, n_begun=1, n_epochs=2, seconds=20.0)
+    waiting = Totals(TrialState.WAITING, False, n_trials=1, n_begun=0, n_epochs=0, seconds=0.0)
+    both = [running, waiting]
+    assert seconds_remaining(both, n_epochs=4, n_workers=1) == 20.0 + 40.0
+    assert seconds_remaining(both, n_epochs=4, n_workers=2) == 30.0
+    assert seconds_remaining([waiting], n_epochs=4, n_workers=1) is None

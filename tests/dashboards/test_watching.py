@@ -11,20 +11,19 @@ import pytest
 from hypothesis import example as case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
 from dashboards.lookout import Lookout
-from dashboards.status import EarlyEnd, ReasonCount, StatusReader, StudyStatus, read_status
+from dashboards.status import EarlyEnd, ReasonCount, StudyStatus, read_status
 from dashboards.status_view import printable, shown_time, status_table
 from dashboards.watching import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
 from storage.owners import Owner
 from storage.study_storage import StudyStorage
-from tests.dashboards.conftest import STUDY_NAME, build_record, put
+from tests.dashboards.conftest import STUDY_NAME
 from tests.dashboards.statuses import example
 
 AWAY = OperationalError("SELECT 1", None, Exception("connection refused\nIs it running?"))
@@ -134,34 +133,6 @@ def test_look_that_meets_a_mistake_of_ours_raises_it() -> None:
     lookout = Lookout[None](lambda: (_ for _ in ()).throw(ZeroDivisionError("ours")))
     with pytest.raises(ZeroDivisionError):
         lookout.look(5)
-
-
-def test_reader_sees_what_changed_as_a_fresh_one_does(searched_study: StudyStorage) -> None:
-    reader = StatusReader(searched_study, STUDY_NAME)
-    before = reader.read()
-    trial_id = next(iter(held_leases(searched_study.database)))
-    put(searched_study, trial_id, build_record(2, 0.9))
-    (trial,) = reader.read().running_trials
-    assert (trial.epoch, trial.validation_macro_f1) == (2, 0.9)
-    searched_study.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.9])
-    for _ in range(2):
-        after = reader.read()
-        fresh = read_status(searched_study, STUDY_NAME)
-        assert replace(after, read_at=0.0) == replace(fresh, read_at=0.0)
-    assert (before.complete, after.complete, after.recorded_epochs) == (2, 3, 12)
-    assert after.best is not None and after.best.value == 0.9
-
-
-def test_reader_asks_for_what_is_finished_only_once(searched_study: StudyStorage) -> None:
-    reader = StatusReader(searched_study, STUDY_NAME)
-    before = reader.read()
-    with searched_study.engine.begin() as connection:
-        for table in ("epochs", "trial_user_attributes", "trial_values"):
-            finished = "SELECT trial_id FROM trials WHERE state NOT IN ('RUNNING', 'WAITING')"
-            connection.exec_driver_sql(f"DELETE FROM {table} WHERE trial_id IN ({finished})")
-    after = reader.read()
-    assert after.recorded_epochs == before.recorded_epochs == 11
-    assert (after.best, after.reasons) == (before.best, before.reasons)
 
 
 def test_speed_and_ends_follow_the_newest_epochs(

@@ -1,0 +1,232 @@
+"""What a study has done so far, summed by the database, and which trials to look at closer.
+
+Nothing here sends the epochs of finished trials one by one: a study may have 10,000 trials. A
+trial of the study is a slot of its queue, or was imported by a fork; others are not counted.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import ColumnElement, Select, Table, case, exists, func, select
+
+from storage.database import Database
+from storage.frozen_trials import trials, user_attributes, values
+from storage.leases import LOST
+from storage.records import TAKEN_OVER_FROM
+from storage.study_storage import SLOT
+from storage.tables import attempts, epochs
+
+studies: Table = models.StudyModel.__table__
+EARLY = (TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the trials of one state have trained.
+
+    Attributes:
+        state: Their state.
+        is_imported: Whether another study ran them.
+        n_trials: How many there are.
+        n_begun: How many of them have an epoch.
+        n_epochs: Epochs of all.
+        seconds: Time of these epochs.
+    """
+
+    state: TrialState
+    is_imported: bool
+    n_trials: int
+    n_begun: int
+    n_epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A trial that is a slot of a study's queue, without what it has drawn and reported."""
+
+    trial_id: int
+    number: int
+    slot: int
+    state: TrialState
+    value: float | None
+
+
+def _has(key: str) -> ColumnElement[bool]:
+    attribute = user_attributes.alias()
+    return exists().where(attribute.c.trial_id == trials.c.trial_id, attribute.c.key == key)
+
+
+def _of(study_name: str) -> ColumnElement[bool]:
+    study_id = select(studies.c.study_id).where(studies.c.study_name == study_name)
+    return trials.c.study_id == study_id.scalar_subquery()
+
+
+def _own(study_name: str) -> ColumnElement[bool]:
+    return _of(study_name) & (_has(SLOT) | _has(TAKEN_OVER_FROM))
+
+
+def _run_here(study_name: str) -> Select[Any]:
+    return select(trials.c.trial_id).where(_of(study_name), _has(SLOT))
+
+
+def read_slots(database: Database, study_name: str) -> list[Slot]:
+    """Return the slots of a study's queue, by trial number."""
+    wanted = (
+        select(
+            trials.c.trial_id,
+            trials.c.number,
+            user_attributes.c.value_json,
+            trials.c.state,
+            values.c.value,
+        )
+        .join(user_attributes, user_attributes.c.trial_id == trials.c.trial_id)
+        .outerjoin(values, values.c.trial_id == trials.c.trial_id)
+        .where(_of(study_name), user_attributes.c.key == SLOT)
+        .order_by(trials.c.number)
+    )
+    rows = database.read(lambda connection: connection.execute(wanted).all())
+    return [Slot(id_, number, int(slot), state, value) for id_, number, slot, state, value in rows]
+
+
+def read_totals(database: Database, study_name: str) -> list[Totals]:
+    """Return what the trials of each state have trained."""
+    trained = (
+        select(epochs.c.trial_id, func.count().label("n"), func.sum(epochs.c.seconds).label("s"))
+        .where(epochs.c.trial_id.in_(select(trials.c.trial_id).where(_of(study_name))))
+        .group_by(epochs.c.trial_id)
+        .subquery()
+    )
+    kinds = (
+        select(trials.c.trial_id, trials.c.state, _has(TAKEN_OVER_FROM).label("imported"))
+        .where(_own(study_name))
+        .subquery()
+    )
+    wanted = (
+        select(
+            kinds.c.state,
+            kinds.c.imported,
+            func.count(),
+            func.count(trained.c.n),
+            func.coalesce(func.sum(trained.c.n), 0),
+            func.coalesce(func.sum(trained.c.s), 0.0),
+        )
+        .select_from(kinds.outerjoin(trained, trained.c.trial_id == kinds.c.trial_id))
+        .group_by(kinds.c.state, kinds.c.imported)
+    )
+    rows = database.read(lambda connection: connection.execute(wanted).all())
+    return [
+        Totals(state, bool(imported), n_trials, n_begun, int(n_epochs), float(seconds))
+        for state, imported, n_trials, n_begun, n_epochs, seconds in rows
+    ]
+
+
+def count_states(database: Database, study_name: str) -> dict[TrialState, int]:
+    """Return how many trials are in each state."""
+    wanted = select(trials.c.state, func.count()).where(_own(study_name)).group_by(trials.c.state)
+    rows = database.read(lambda connection: connection.execute(wanted).all())
+    return {state: count for state, count in rows}
+
+
+def running_ids(database: Database, study_name: str) -> list[int]:
+    """Return the row numbers of the trials that run, by number."""
+    running = trials.c.state == TrialState.RUNNING
+    wanted = select(trials.c.trial_id).where(_own(study_name), running).order_by(trials.c.number)
+    return list(database.read(lambda connection: connection.scalars(wanted).all()))
+
+
+def best_ids(
+    database: Database, study_name: str, most: int, *, complete: bool = False
+) -> list[int]:
+    """Return the row numbers of the trials of the highest values, the earliest of equals first.
+
+    Args:
+        database: Where the study is.
+        study_name: Its name.
+        most: How many at most.
+        complete: Whether only complete trials count; else the others do by their best epoch, and
+            those without one come last.
+    """
+    is_complete = trials.c.state == TrialState.COMPLETE
+    mine = epochs.c.trial_id == trials.c.trial_id
+    best_epoch = select(func.max(epochs.c.validation_macro_f1)).where(mine).scalar_subquery()
+    value = values.c.value if complete else case((is_complete, values.c.value), else_=best_epoch)
+    wanted = (
+        select(trials.c.trial_id)
+        .outerjoin(values, values.c.trial_id == trials.c.trial_id)
+        .where(_own(study_name))
+        .order_by(value.desc().nulls_last(), trials.c.number)
+        .limit(most)
+    )
+    if complete:
+        wanted = wanted.where(is_complete, values.c.value.is_not(None))
+    return list(database.read(lambda connection: connection.scalars(wanted).all()))
+
+
+def count_lost_attempts(database: Database, study_name: str) -> int:
+    """Return how often a worker was lost with its trial."""
+    lost = attempts.c.trial_id.in_(_run_here(study_name)) & (attempts.c.ending == LOST)
+    wanted = select(func.count()).select_from(attempts).where(lost)
+    return database.read(lambda connection: connection.scalar(wanted)) or 0
+
+
+def read_early_ends(
+    database: Database, study_name: str
+) -> list[tuple[TrialState, dict[str, str] | None]]:
+    """Return state and noted reason of each trial that was pruned or has failed, by number."""
+    reason = user_attributes.c.key == "reason"
+    wanted = (
+        select(trials.c.state, user_attributes.c.value_json)
+        .outerjoin(user_attributes, (user_attributes.c.trial_id == trials.c.trial_id) & reason)
+        .where(trials.c.trial_id.in_(_run_here(study_name)), trials.c.state.in_(EARLY))
+        .order_by(trials.c.number)
+    )
+    rows = database.read(lambda connection: connection.execute(wanted).all())
+    return [(state, json.loads(text) if text else None) for state, text in rows]
+
+
+def newest_early_ids(database: Database, study_name: str, most: int) -> list[int]:
+    """Return the row numbers of the trials that ended early last, the newest first."""
+    mine = attempts.c.trial_id == trials.c.trial_id
+    beat = select(func.max(attempts.c.beat_at)).where(mine).scalar_subquery()
+    wanted = (
+        select(trials.c.trial_id)
+        .where(trials.c.trial_id.in_(_run_here(study_name)), trials.c.state.in_(EARLY))
+        .order_by(func.coalesce(beat, 0.0).desc(), trials.c.number.desc())
+        .limit(most)
+    )
+    return list(database.read(lambda connection: connection.scalars(wanted).all()))
+
+
+def newest_ended_progress(database: Database, study_name: str) -> float | None:
+    """Return the last beat of all attempts that have ended after a new epoch, None without one."""
+    done = select(func.max(epochs.c.epoch)).where(epochs.c.trial_id == attempts.c.trial_id)
+    following = func.lead(attempts.c.epochs_at_start).over(
+        partition_by=attempts.c.trial_id, order_by=attempts.c.attempt
+    )
+    ended = (
+        select(
+            attempts.c.beat_at,
+            attempts.c.ending,
+            attempts.c.epochs_at_start,
+            func.coalesce(following, done.scalar_subquery(), 0).label("epochs_after"),
+        )
+        .where(attempts.c.trial_id.in_(_run_here(study_name)))
+        .subquery()
+    )
+    wanted = select(func.max(ended.c.beat_at)).where(
+        ended.c.ending.is_not(None), ended.c.epochs_after > ended.c.epochs_at_start
+    )
+    found: float | None = database.read(lambda connection: connection.scalar(wanted))
+    return found
+
+
+def longest_epoch_seconds(database: Database, study_name: str) -> float | None:
+    """Return the duration of the longest epoch of a study, None before the first."""
+    mine = epochs.c.trial_id.in_(select(trials.c.trial_id).where(_of(study_name)))
+    wanted = select(func.max(epochs.c.seconds)).where(mine)
+    found: float | None = database.read(lambda connection: connection.scalar(wanted))
+    return found
