@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -34,9 +33,12 @@ def build_once(folder: Path, build: Callable[[Path], None], *, check: Check = ch
     Raises:
         DataError: the folder can be neither read nor written, or its disk is full.
     """
-    with suppress(DamagedFolderError):
+    found = None
+    try:
         check(folder)
         return
+    except DamagedFolderError as damage:
+        found = damage if folder.is_dir() else None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
@@ -47,7 +49,8 @@ def build_once(folder: Path, build: Callable[[Path], None], *, check: Check = ch
                     _set_aside(folder, damage)
                 _build(folder, build)
     except OSError as error:
-        raise _explained(error, folder.parent) from error
+        explained = _explained(error, folder.parent)
+        raise DataError(f"{found}, and {explained}") if found else explained from error
 
 
 def require_free_space(folder: Path, *, n_bytes: int) -> None:

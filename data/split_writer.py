@@ -26,6 +26,7 @@ from data.statistics import BrokenImage, SplitTally, tally_images
 T = TypeVar("T")
 R = TypeVar("R")
 CHUNK_IMAGES = 256
+READ_IMAGES = 16
 
 
 class Track(Protocol):
@@ -82,7 +83,7 @@ class _ChunkDecoder:
         originals: list[Original] = []
         kept: list[int] = []
         dropped: list[BrokenImage] = []
-        for position, image in enumerate(self.source.read(rows_N)):
+        for position, image in enumerate(self._read(rows_N)):
             try:
                 if image.content is None:
                     raise ValueError("it has neither bytes nor a file in data.source")
@@ -101,6 +102,11 @@ class _ChunkDecoder:
             images_NHWC, labels_N, rows_N=rows_N[kept], originals=originals, dropped=dropped
         )
         return images_NHWC, tally
+
+    def _read(self, rows_N: NDArray[np.int64]) -> Iterator[EncodedImage]:
+        # A few at a time: a photograph may have ten megabytes, and each thread reads its own.
+        for start in range(0, len(rows_N), READ_IMAGES):
+            yield from self.source.read(rows_N[start : start + READ_IMAGES])
 
     def _refusal(self, image: EncodedImage, error: Exception) -> BrokenImageError:
         broken = self._broken(image, error)

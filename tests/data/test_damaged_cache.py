@@ -14,6 +14,7 @@ from data.errors import DamagedFolderError, DataError
 from data.image_cache import PreparedData, find_prepared, prepare
 from data.synthetic import build_synthetic
 from tests.data.pictures import write_tree
+from tests.tools.unprivileged import unprivileged
 
 
 @pytest.fixture
@@ -146,6 +147,17 @@ def test_damage_where_the_source_is_gone_is_refused_in_one_line(config: DataConf
     shutil.rmtree(config.source)
     with pytest.raises(DataError, match=r"another digest .* cannot be built again: .*not exist"):
         prepared.train()
+
+
+def test_damage_in_a_cache_that_is_only_read_is_refused_in_one_line(config: DataConfig) -> None:
+    prepared = prepare(config)
+    truncate(prepared.folder / "train.images")
+    for folder in (config.cache, prepared.folder):
+        folder.chmod(0o555)
+    with pytest.raises(DataError, match=r"train\.images must have .*, and .*cannot write to"):
+        unprivileged(lambda: prepare(config))
+    config.cache.chmod(0o755)
+    prepared.folder.chmod(0o755)
 
 
 def test_second_damage_keeps_the_newest_damaged_entry(config: DataConfig) -> None:
