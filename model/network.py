@@ -24,8 +24,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class Projection(nn.Conv2d):
     """A 1x1 convolution of every pixel, or of every second one in both directions.
 
-    Picks the pixels itself: where it convolves with a stride and few channels lie innermost, oneDNN
-    writes past its memory (oneDNN 3.13: fewer than 8 channels with AVX2, 16 with AVX-512).
+    Picks the pixels itself: where it convolves with a stride and few channels lie innermost,
+    oneDNN writes past its memory (3.13: fewer than 8 channels with AVX2, 16 with AVX-512).
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
