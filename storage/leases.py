@@ -154,7 +154,7 @@ def _next(connection: Connection, row: Row[Any] | None, trial_id: int, owner: Ow
     """Return the lease that follows an attempt, which has ended or is being taken over."""
     if row is None:
         return Lease(trial_id, str(owner), attempt=1)
-    was_lost = row.ending in (None, LOST)
+    was_lost = row.ending is None or is_lost(row.ending)
     n_epochs = connection.execute(select(_epochs_done(trial_id))).scalar()
     is_fruitless = n_epochs == row.epochs_at_start
     fruitless = row.fruitless_attempts + was_lost if is_fruitless else 0
@@ -236,6 +236,34 @@ def give_back(database: Database, lease: Lease, ending: str) -> None:
             set_waiting(connection, lease.trial_id)
 
     database.write(change)
+
+
+def record_death(database: Database, owner: Owner, ending: str) -> list[int]:
+    """End the attempts of a process that died, and release the trials that nobody has reclaimed.
+
+    Idempotent: a retry returns the same.
+
+    Returns:
+        Optuna's row numbers of the trials.
+    """
+    died = attempts.c.ending.is_(None) | attempts.c.ending.in_([LOST, ending])
+    mine = select(attempts).where(attempts.c.owner == str(owner), died)
+
+    def change(connection: Connection) -> list[int]:
+        rows = connection.execute(mine.with_for_update()).all()
+        for row in rows:
+            same = (attempts.c.trial_id == row.trial_id) & (attempts.c.attempt == row.attempt)
+            connection.execute(attempts.update().where(same).values(ending=ending))
+            if row.ending is None:
+                set_waiting(connection, row.trial_id)
+        return [row.trial_id for row in rows]
+
+    return database.write(change)
+
+
+def is_lost(ending: str | None) -> bool:
+    """Return whether an attempt ended with the loss of its worker, by a known signal or not."""
+    return ending is not None and ending.startswith(LOST)
 
 
 def withdraw(database: Database, lease: Lease) -> None:

@@ -19,8 +19,12 @@ class Owner:
     @classmethod
     def current(cls) -> "Owner":
         """Return this process."""
-        pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), pid, _process_start("self") or "0")
+        return cls(socket.gethostname(), _boot(), os.getpid(), _process_start("self") or "0")
+
+    @classmethod
+    def of(cls, pid: int) -> "Owner":
+        """Return a process that this one has started."""
+        return cls(socket.gethostname(), _boot(), pid, _process_start(pid) or "0")
 
     @classmethod
     def parse(cls, text: str) -> "Owner":

@@ -168,7 +168,7 @@ def best_ids(
 
 def count_lost_attempts(database: Database, study_name: str) -> int:
     """Return how often a worker was lost with its trial."""
-    lost = attempts.c.trial_id.in_(_run_here(study_name)) & (attempts.c.ending == LOST)
+    lost = attempts.c.trial_id.in_(_run_here(study_name)) & attempts.c.ending.startswith(LOST)
     wanted = select(func.count()).select_from(attempts).where(lost)
     return database.read(lambda connection: connection.scalar(wanted)) or 0
 

@@ -4,14 +4,11 @@ import json
 import math
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.live import Live
@@ -19,11 +16,11 @@ from rich.live import Live
 from dashboards.status import read_status, status_line
 from dashboards.status_view import status_table
 from storage.database import parse_url
-from study.errors import WorkerFailedError
 from study.gpus import VARIABLE
+from study.local_workers import LocalWorker, LocalWorkers
 from study.progress import is_terminal, say
 from study.session import StudySession
-from study.stopping import LAUNCHER_PID, SIGNALS, StopFlag
+from study.stopping import StopFlag
 
 REFRESH_SECONDS = 2.0
 MOST_WORKERS_ON_SQLITE = 8
@@ -75,7 +72,8 @@ def run_workers(
     """Start workers, show progress, and wait for them.
 
     Workers ignore Ctrl-C, which a terminal sends to all of them, and are told to stop once, by
-    SIGTERM; when this process is gone, they stop by themselves.
+    SIGTERM; when this process is gone, the kernel tells them. One that a signal kills in a trial
+    is replaced.
 
     Args:
         session: The study.
@@ -84,43 +82,29 @@ def run_workers(
         check_first: Whether each worker leaves before its first trial if a sanity check fails.
 
     Raises:
-        WorkerFailedError: If a worker failed; the message holds the last line of its log.
+        WorkerFailedError: If a worker failed; the message holds the signal or its last line.
     """
     hint = postgresql_hint(session, len(environments))
     if hint:
         say(hint)
     session.paths.logs.mkdir(parents=True, exist_ok=True)
-    here = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    logs = [
-        session.paths.logs / f"worker-{here}-{index}.log" for index in range(len(environments))
-    ]
-    commands = [
-        worker_command(
+
+    def start(index: int, own: dict[str, str]) -> LocalWorker:
+        name = f"worker-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}-{index}.log"
+        command = worker_command(
             session,
             device=_device(session, own),
             seconds_left=stop.seconds_left,
             check_first=check_first,
         )
-        for own in environments
-    ]
-    workers = [
-        _start(command, session, own, log)
-        for command, own, log in zip(commands, environments, logs, strict=True)
-    ]
+        return LocalWorker(session, command, own, session.paths.logs / name)
+
+    workers = LocalWorkers([partial(start, index, own) for index, own in enumerate(environments)])
     try:
         _watch(session, workers, stop)
     finally:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.terminate()
-    for worker, log in zip(workers, logs, strict=True):
-        # One that was told to stop before it could listen has lost nothing.
-        if worker.wait() != 0 and not (stop.is_set and -worker.returncode in SIGNALS):
-            last = (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
-            raise WorkerFailedError(
-                f"a worker failed: {last.removeprefix('study: ')} (log: {log})",
-                exit_code=worker.returncode,
-            )
+        workers.stop()
+    workers.refuse_failures(stopped=stop.is_set)
 
 
 def _device(session: StudySession, own: dict[str, str]) -> str:
@@ -128,39 +112,12 @@ def _device(session: StudySession, own: dict[str, str]) -> str:
     return "cuda" if VARIABLE in own else session.config.execution.device
 
 
-def _start(
-    command: Sequence[str], session: StudySession, own: dict[str, str], log: Path
-) -> subprocess.Popen[bytes]:
-    config = session.config
-    # The database address may hold a password, which everyone could read in a command line.
-    environment = os.environ | {
-        LAUNCHER_PID: str(os.getpid()),
-        "OMP_NUM_THREADS": str(config.workers.threads),
-        "STUDY_STORAGE": config.storage.url,
-        "STUDY_RUNS": str(config.storage.runs),
-        "STUDY_DATA": config.data.source,
-    }
-    with log.open("xb") as file:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment | own,
-            preexec_fn=_ignore_interrupts,
-        )
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _watch(session: StudySession, workers: list[subprocess.Popen[bytes]], stop: StopFlag) -> None:
+def _watch(session: StudySession, workers: LocalWorkers, stop: StopFlag) -> None:
     """Show the study's state until the workers have left or a stop is asked for."""
     read = partial(read_status, session.storage_handle, session.protocol.study_name)
     if is_terminal():
         with Live(status_table(read()), auto_refresh=False) as live:
-            while _working(workers) and not stop.is_set:
+            while not stop.is_set and workers.are_working():
                 live.update(status_table(read()), refresh=True)
                 _sleep(stop)
             live.update(status_table(read()), refresh=True)
@@ -168,17 +125,13 @@ def _watch(session: StudySession, workers: list[subprocess.Popen[bytes]], stop: 
     said = ""
     working = True
     while working and not stop.is_set:
-        working = _working(workers)  # looked at first, so that the last line shows the end
+        working = workers.are_working()  # looked at first, so that the last line shows the end
         line = status_line(read())
         if line != said:
             said = line
             say(line)
         if working:
             _sleep(stop)
-
-
-def _working(workers: list[subprocess.Popen[bytes]]) -> bool:
-    return any(worker.poll() is None for worker in workers)
 
 
 def _sleep(stop: StopFlag) -> None:

@@ -5,6 +5,7 @@ handlers only between two steps of the main thread, which may stand in one call 
 database, a dead connection), so a thread of its own hears the signals and keeps the time.
 """
 
+import ctypes
 import os
 import re
 import select
@@ -18,10 +19,12 @@ from typing import NoReturn, TypeVar
 from study.errors import StudyError
 
 T = TypeVar("T")
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1
 LAUNCHER_PID = "STUDY_LAUNCHER_PID"
 INTERRUPTED = 130
 WORKER_GRACE_SECONDS = 8.0
+KILLED_AFTER_SECONDS = 12.0
 LAUNCHER_GRACE_SECONDS = 20.0
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in UNITS))
@@ -45,7 +48,11 @@ class StopFlag:
         self._until = float("inf") if after_seconds is None else time.monotonic() + after_seconds
 
     def install(self, *, grace_seconds: float | None = None, exit_code: int = 0) -> "StopFlag":
-        """Listen to SIGTERM, SIGINT and SIGUSR1, save those that the launcher has ignored.
+        """Listen to SIGTERM, SIGINT, SIGUSR1 and SIGHUP, save those that are ignored.
+
+        Until then signals have their default action, which ends a process wherever it stands. So
+        install it when everything heavy is imported: a process that is stuck in native code (a
+        library that waits for memory) hears nothing, and before that nothing can be lost.
 
         Args:
             grace_seconds: Time to leave in order after a signal; when it is over the process ends
@@ -79,11 +86,23 @@ class StopFlag:
             wait_seconds = None if seconds == float("inf") else seconds
             if not select.select([reader], [], [], wait_seconds)[0]:
                 break
-            if (number := os.read(reader, 1)[0]) in listened:
+            number = os.read(reader, 1)[0]
+            # A terminal that is closed sends SIGHUP twice: by the kernel and by the shell.
+            if number in listened and number != signal.SIGHUP:
                 if not forgiven:
                     os._exit(128 + number)
                 forgiven -= 1
         _end("stopped without an answer: another worker takes the trial over", code)
+
+    def follow_launcher(self) -> None:
+        """Leave Ctrl-C to the launcher, if there is one, and hear SIGTERM when it is gone.
+
+        The kernel sends it when the launcher's thread ends that has started this process, its main
+        one. It reaches a process too that polls nothing.
+        """
+        if self._launcher:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     @property
     def is_signalled(self) -> bool:

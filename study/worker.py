@@ -18,8 +18,9 @@ from model.errors import DivergedError
 from model.training import EpochResult
 from storage.database import is_transient
 from storage.errors import LeaseLostError, RunFolderError, first_line
-from storage.leases import Heartbeat, Lease, end, give_back, read_endings
+from storage.leases import Heartbeat, Lease, end, give_back, is_lost, read_endings
 from study.claiming import Claimant
+from study.deaths import describe_losses
 from study.errors import StudyError
 from study.notes import Ended, note_trial
 from study.objective import TrialRun
@@ -152,7 +153,9 @@ class Worker:
     def _outcome(self, lease: Lease, heartbeat: Heartbeat) -> Outcome:
         """Run a trial; the one place where an exception becomes an outcome."""
         if lease.fruitless_attempts > self._session.config.storage.max_retries:
-            message = f"{lease.fruitless_attempts} attempts in a row were lost without a new epoch"
+            endings = read_endings(self._database, [lease.trial_id])[lease.trial_id]
+            lost = [ending for ending in endings if ending is not None and is_lost(ending)]
+            message = describe_losses(lost[-lease.fruitless_attempts :])
             return Outcome(TrialState.FAIL, "lost", message=message)
         try:
             return Outcome(TrialState.COMPLETE, "complete", value=self._run(lease, heartbeat))

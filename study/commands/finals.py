@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
-    stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
-
     from study.promotion import choose_winner
     from study.session import open_session
 
@@ -37,6 +35,7 @@ def final(request: "Request", reopen: str | None) -> None:
 
     from study.final_run import open_final, run_final
 
+    stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
     say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
     queued = open_final(session, winner, reopen=reopen, track=stoppable(stop))
     queued.compare_code()

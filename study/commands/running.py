@@ -27,15 +27,15 @@ def run_locally(
         show: Shows the results, also of a study that was stopped.
         skip_checks: Whether a new study begins without the quick sanity checks.
     """
-    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
-        grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED
-    )
+    stop = StopFlag(after_seconds=parse_duration(stop_after))
 
+    import study.initialisation  # noqa: F401 - the callers', imported before signals are heard
     from study.gpus import worker_environments
     from study.launcher import run_workers
     from study.notes import note_study
     from study.suggested_commands import suggested
 
+    stop.install(grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED)
     session = opening(stoppable(stop))
     say_places(session)
     if session.count_unfinished() == 0:

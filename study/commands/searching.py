@@ -66,9 +66,8 @@ def worker(
     request: "Request", stop_after: str | None, leave_when_idle: bool, check_first: bool
 ) -> None:
     """Join a study and work until nothing waits and nothing runs."""
-    stop = StopFlag(after_seconds=parse_duration(stop_after)).install(
-        grace_seconds=WORKER_GRACE_SECONDS
-    )
+    stop = StopFlag(after_seconds=parse_duration(stop_after))
+    stop.follow_launcher()
     logging.getLogger("study").setLevel(logging.INFO)
 
     from study.session import await_session
@@ -76,12 +75,14 @@ def worker(
     try:
         session = await_session(request, stop=stop)
         session.compare_code()
+
+        from study.rehearsal import refuse_broken
+        from study.worker import Worker
+
+        stop.install(grace_seconds=WORKER_GRACE_SECONDS)
         prepared = session.prepare_data(track=stoppable(stop))
     except StopRequested:
         return
-
-    from study.rehearsal import refuse_broken
-    from study.worker import Worker
 
     try:
         with epoch_progress(session) as announce:

@@ -26,6 +26,7 @@ any_signal_to_both_databases = pytest.mark.parametrize(
         ("sqlite", signal.SIGTERM),
         ("sqlite", signal.SIGUSR1),
         ("sqlite", signal.SIGINT),
+        ("sqlite", signal.SIGHUP),
         pytest.param("postgresql", signal.SIGTERM, marks=requires_postgresql),
     ],
     indirect=["study"],
@@ -103,13 +104,13 @@ def test_launched_worker_is_forgiven_one_signal_more_than_another(study: SmallSt
     study = study.with_settings(search={"n_epochs": 12}, optimization={"batch_size": 2}).init()
     launched = {LAUNCHER_PID: str(study.processes.pid)}  # the parent of every process here
     ends: list[tuple[int, TrialState]] = []
-    for environment, n_signals in ((launched, 2), (launched, 3), ({}, 1), ({}, 2)):
-        numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)[:n_signals]
+    for environment, n_signals in ((launched, 2), ({}, 1), ({}, 2)):
+        numbers = (signal.SIGTERM, signal.SIGUSR1)[:n_signals]
         exit_code = end_of_worker_that_hears(study, numbers, environment=environment)
         (trial,) = study.trials()
         ends.append((min(exit_code, 128), trial.state))
     in_order, at_once = (0, TrialState.WAITING), (128, TrialState.RUNNING)
-    assert ends == [in_order, at_once, in_order, at_once]
+    assert ends == [in_order, in_order, at_once]
     study.work()
     study.assert_whole(1)
 

@@ -2,13 +2,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from storage.errors import LeaseLostError, StorageError
 from storage.leases import (
     Heartbeat,
     Lease,
     acquire,
+    acquire_waiting,
     beat,
     end,
     give_back,
@@ -16,6 +19,7 @@ from storage.leases import (
     is_held,
     read_endings,
     read_owners,
+    record_death,
     refuse_other_machines,
     withdraw,
 )
@@ -129,6 +133,27 @@ def test_fruitless_attempts_count_only_lost_attempts_without_a_new_epoch(
     end(handle.database, held, "preempted")
     again = claim(handle, ELSEWHERE)
     assert again is not None and again.fruitless_attempts == 1  # no retry spent, none refunded
+
+
+@pytest.mark.parametrize("is_reclaimed", [False, True])
+def test_recorded_death_is_named_counts_as_lost_and_releases_what_nobody_has_reclaimed(
+    handle: StudyStorage, is_reclaimed: bool
+) -> None:
+    study = optuna.create_study(storage=handle)
+    study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
+    acquire_waiting(handle.database, 1, ELSEWHERE, last=set())
+    assert record_death(handle.database, ME, "lost: SIGSEGV") == []
+    if is_reclaimed:
+        assert take_over(handle, ME).fruitless_attempts == 1
+    for _ in range(2):  # a retry returns the same
+        assert record_death(handle.database, ELSEWHERE, "lost: SIGSEGV") == [1]
+    endings = ["lost: SIGSEGV", *([None] if is_reclaimed else [])]
+    assert read_endings(handle.database, [1]) == {1: endings}
+    state = TrialState.RUNNING if is_reclaimed else TrialState.WAITING
+    assert handle.get_trial(1).state == state
+    if not is_reclaimed:
+        lease = acquire_waiting(handle.database, 1, ME, last=set())
+        assert lease == Lease(1, str(ME), attempt=2, fruitless_attempts=1, taken_over=True)
 
 
 def test_withdrawn_claim_leaves_no_row_and_the_lost_attempt_still_counts(

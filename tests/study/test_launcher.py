@@ -3,7 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
+from storage.leases import read_endings
+from study import local_workers
 from study.config import validated
 from study.errors import StudyError
 from study.gpus import VARIABLE
@@ -11,7 +14,20 @@ from study.initialisation import initialise
 from study.launcher import postgresql_hint, run_workers
 from study.session import StudySession
 from study.stopping import StopFlag
+from tests.tools.processes import ROOT
 
+CLAIM = f"""#!{sys.executable}
+import os, signal, sys, time
+from pathlib import Path
+
+sys.path.insert(0, {str(ROOT)!r})
+from storage.leases import acquire_waiting
+from storage.owners import Owner
+from storage.study_storage import open_study_storage
+
+handle = open_study_storage(os.environ["STUDY_STORAGE"], outage_seconds=5)
+lease = acquire_waiting(handle.database, 1, Owner.current(), last=set())
+"""
 SAY = f'#!/bin/sh\necho "{VARIABLE}=${{{VARIABLE}-unset}} $*"\n'
 
 
@@ -110,5 +126,35 @@ def test_worker_that_was_told_to_stop_before_it_could_listen_has_not_failed(
     run_workers(session, [{}], stop=StopWhenReady(ready))
     assert ready.exists()
     fake_python.write_text(f"#!/bin/sh\n{die}\n")
-    with pytest.raises(StudyError, match="a worker failed: it said nothing"):
+    with pytest.raises(StudyError, match=r"a worker was killed by SIGUSR1 outside a trial \(log"):
         run_workers(session, [{}], stop=StopFlag())
+    assert len(said_by_workers(session)) == 2  # the next would end like it, so there is none
+
+
+def test_worker_deaf_to_sigterm_is_killed_and_its_trial_released(
+    session: StudySession, fake_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_workers, "KILLED_AFTER_SECONDS", 0.1)
+    ready = tmp_path / "ready"
+    fake_python.write_text(
+        CLAIM + f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nPath({str(ready)!r}).touch()\n"
+        "while True:\n    time.sleep(1)\n"
+    )
+    run_workers(session, [{}], stop=StopWhenReady(ready))
+    assert read_endings(session.storage_handle.database, [1]) == {1: ["preempted"]}
+    assert session.places()[0].state == TrialState.WAITING
+
+
+def test_worker_killed_in_a_trial_is_named_recorded_and_replaced(
+    session: StudySession, fake_python: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_python.write_text(CLAIM + "if lease.attempt < 3: os.kill(os.getpid(), signal.SIGSEGV)\n")
+    run_workers(session, [{}], stop=StopFlag())
+    endings = read_endings(session.storage_handle.database, [1])
+    assert endings == {1: ["lost: SIGSEGV", "lost: SIGSEGV", None]}
+    said = [line for line in capsys.readouterr().out.splitlines() if "killed" in line]
+    assert len(said) == 2
+    assert said[0].startswith(
+        "a worker was killed by SIGSEGV (a fault in native code) in trial 0 "
+    )
+    assert len(said_by_workers(session)) == 3
