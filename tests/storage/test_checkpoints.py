@@ -3,6 +3,7 @@ import resource
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,31 @@ def test_record_that_is_marked_as_a_folder_is_refused(paths: TrialPaths) -> None
     path.write_bytes(damaged)
     with pytest.raises(CheckpointError, match="archive/data/0 is marked as a folder"):
         load_checkpoint(path)
+
+
+@dataclass(frozen=True)
+class RunsCode:
+    """A pickle of it makes a file where it is loaded."""
+
+    made: Path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.made,)
+
+
+@pytest.mark.parametrize("as_archive", [True, False])
+def test_pickle_that_would_run_code_is_refused_and_runs_none(
+    paths: TrialPaths, tmp_path: Path, as_archive: bool
+) -> None:
+    path, made = paths.checkpoint(1), tmp_path / "made"
+    path.parent.mkdir(parents=True)
+    torch.save(
+        content(1) | {"weights": RunsCode(made)}, path, _use_new_zipfile_serialization=as_archive
+    )
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_checkpoint(path)
+    assert load_newest(paths) is None
+    assert not made.exists()
 
 
 def test_load_checkpoint_of_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
