@@ -102,6 +102,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def is_device_fault(error: BaseException) -> bool:
+    """Return whether a GPU failed, after which nothing computes on it any more."""
+    failed = isinstance(error, RuntimeError) and str(error).startswith(
+        ("CUDA error", "cuDNN error")
+    )
+    return failed or isinstance(error, torch.AcceleratorError)
+
+
 @contextmanager
 def reproducible_kernels() -> Iterator[None]:
     """Let cuDNN use only deterministic kernels, chosen without timing, within the context."""

@@ -24,6 +24,10 @@ from storage.tables import attempts, epochs
 logger = logging.getLogger(__name__)
 
 LOST = "lost"
+ERROR = "error"
+"""Ends an attempt after an error that neither configuration nor environment explains."""
+RELEASED = "released"
+"""Ends an attempt whose environment failed, which counts against no trial."""
 JOIN_SECONDS = 5.0
 
 
@@ -35,7 +39,8 @@ class Lease:
         trial_id: Optuna's row number of the trial.
         owner: `str(Owner)`.
         attempt: 1 for the first claim, one more at each later one.
-        fruitless_attempts: Lost attempts in a row, before this one, that completed no new epoch.
+        fruitless_attempts: Attempts in a row, before this one, that were lost or met an error and
+            completed no new epoch.
         taken_over: Whether the owner before was lost rather than having given the trial back.
     """
 
@@ -157,7 +162,8 @@ def _next(connection: Connection, row: Row[Any] | None, trial_id: int, owner: Ow
     was_lost = row.ending is None or is_lost(row.ending)
     n_epochs = connection.execute(select(_epochs_done(trial_id))).scalar()
     is_fruitless = n_epochs == row.epochs_at_start
-    fruitless = row.fruitless_attempts + was_lost if is_fruitless else 0
+    counts = was_lost or row.ending == ERROR
+    fruitless = row.fruitless_attempts + counts if is_fruitless else 0
     return Lease(trial_id, str(owner), row.attempt + 1, fruitless, taken_over=was_lost)
 
 
@@ -219,6 +225,13 @@ def is_held(database: Database, lease: Lease) -> bool:
     """Return whether a lease is still ours; nothing is written."""
     found = select(attempts.c.attempt).where(_is_open(lease))
     return database.read(lambda connection: connection.execute(found).first()) is not None
+
+
+def is_fruitless(database: Database, lease: Lease) -> bool:
+    """Return whether an attempt has completed no new epoch."""
+    same = (attempts.c.trial_id == lease.trial_id) & (attempts.c.attempt == lease.attempt)
+    found = select(attempts.c.epochs_at_start == _epochs_done(lease.trial_id)).where(same)
+    return bool(database.read(lambda connection: connection.execute(found).scalar()))
 
 
 def end(database: Database, lease: Lease, ending: str) -> None:

@@ -1,6 +1,5 @@
 """The one place that knows the names of files and folders below the runs folder."""
 
-import errno
 import os
 import re
 import secrets
@@ -13,7 +12,6 @@ from pathlib import Path
 
 from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
 MARKER = ".study-key"
@@ -351,20 +349,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk and of missing rights into one line.
+    """Turn the errors of a full disk, of missing rights and of a lost mount into one line.
 
     Raises:
-        RunFolderError: If one comes from inside; other errors pass through.
+        RunFolderError: If one comes from inside.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
         raise RunFolderError(
             f"storage.runs must have room and be writable, {path} cannot be written "
-            f"({error.strerror}): free space or mend the rights; `study extend` replaces a trial "
-            "that was lost to it"
+            f"({error.strerror or error}): free space, or mend the rights or the mount"
         ) from None
 
 

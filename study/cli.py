@@ -5,6 +5,7 @@ is heavy is imported by the command that needs it, so that help and refusals com
 """
 
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -46,6 +47,7 @@ def main() -> NoReturn:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -54,6 +56,8 @@ def main() -> NoReturn:
         fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt, StopRequested):
         fail("stopped: nothing is lost, the same command may be given again", INTERRUPTED)
+    except BrokenPipeError:  # who reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if isinstance(error, _refusals()):
             fail(str(error), getattr(error, "exit_code", 2))

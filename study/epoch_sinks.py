@@ -1,6 +1,7 @@
-"""What happens after an epoch, in this order: confirm the lease, show, save, report and prune.
+"""What happens after an epoch, in this order: confirm, show, save, report and prune.
 
-The first raises where another worker has the trial now, so that nothing of its run is touched; the
+The first raises where another worker has the trial now, or the runs folder is another one, so that
+nothing is written where it does not belong; the
 last where the trial is pruned, which is therefore also shown and saved.
 """
 
@@ -18,7 +19,7 @@ from model.training_state import TrainingState
 from storage.checkpoints import save_checkpoint, save_generation
 from storage.leases import Heartbeat
 from storage.records import EpochRecord, report, report_resumed
-from storage.run_paths import TrialPaths, write_atomically
+from storage.run_paths import RunPaths, TrialPaths, write_atomically
 from storage.study_storage import StudyStorage
 
 
@@ -38,19 +39,29 @@ def as_record(result: EpochResult) -> EpochRecord:
     return EpochRecord(**values)
 
 
-class ConfirmLease:
-    """Lets no file be written for a trial that another worker has taken over."""
+class Confirm:
+    """Lets no file be written for another worker's trial, nor beside a file system that is gone.
 
-    def __init__(self, heartbeat: Heartbeat) -> None:
+    Args:
+        heartbeat: Holds the lease.
+        runs: Where files go; below it lies the folder of another disk, once it is unmounted.
+        study_key: What the study's folder must hold.
+    """
+
+    def __init__(self, heartbeat: Heartbeat, runs: RunPaths, study_key: str) -> None:
         self._heartbeat = heartbeat
+        self._runs = runs
+        self._study_key = study_key
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
-        """Ask the database.
+        """Ask the database and the folder.
 
         Raises:
             LeaseLostError: If another worker has taken the trial over.
+            StorageError: If the runs folder is not the study's any more.
         """
         self._heartbeat.confirm()
+        self._runs.check(self._study_key)
 
 
 class ShowEpoch:

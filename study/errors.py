@@ -31,3 +31,9 @@ class WorkerFailedError(StudyError):
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = 2 if exit_code == 2 else 1
+
+
+class WorkerStoppedError(StudyError):
+    """What surrounds every trial has failed here, so the worker released its trial and stopped."""
+
+    exit_code = 1

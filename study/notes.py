@@ -56,9 +56,7 @@ class Ended:
     reason: dict[str, str] | None
 
 
-def note_trial(
-    session: StudySession, heartbeat: Heartbeat, trial_id: int, ended: Ended, *, with_curve: bool
-) -> RunFolderError | None:
+def note_trial(session: StudySession, heartbeat: Heartbeat, trial_id: int, ended: Ended) -> None:
     """Write the note of a trial that is about to be told, and link its files.
 
     Done again by a worker that takes the trial over, it leaves the same.
@@ -68,32 +66,24 @@ def note_trial(
         heartbeat: Holds the lease.
         trial_id: Optuna's row number.
         ended: How it ends.
-        with_curve: Whether its curve is drawn.
-
-    Returns:
-        What stops the worker once the trial is told: nothing more can be written to its folder.
 
     Raises:
         LeaseLostError: If another worker has taken the trial over.
+        RunFolderError: If its curve cannot be written.
     """
-    full = None
     with _warning(f"the note of trial row {trial_id}"):
         (row,) = read_some(session.storage_handle, [trial_id])
         row = replace(row, state=ended.state, reason=ended.reason or row.reason)
         paths = _paths_of(session, row)
         files = [paths.configuration]
-        try:
-            if with_curve and _draw_curve(session, trial_id, paths):
-                files.append(paths.curve)
-        except RunFolderError as error:
-            full = error
+        if _draw_curve(session, trial_id, paths):
+            files.append(paths.curve)
         body = trial_note(row, paths, n_epochs=session.config.search.n_epochs)
         links = _links(session, files)
         study_id = session.optuna_study()._study_id
         heartbeat.within(
             lambda connection: stored.note_trial(connection, study_id, trial_id, body, links)
         )
-    return full
 
 
 def note_test(
@@ -218,10 +208,10 @@ def _links(session: StudySession, files: Sequence[Path]) -> list[FileLink]:
 
 @contextmanager
 def _warning(what: str) -> Iterator[None]:
-    """Warn of what fails inside, save for a lost lease and an outage, which are not ours."""
+    """Warn of what fails inside, save for what must stop a worker: lease, folder or database."""
     try:
         yield
-    except LeaseLostError:
+    except (LeaseLostError, RunFolderError):
         raise
     except DashboardError as error:
         logger.warning("%s could not be written: %s", what, error)

@@ -3,7 +3,7 @@
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -21,9 +21,11 @@ from model.training import EpochResult, train_epochs
 from model.training_state import BestEpoch, TrainingState
 from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
+from storage.records import read_protocol
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import as_stored
-from study.epoch_sinks import ConfirmLease, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
+from study.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
+from study.faults import training
 from study.points import LABEL, configured_by
 from study.provenance import git_revision, versions
 from study.session import StudySession
@@ -51,7 +53,8 @@ class TrialRun:
         self._trial = trial
         self._prepared = prepared
         self._stop = stop
-        self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
+        with training():
+            self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
         slot = int(trial.user_attrs["slot"])
         self.seed = _run_seed(session, self.config.seed, slot)
         self.paths: TrialPaths = session.trial_paths(slot)
@@ -69,7 +72,11 @@ class TrialRun:
             StopRequested: If the worker was asked to stop.
             LeaseLostError: If another worker has taken the trial over.
             DivergedError: If the loss is not finite.
+            TrainingError: If training the configuration fails otherwise.
         """
+        database, runs = self._session.storage_handle.database, self._session.paths
+        study_key = read_protocol(database, self._session.searched_name).study_key
+        runs.check(study_key)
         batches = train_batches(
             self.config, self._prepared, self._prepared.train(), seed=self.seed
         )
@@ -89,7 +96,7 @@ class TrialRun:
             closing(self._epochs(state, batches)) as epochs,
         ):
             sinks: tuple[EpochSink, ...] = (
-                ConfirmLease(heartbeat),
+                Confirm(heartbeat, runs, study_key),
                 ShowEpoch(log, self.paths, announce),
                 SaveCheckpoint(self.paths, self._header()),
                 report,
@@ -114,9 +121,10 @@ class TrialRun:
         return state.is_over(n_epochs=search.n_epochs, patience_epochs=search.patience_epochs)
 
     def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
-        state = fresh_state(
-            self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
-        )
+        with training():
+            state = fresh_state(
+                self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
+            )
         self.paths.remove_unfinished()
         checkpoint = load_newest(self.paths)
         if checkpoint is not None:
@@ -124,16 +132,19 @@ class TrialRun:
             logger.info("resumed after epoch %d", state.epochs_done)
         return state
 
-    def _epochs(self, state: TrainingState, batches: TrainBatches) -> Any:
+    def _epochs(
+        self, state: TrainingState, batches: TrainBatches
+    ) -> Generator[EpochResult, None, None]:
         validation = evaluation_batches(self.config, self._prepared, self._prepared.validation())
-        return train_epochs(
-            state,
-            lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),
-            lambda: self._stop.interrupting(validation()),
-            n_epochs=self.config.search.n_epochs,
-            seed=self.seed,
-            patience_epochs=self.config.search.patience_epochs,
-        )
+        with training():
+            yield from train_epochs(
+                state,
+                lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),
+                lambda: self._stop.interrupting(validation()),
+                n_epochs=self.config.search.n_epochs,
+                seed=self.seed,
+                patience_epochs=self.config.search.patience_epochs,
+            )
 
     def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[TrainBatch]:
         """Return the batches of an epoch, if there is time enough left to save it.

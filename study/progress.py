@@ -1,9 +1,11 @@
 """What long work shows: bars on a terminal, plain lines when piped."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -14,6 +16,32 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
 
 
+class _Unbreakable:
+    """A stream whose reader may leave, and whose disk may be full: what it cannot take is lost."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        # A program that is started without one must not get it as the descriptor of a database.
+        self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def survive_lost_output() -> None:
+    """Let no printing and no logging end a program that has something better to do."""
+    sys.stdout = cast(TextIO, _Unbreakable(sys.stdout))
+    sys.stderr = cast(TextIO, _Unbreakable(sys.stderr))
+
+
 def say(text: str) -> None:
     """Print a line at once, also when piped."""
     print(text, flush=True)
@@ -21,7 +49,7 @@ def say(text: str) -> None:
 
 def is_terminal() -> bool:
     """Return whether someone watches the standard output."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def bar() -> "Progress":

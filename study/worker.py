@@ -4,7 +4,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -17,11 +17,22 @@ from model.device import is_out_of_memory, resolve_execution, set_threads
 from model.errors import DivergedError
 from model.training import EpochResult
 from storage.database import is_transient
-from storage.errors import LeaseLostError, RunFolderError, first_line
-from storage.leases import Heartbeat, Lease, end, give_back, is_lost, read_endings
+from storage.errors import LeaseLostError, first_line
+from storage.leases import (
+    ERROR,
+    RELEASED,
+    Heartbeat,
+    Lease,
+    end,
+    give_back,
+    is_fruitless,
+    is_lost,
+    read_endings,
+)
 from study.claiming import Claimant
 from study.deaths import describe_losses
-from study.errors import StudyError
+from study.errors import StudyError, WorkerStoppedError
+from study.faults import TrainingError, describe, is_environment
 from study.notes import Ended, note_trial
 from study.objective import TrialRun
 from study.retention import keep_best_checkpoints
@@ -48,7 +59,6 @@ class Outcome:
         value: Best validation macro-F1 of a complete trial.
         message: Why it ended early.
         traceback: Tail of the traceback of an exception.
-        refusal: What stops the worker too, for every other trial would end so.
     """
 
     state: TrialState
@@ -56,7 +66,6 @@ class Outcome:
     value: float | None = None
     message: str | None = None
     traceback: str | None = None
-    refusal: RunFolderError | None = None
 
     @property
     def reason(self) -> dict[str, str] | None:
@@ -112,7 +121,7 @@ class Worker:
         Raises:
             StudyError: If ten trials in a row have failed.
             StorageError: If a worker of another machine uses the same SQLite file.
-            RunFolderError: If the disk is full, or nothing can be written any more.
+            WorkerStoppedError: If disk, data or database fail; the trial is released.
         """
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
             lease = self._claimant.claim()
@@ -139,23 +148,26 @@ class Worker:
             try:
                 outcome = self._outcome(lease, heartbeat)
                 heartbeat.confirm()
-                outcome = self._noted(lease, heartbeat, outcome)
+                self._note(lease, heartbeat, outcome)
                 self._tell(lease, outcome)
             except LeaseLostError as error:
                 logger.warning("%s", error)
                 return
+            except Exception as error:
+                self._release(lease, error)
+                raise
         if outcome.state.is_finished():
             keep_best_checkpoints(self._session, self._tidied)
-        if outcome.refusal is not None:
-            raise outcome.refusal
         self._stop_after_many_failures(outcome)
 
     def _outcome(self, lease: Lease, heartbeat: Heartbeat) -> Outcome:
-        """Run a trial; the one place where an exception becomes an outcome."""
+        """Run a trial; the one place where an exception becomes an outcome.
+
+        Only what training this configuration raises is one; anything else passes through, until
+        the trial has met nothing else for as often as a lost one is retried.
+        """
         if lease.fruitless_attempts > self._session.config.storage.max_retries:
-            endings = read_endings(self._database, [lease.trial_id])[lease.trial_id]
-            lost = [ending for ending in endings if ending is not None and is_lost(ending)]
-            message = describe_losses(lost[-lease.fruitless_attempts :])
+            message = self._describe_attempts(lease)
             return Outcome(TrialState.FAIL, "lost", message=message)
         try:
             return Outcome(TrialState.COMPLETE, "complete", value=self._run(lease, heartbeat))
@@ -168,19 +180,48 @@ class Worker:
             raise
         except optuna.TrialPruned as error:
             return Outcome(TrialState.PRUNED, "pruned", message=str(error))
-        except RunFolderError as error:
-            return Outcome(TrialState.FAIL, "exception", message=str(error), refusal=error)
         except DivergedError as error:  # pruned, so that the sampler learns from it
             return Outcome(TrialState.PRUNED, "diverged", message=str(error))
         except Exception as error:
-            if is_transient(error):  # the trial is as good as before: another goes on with it
-                raise
             if is_out_of_memory(error):
                 return self._out_of_memory(lease, first_line(error))
+            if not isinstance(error, TrainingError) and not self._is_met_again(lease, error):
+                raise
             logger.exception("trial failed")
             tail = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
-            message = f"{type(error).__name__}: {error}".removesuffix(": ")
+            message = describe(error)
             return Outcome(TrialState.FAIL, "exception", message=message, traceback=tail)
+
+    def _describe_attempts(self, lease: Lease) -> str:
+        """Say how the attempts ended that make this one the last."""
+        endings = read_endings(self._database, [lease.trial_id])[lease.trial_id]
+        ends = [end for end in endings if end is not None and (is_lost(end) or end == ERROR)]
+        lost = [end for end in ends[-lease.fruitless_attempts :] if is_lost(end)]
+        met = f"{lease.fruitless_attempts} attempts in a row met an error, without a new epoch"
+        return describe_losses(lost) if lost else met
+
+    def _is_met_again(self, lease: Lease, error: Exception) -> bool:
+        """Return whether a trial meets nothing but errors, and would stop every worker in turn."""
+        is_last = lease.fruitless_attempts >= self._session.config.storage.max_retries
+        return is_last and not is_environment(error) and is_fruitless(self._database, lease)
+
+    def _release(self, lease: Lease, error: Exception) -> None:
+        """Release a trial that met what is not its fault.
+
+        Raises:
+            WorkerStoppedError: From an error of the environment, save for an outage.
+        """
+        is_known = is_environment(error)
+        self._database.leave_when(lambda: True)  # an outage has been waited out before
+        try:
+            give_back(self._database, lease, RELEASED if is_known else ERROR)
+            said = "its trial is released"
+        except Exception as second:
+            said = f"its trial is reclaimed when its lease is stale ({describe(second)})"
+        if is_known and not is_transient(error):
+            remedy = f"the worker stops, {said}: start another when the cause is mended"
+            raise WorkerStoppedError(f"{describe(error)}; {remedy}") from error
+        logger.warning("the worker stops, %s", said)
 
     def _out_of_memory(self, lease: Lease, message: str) -> Outcome:
         """Try once more, for neighbours may have filled the device; then let the sampler learn."""
@@ -200,14 +241,11 @@ class Worker:
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
         return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
 
-    def _noted(self, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> Outcome:
-        """Write the note of a trial that ends; a full disk lets it end as it does."""
-        if not outcome.state.is_finished():
-            return outcome
-        ended = Ended(STATE_NAMES[outcome.state], outcome.reason)
-        has_room = outcome.refusal is None
-        full = note_trial(self._session, heartbeat, lease.trial_id, ended, with_curve=has_room)
-        return replace(outcome, refusal=outcome.refusal or full)
+    def _note(self, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> None:
+        """Write the note of a trial that ends."""
+        if outcome.state.is_finished():
+            ended = Ended(STATE_NAMES[outcome.state], outcome.reason)
+            note_trial(self._session, heartbeat, lease.trial_id, ended)
 
     def _tell(self, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == TrialState.WAITING:

@@ -15,7 +15,7 @@ from study.commands.output import (
     print_metrics,
     stoppable,
 )
-from study.progress import say, track
+from study.progress import say, survive_lost_output, track
 from study.stopping import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
+    survive_lost_output()
+
     from study.promotion import choose_winner
     from study.session import open_session
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from study.commands.output import fail, say_places, stoppable
-from study.progress import say
+from study.progress import say, survive_lost_output
 from study.stopping import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, parse_duration
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def run_locally(
         show: Shows the results, also of a study that was stopped.
         skip_checks: Whether a new study begins without the quick sanity checks.
     """
+    survive_lost_output()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
 
     import study.initialisation  # noqa: F401 - the callers', imported before signals are heard

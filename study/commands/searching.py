@@ -18,7 +18,7 @@ from study.commands.output import (
     stoppable,
 )
 from study.commands.running import run_locally
-from study.progress import say, track
+from study.progress import say, survive_lost_output, track
 from study.stopping import (
     WORKER_GRACE_SECONDS,
     StopFlag,
@@ -66,6 +66,7 @@ def worker(
     request: "Request", stop_after: str | None, leave_when_idle: bool, check_first: bool
 ) -> None:
     """Join a study and work until nothing waits and nothing runs."""
+    survive_lost_output()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
     stop.follow_launcher()
     logging.getLogger("study").setLevel(logging.INFO)

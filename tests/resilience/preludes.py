@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,28 @@ GO_ON = Path("go-on")
 def lead_a_process_group() -> None:
     """Let it, and what it starts, be a group that can be signalled as a whole."""
     os.setpgid(0, 0)
+
+
+def speak_to_head() -> None:
+    """Let the standard output be read by `head -1`, which leaves after the first line."""
+    head = subprocess.Popen(["head", "-n1"], stdin=subprocess.PIPE, stdout=1)
+    assert head.stdin is not None
+    os.dup2(head.stdin.fileno(), 1)
+    head.stdin.close()
+
+
+def speak_to_nobody() -> None:
+    """Let neither output exist, as `>&- 2>&-` does."""
+    os.close(1)
+    os.close(2)
+    sys.stdout = sys.stderr = None  # type: ignore[assignment] - as Python does where it starts so
+
+
+def speak_to_a_full_disk() -> None:
+    """Let both outputs lie on a disk without room."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    os.dup2(full, 2)
 
 
 def wait_a_second_for_locks() -> None:

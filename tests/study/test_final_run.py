@@ -34,6 +34,7 @@ from study.session import StudySession, open_session
 from study.stopping import StopFlag
 from study.worker import Worker
 from tests.study.searches import MODERN
+from tests.study.test_faults import fail_in_training
 
 Settings = dict[str, object]
 
@@ -206,12 +207,13 @@ def test_final_study_stays_out_of_the_list_of_names(searched: StudySession) -> N
 
 
 def test_failed_final_run_is_followed_by_another_without_a_reason(
-    searched: StudySession, tmp_path: Path
+    searched: StudySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     winner = choose_winner(searched)
-    (tmp_path / "runs" / "tiny" / "final").write_text("in the way")
-    with pytest.raises(StudyError, match="queues another"):
-        finish(searched, winner)
+    with monkeypatch.context() as patched:
+        fail_in_training(patched)
+        with pytest.raises(StudyError, match="queues another"):
+            finish(searched, winner)
     result = finish(searched, winner)
     assert result.paths.folder == tmp_path / "runs" / "tiny" / "final-2"
     assert result.metrics["n_test_evaluations"] == 1

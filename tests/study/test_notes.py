@@ -16,12 +16,12 @@ import study.worker
 from dashboards.artifacts import RunFiles
 from dashboards.baselines import known_baselines
 from data.image_cache import prepare
-from storage.errors import RunFolderError
 from storage.leases import read_endings
 from storage.records import read_epochs
 from storage.run_paths import writing
 from study.baselines import learned
 from study.config import SearchConfig, StudyConfig
+from study.errors import WorkerStoppedError
 from study.final_run import open_final, run_final
 from study.initialisation import extend_budget, initialise
 from study.notes import note_studies_on, note_study, shown_space
@@ -30,6 +30,7 @@ from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
 from tests.study.searches import pretend_to_search
+from tests.study.test_faults import fail_in_training
 from tests.study.test_worker import DEAD, Killed, Settings, configured, work
 
 FILES = ["configuration.json", "curve.svg"]
@@ -56,13 +57,12 @@ def linked(session: StudySession, trial: FrozenTrial) -> list[str]:
 
 
 def test_finished_pruned_and_failed_trials_have_each_a_note_and_files(
-    tiny_settings: Settings,
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = {"n_trials": 6, "n_epochs": 4, "pruner": "percentile", "pruner_percentile": 1.0}
     search |= {"pruner_startup_trials": 1, "pruner_warmup_epochs": 2}
     session = initialise(configured(tiny_settings, search=search))
-    session.trial_paths(5).folder.parent.mkdir()
-    session.trial_paths(5).folder.write_text("in the way")
+    fail_in_training(monkeypatch, n_spared=5)
     work(session)
     trials = session.optuna_study().trials
     states = {trial.state.name for trial in trials}
@@ -71,12 +71,13 @@ def test_finished_pruned_and_failed_trials_have_each_a_note_and_files(
         said = note(session, trial)
         state = {"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower())
         assert said.startswith(f"**{state}** after {len(trial.intermediate_values)} of 4 epochs")
-        if state != "failed":
+        if state == "failed":
+            assert linked(session, trial) == []
+        else:
             assert f"in epoch {trial.user_attrs['best_epoch']}," in said
             assert linked(session, trial) == FILES
         if "reason" in trial.user_attrs:
             assert trial.user_attrs["reason"]["message"].split()[0] in said
-    assert linked(session, trials[5]) == []
     meta = get_all_artifact_meta(trials[0], storage=session.storage_handle)
     assert sorted(one.filename for one in meta) == FILES
 
@@ -147,7 +148,7 @@ def test_note_that_cannot_be_written_costs_a_warning_and_no_trial(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_disk_that_is_full_at_the_curve_ends_the_worker_and_not_the_trial(
+def test_disk_that_is_full_at_the_curve_stops_the_worker_and_releases_the_trial(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 2}))
@@ -156,13 +157,15 @@ def test_disk_that_is_full_at_the_curve_ends_the_worker_and_not_the_trial(
         with writing(path):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(study.notes, "write_atomically", full)
-    with pytest.raises(RunFolderError, match="No space left"):
-        work(session)
-    complete, waiting = session.optuna_study().trials
-    assert (complete.state.name, waiting.state.name) == ("COMPLETE", "WAITING")
-    assert linked(session, complete) == ["configuration.json"]
-    assert note(session, complete).startswith("**complete**")
+    with monkeypatch.context() as patched:
+        patched.setattr(study.notes, "write_atomically", full)
+        with pytest.raises(WorkerStoppedError, match="No space left"):
+            work(session)
+    assert {trial.state.name for trial in session.optuna_study().trials} == {"WAITING"}
+    work(session)
+    for trial in session.optuna_study().trials:
+        assert linked(session, trial) == FILES
+        assert note(session, trial).startswith("**complete**")
 
 
 def test_trial_that_is_given_back_has_no_note(tiny_settings: Settings) -> None:

@@ -20,7 +20,6 @@ from storage.owners import Owner
 from storage.records import read_epochs
 from study.config import StudyConfig, validated
 from study.initialisation import initialise
-from study.objective import TrialRun
 from study.session import StudySession
 from study.stopping import StopFlag
 from study.worker import Worker
@@ -182,19 +181,6 @@ def test_diverged_trial_is_pruned_with_its_reason(tiny_settings: Settings) -> No
     assert "best_epoch" not in trial.user_attrs
 
 
-def test_failed_trial_says_why_and_the_next_one_runs(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
-    session.trial_paths(0).folder.parent.mkdir()
-    session.trial_paths(0).folder.write_text("in the way")
-    work(session)
-    failed, complete = session.optuna_study().trials
-    assert failed.state == TrialState.FAIL
-    assert failed.user_attrs["reason"]["kind"] == "exception"
-    assert "FileExistsError" in failed.user_attrs["reason"]["message"]
-    assert "Traceback" in failed.user_attrs["reason"]["traceback"]
-    assert complete.state == TrialState.COMPLETE
-
-
 def test_weights_of_the_best_few_trials_are_kept(tiny_settings: Settings) -> None:
     session = initialise(
         configured(tiny_settings, search={"n_trials": 4}, storage={"kept_trials": 2})
@@ -221,32 +207,6 @@ def test_trial_without_memory_is_tried_once_more_then_pruned(tiny_settings: Sett
         assert "allocate" in trial.user_attrs["reason"]["message"]
         endings = read_endings(session.storage_handle.database, [trial._trial_id])
         assert endings == {trial._trial_id: ["out of memory"] * 2}
-
-
-@pytest.mark.parametrize(
-    ("error", "state", "kind"),
-    [
-        (MemoryError(), TrialState.PRUNED, "out of memory"),
-        (ValueError(), TrialState.FAIL, "exception"),
-    ],
-)
-def test_error_that_says_nothing_ends_the_trial_and_not_the_worker(
-    tiny_settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    state: TrialState,
-    kind: str,
-) -> None:
-    def fail(*_: object) -> float:
-        raise error
-
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
-    monkeypatch.setattr(TrialRun, "__call__", fail)
-    work(session)
-    (trial,) = session.optuna_study().trials
-    assert trial.state == state
-    assert trial.user_attrs["reason"]["kind"] == kind
-    assert trial.user_attrs["reason"]["message"] == type(error).__name__
 
 
 def test_worker_leaves_when_idle_though_others_run(tiny_settings: Settings) -> None:
@@ -358,18 +318,6 @@ def test_pruned_trial_is_recorded_saved_and_closed(tiny_settings: Settings) -> N
         rows = read_epochs(session.storage_handle.database, [trial._trial_id])
         assert [row.epoch for row in rows[trial._trial_id]] == list(range(1, last + 1))
         assert not any(session.trial_paths(trial.number).checkpoints.iterdir())
-
-
-def test_ten_failures_in_a_row_stop_the_worker_with_an_explanation(
-    tiny_settings: Settings,
-) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 12}))
-    (session.paths.folder / "trials").write_text("in the way")
-    with pytest.raises(Exception, match="10 trials in a row failed here"):
-        work(session)
-    states = [trial.state for trial in session.optuna_study().trials]
-    assert states.count(TrialState.FAIL) == 10
-    assert states.count(TrialState.WAITING) == 2
 
 
 def test_optuna_reads_what_was_written(tiny_settings: Settings, tmp_path: Path) -> None:
