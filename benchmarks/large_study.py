@@ -60,18 +60,7 @@ N_WORKERS = 16
 CHUNK = 1000
 UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 """With it every process would compile all that it imports, for seconds."""
-COMMANDS = (
-    "status --json",
-    "status",
-    "best --json",
-    "trials",
-    "trials --json",
-    "metrics --once",
-    "worker",
-    "run",
-    "doctor",
-    "report",
-)
+COMMANDS = ("status", "best", "trials", "metrics --once", "worker", "doctor", "report")
 FINAL_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 Rows = dict[Table, list[dict[str, Any]]]
@@ -362,11 +351,11 @@ def _ask(address: str) -> tuple[float, int]:
 
 def measure(checkouts: Mapping[str, Checkout]) -> Iterator[dict[str, Any]]:
     """Yield what each command takes with each version of the code, one after the other."""
+    for version, checkout in checkouts.items():
+        yield {"command": "dashboard", "code": version} | checkout.measure_page()
     for command in COMMANDS:
         for version, checkout in checkouts.items():
             yield {"command": command, "code": version} | checkout.measure(command)
-    for version, checkout in checkouts.items():
-        yield {"command": "dashboard", "code": version} | checkout.measure_page()
 
 
 @contextmanager
@@ -409,18 +398,23 @@ def main() -> None:
         for row in measure(checkouts):
             rows.append(row)
             print(json.dumps(row), flush=True)
-    if arguments.out:
-        report = {
-            "command": shlex.join(["python", "-m", "benchmarks.large_study", *sys.argv[1:]]),
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "cpu_cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "n_trials": arguments.trials,
-            "n_epochs": arguments.epochs,
-            "seed": arguments.seed,
-            "rows": rows,
-        }
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+            if arguments.out:
+                _write(arguments, rows)
+
+
+def _write(arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> None:
+    report = {
+        "command": shlex.join(["python", "-m", "benchmarks.large_study", *sys.argv[1:]]),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu_cores": os.cpu_count(),
+        "load": round(os.getloadavg()[2], 1),
+        "python": platform.python_version(),
+        "n_trials": arguments.trials,
+        "n_epochs": arguments.epochs,
+        "seed": arguments.seed,
+        "rows": rows,
+    }
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _drop_the_queue(handle: StudyStorage) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from dashboards.trials import TrialRow
 from storage.attempts import Attempt
-from storage.records import EpochRecord
 
 STATES = ("complete", "pruned", "failed", "running")
 
@@ -76,7 +75,6 @@ class Cost:
 def cost_of(
     rows: Sequence[TrialRow],
     *,
-    records: Mapping[int, Sequence[EpochRecord]],
     attempts: Sequence[Attempt],
     budget: int,
     n_epochs: int,
@@ -85,7 +83,6 @@ def cost_of(
 
     Args:
         rows: Its trials.
-        records: Their epochs, by trial id.
         attempts: Every attempt at them, the earliest first.
         budget: Trials of the whole study.
         n_epochs: Epochs of a whole trial.
@@ -95,7 +92,7 @@ def cost_of(
     speeds: dict[str, list[float]] = defaultdict(list)
     for row in own:
         device = str(row.attributes.get("device", "device not noted"))
-        speeds[device] += [one.images_per_second for one in records.get(row.trial_id, ())]
+        speeds[device] += row.speeds
     wall = max((one.beat_at for one in attempts), default=0.0) - (
         attempts[0].started_at if attempts else 0.0
     )

@@ -29,11 +29,12 @@ from dashboards.status import StudyStatus, read_status
 from dashboards.timeline import timeline_figure
 from dashboards.trials import TAKEN_OVER_MARK, TrialRow, by_value, read_trials
 from storage.attempts import Attempt, read_attempts
-from storage.records import Protocol, read_epochs, read_protocol
+from storage.records import Protocol, read_protocol
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 
 MOST_TRIALS = 20
+MOST_ATTEMPTS = 600
 MOST_REASONS = 10
 
 
@@ -145,7 +146,6 @@ def compose_report(
     paths.check(protocol.study_key)
     rows = read_trials(storage, study_name)
     status = read_status(storage, study_name)
-    records = read_epochs(storage.database, [row.trial_id for row in rows])
     attempts = read_attempts(storage.database, [row.trial_id for row in rows])
     space = read_space(storage, study_name)
     is_given = protocol.configuration["search"].get("space") == "given"
@@ -159,7 +159,6 @@ def compose_report(
         status=status,
         cost=cost_of(
             rows,
-            records=records,
             attempts=attempts,
             budget=protocol.budget,
             n_epochs=int(protocol.configuration["search"]["n_epochs"]),
@@ -169,7 +168,7 @@ def compose_report(
         space=space,
         importances=importances,
         search=draw_search(
-            rows, records, space, importances, shown_below=bool(given.heat_map or given.comparison)
+            rows, space, importances, shown_below=bool(given.heat_map or given.comparison)
         ),
         given=given,
         rows=by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
@@ -199,9 +198,13 @@ def _reasons(rows: Sequence[TrialRow]) -> list[tuple[tuple[str, str, str], int]]
 def _timeline(attempts: Sequence[Attempt], rows: Sequence[TrialRow]) -> Drawing | None:
     if not attempts:
         return None
-    caption = "A row for each worker (host and process), a bar for each attempt at a trial."
+    shown = attempts[-MOST_ATTEMPTS:]
+    bars = "each attempt at a trial"
+    if len(shown) < len(attempts):
+        bars = f"each of the newest {len(shown):,} of {len(attempts):,} attempts at trials"
+    caption = f"A row for each worker (host and process), a bar for {bars}."
     states = {row.trial_id: row.state for row in rows}
-    figure = timeline_figure(attempts, states)
+    figure = timeline_figure(shown, states)
     return Drawing("workers", "Who trained when", caption, figure)
 
 

@@ -1,7 +1,7 @@
 """The drawings of a search with their words, and why one is missing. Must not import torch."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -9,6 +9,7 @@ from dashboards.drawings import Drawing
 from dashboards.hyperparameters import Hyperparameter, varied
 from dashboards.importances import Importances
 from dashboards.plots import LearningCurve, history_figure, learning_curves_figure
+from dashboards.sampling import sample
 from dashboards.search_plots import (
     importance_figure,
     pair_figure,
@@ -16,11 +17,11 @@ from dashboards.search_plots import (
     slice_figure,
 )
 from dashboards.trials import TrialRow, best_complete
-from storage.records import EpochRecord
 
 FEWEST_SCORED = 3
 MOST_PAIRED = 3
 MOST_SLICES = 12
+MOST_DRAWN = 600
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ class SearchDrawings:
 
 def draw_search(
     rows: Sequence[TrialRow],
-    records: Mapping[int, Sequence[EpochRecord]],
     space: Sequence[Hyperparameter],
     importances: Importances,
     *,
@@ -58,13 +58,14 @@ def draw_search(
 
     Args:
         rows: Its trials.
-        records: Their epochs, by trial id.
         space: Its hyperparameters.
         importances: Of them.
         shown_below: Whether given points have figures of their own.
     """
     scored = [row for row in rows if row.value is not None]
-    finished = [row for row in scored if row.state in ("complete", "pruned")]
+    drawn = sample(scored, MOST_DRAWN, lambda row: row.value if row.state == "complete" else None)
+    finished = [row for row in drawn if row.state in ("complete", "pruned")]
+    note = sample_note(len(drawn), len(scored))
     searched = varied(space, finished)
     why_no_shapes = (
         "the figures of the given points show more"
@@ -74,11 +75,11 @@ def draw_search(
     shown = [] if why_no_shapes else _most_important(searched, importances)
     return SearchDrawings(
         history=_history(scored),
-        curves=_curves(rows, records),
+        curves=_curves(drawn, note),
         importances=_importances(importances),
-        parallel=_parallel(searched, finished) if len(shown) > 1 else None,
-        slices=[_slice(one, scored) for one in shown[:MOST_SLICES]],
-        pairs=[_pair(x, y, finished) for x, y in combinations(shown[:MOST_PAIRED], 2)],
+        parallel=_parallel(searched, finished, note) if len(shown) > 1 else None,
+        slices=[_slice(one, drawn, note) for one in shown[:MOST_SLICES]],
+        pairs=[_pair(x, y, finished, note) for x, y in combinations(shown[:MOST_PAIRED], 2)],
         why_no_shapes=why_no_shapes,
     )
 
@@ -119,9 +120,14 @@ def _history(scored: Sequence[TrialRow]) -> Drawing | None:
     return Drawing("history", "Optimisation history", caption, history_figure(scored))
 
 
-def _curves(
-    rows: Sequence[TrialRow], records: Mapping[int, Sequence[EpochRecord]]
-) -> Drawing | None:
+def sample_note(n_drawn: int, n_all: int) -> str:
+    """Return what a caption says where only a sample of trials is drawn."""
+    if n_drawn == n_all:
+        return ""
+    return f" {n_drawn:,} of {n_all:,} trials are drawn: the best, the newest, and others between."
+
+
+def _curves(rows: Sequence[TrialRow], note: str) -> Drawing | None:
     best = best_complete(rows)
     curves = [
         LearningCurve(
@@ -131,11 +137,11 @@ def _curves(
             best=best is not None and row.number == best.number,
         )
         for row in rows
-        if row.trial_id in records
+        if row.curve
     ]
     if not curves:
         return None
-    caption = "Validation macro-F1 after each epoch; pruned trials are dashed."
+    caption = f"Validation macro-F1 after each epoch; pruned trials are dashed.{note}"
     return Drawing("learning-curves", "Learning curves", caption, learning_curves_figure(curves))
 
 
@@ -151,10 +157,12 @@ def _importances(importances: Importances) -> Drawing | None:
     return Drawing("importances", "Importance of hyperparameters", caption, figure)
 
 
-def _parallel(searched: Sequence[Hyperparameter], finished: Sequence[TrialRow]) -> Drawing:
+def _parallel(
+    searched: Sequence[Hyperparameter], finished: Sequence[TrialRow], note: str
+) -> Drawing:
     caption = (
         "A line for each trial, from its hyperparameters to its score: the better, the more "
-        "orange. Pruned trials are grey and dashed, and end at their best epoch."
+        f"orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
     )
     return Drawing(
         "parallel-coordinates",
@@ -164,17 +172,19 @@ def _parallel(searched: Sequence[Hyperparameter], finished: Sequence[TrialRow]) 
     )
 
 
-def _slice(one: Hyperparameter, scored: Sequence[TrialRow]) -> Drawing:
-    caption = "Best validation macro-F1 of each trial; the ring is the best complete one."
+def _slice(one: Hyperparameter, scored: Sequence[TrialRow], note: str) -> Drawing:
+    caption = f"Best validation macro-F1 of each trial; the ring is the best complete one.{note}"
     return Drawing(
         f"slice-{_file(one)}", f"Score by {one.label}", caption, slice_figure(one, scored)
     )
 
 
-def _pair(x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow]) -> Drawing:
+def _pair(
+    x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
+) -> Drawing:
     caption = (
         "Large and orange is good, crosses are pruned; where trials coincide, the best complete "
-        "one is on top. No surface is drawn between them, for it would be guessed."
+        f"one is on top. No surface is drawn between them, for it would be guessed.{note}"
     )
     title = f"{x.label} and {y.label}".capitalize()
     return Drawing(f"pair-{_file(x)}-{_file(y)}", title, caption, pair_figure(x, y, finished))

@@ -15,7 +15,13 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from storage.records import TAKEN_OVER_FROM, EpochRecord, no_such_study, read_epochs
+from storage.records import (
+    TAKEN_OVER_FROM,
+    EpochRecord,
+    as_epoch,
+    no_such_study,
+    stream_epochs,
+)
 from storage.study_storage import StudyStorage
 
 STATE_NAMES = {
@@ -61,6 +67,7 @@ class TrialRow:
         best: The epoch of the best validation macro-F1.
         newest: The last epoch recorded so far.
         curve: Validation macro-F1 of each epoch recorded so far.
+        speeds: Training images per second of each, likewise.
     """
 
     trial_id: int
@@ -79,6 +86,7 @@ class TrialRow:
     best: EpochRecord | None = None
     newest: EpochRecord | None = None
     curve: tuple[float, ...] = ()
+    speeds: tuple[float, ...] = ()
 
     @property
     def is_taken_over(self) -> bool:
@@ -88,7 +96,8 @@ class TrialRow:
     def as_json(self) -> dict[str, Any]:
         """Return the row as JSON values, without its epochs."""
         values = asdict(self)
-        del values["best"], values["newest"], values["curve"]
+        for name in ("best", "newest", "curve", "speeds"):
+            del values[name]
         return values
 
 
@@ -98,50 +107,11 @@ def read_trials(storage: StudyStorage, study_name: str) -> list[TrialRow]:
     Raises:
         StudyNotFoundError: If the database has no study of that name.
     """
-    return TrialReader(storage, study_name).read()
-
-
-class TrialReader:
-    """Reads the trials of a study again and again, those that are finished only once.
-
-    Args:
-        storage: The study's database.
-        study_name: Name of the study.
-
-    Raises:
-        StudyNotFoundError: If the database has no study of that name.
-    """
-
-    def __init__(self, storage: StudyStorage, study_name: str) -> None:
-        self._database = storage.database
-        self._study_name = study_name
-        self._finished: dict[int, TrialRow] = {}
-        try:
-            # Optuna's own cache stands between: it too rereads what is not finished only.
-            self._optuna_study = optuna.load_study(study_name=study_name, storage=storage)
-        except KeyError:
-            raise no_such_study(self._database, study_name) from None
-
-    def read(self) -> list[TrialRow]:
-        """Return every trial by number, as it is now.
-
-        Raises:
-            StudyNotFoundError: If the study was deleted.
-        """
-        try:
-            trials = self._optuna_study.get_trials(deepcopy=False)
-        except KeyError:
-            raise no_such_study(self._database, self._study_name) from None
-        ids = [one._trial_id for one in trials if one._trial_id not in self._finished]
-        # After the trials: whatever was finished then has all its epochs now.
-        records = read_epochs(self._database, ids)
-        rows = [
-            self._finished.get(one._trial_id) or _row(one, records.get(one._trial_id, []))
-            for one in trials
-        ]
-        finished = (row for row in rows if row.state in FINISHED)
-        self._finished = {row.trial_id: row for row in finished}
-        return rows
+    try:
+        optuna_study = optuna.load_study(study_name=study_name, storage=storage)
+    except KeyError:
+        raise no_such_study(storage.database, study_name) from None
+    return _rows(storage, optuna_study.get_trials(deepcopy=False))
 
 
 def refuse_missing(storage: StudyStorage, study_name: str) -> None:
@@ -158,12 +128,21 @@ def refuse_missing(storage: StudyStorage, study_name: str) -> None:
 
 def read_some(storage: StudyStorage, trial_ids: Sequence[int]) -> list[TrialRow]:
     """Return the trials of Optuna's row numbers, in their order."""
-    found = {trial._trial_id: trial for trial in storage.get_trials(trial_ids)}
-    records = read_epochs(storage.database, trial_ids)
-    return [_row(found[one], records.get(one, [])) for one in trial_ids if one in found]
+    found = {row.trial_id: row for row in _rows(storage, storage.get_trials(trial_ids))}
+    return [found[one] for one in trial_ids if one in found]
 
 
-def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
+def _rows(storage: StudyStorage, trials: Sequence[FrozenTrial]) -> list[TrialRow]:
+    # After the trials: whatever was finished then has all its epochs now.
+    found = {trial._trial_id: trial for trial in trials}
+    rows = {
+        trial_id: _row(found[trial_id], records)
+        for trial_id, records in stream_epochs(storage.database, [*found])
+    }
+    return [rows.get(trial._trial_id) or _row(trial, []) for trial in trials]
+
+
+def _row(trial: FrozenTrial, records: Sequence[Any]) -> TrialRow:
     best = max(records, key=lambda record: record.validation_macro_f1, default=None)
     noted = dict(trial.user_attrs)
     complete = trial.state is TrialState.COMPLETE
@@ -181,9 +160,10 @@ def _row(trial: FrozenTrial, records: Sequence[EpochRecord]) -> TrialRow:
         host=noted.pop("host", None),
         seconds=sum(record.seconds for record in records),
         attributes=noted,
-        best=best,
-        newest=records[-1] if records else None,
+        best=as_epoch(best) if best else None,
+        newest=as_epoch(records[-1]) if records else None,
         curve=tuple(record.validation_macro_f1 for record in records),
+        speeds=tuple(record.images_per_second for record in records),
     )
 
 

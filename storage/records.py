@@ -7,12 +7,13 @@ import functools
 import hashlib
 import json
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Insert, select
+from sqlalchemy import Connection, Insert, Row, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.database import Database
@@ -20,6 +21,7 @@ from storage.errors import StorageError, StudyNotFoundError
 from storage.optuna_rows import put_value
 from storage.tables import epochs, protocols, test_evaluations
 
+MOST_STREAMED = 500
 TAKEN_OVER_FROM = "taken_over_from"
 """User attribute of a finished trial that a fork has from another study: its study and number."""
 
@@ -192,13 +194,33 @@ def report_resumed(connection: Connection, trial_id: int, records: Sequence[Epoc
 
 def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:
     """Return the epochs of the given trials in order, by trial id."""
-    wanted = select(epochs).where(epochs.c.trial_id.in_(trial_ids)).order_by(epochs.c.epoch)
-    rows = database.read(lambda connection: connection.execute(wanted).mappings().all())
-    curves: dict[int, list[EpochRecord]] = defaultdict(list)
-    for row in rows:
-        values = dict(row)
-        curves[values.pop("trial_id")].append(EpochRecord(**values))
-    return dict(curves)
+    found: dict[int, list[EpochRecord]] = {}
+    for trial_id, rows in stream_epochs(database, trial_ids):
+        found[trial_id] = [as_epoch(row) for row in rows]
+    return found
+
+
+def as_epoch(row: Row[Any]) -> EpochRecord:
+    """Return a row of the table as an epoch."""
+    values: list[Any] = list(row[1:])
+    return EpochRecord(*values)
+
+
+def stream_epochs(
+    database: Database, trial_ids: Sequence[int]
+) -> Iterator[tuple[int, list[Row[Any]]]]:
+    """Yield each of the given trials that has epochs, with their rows in order, some at a time."""
+    columns = [epochs.c.trial_id, *(epochs.c[field.name] for field in fields(EpochRecord))]
+    for start in range(0, len(trial_ids), MOST_STREAMED):
+        some = epochs.c.trial_id.in_(trial_ids[start : start + MOST_STREAMED])
+        wanted = select(*columns).where(some).order_by(epochs.c.trial_id, epochs.c.epoch)
+        rows = database.read(functools.partial(_all, wanted))
+        for trial_id, of_trial in groupby(rows, key=itemgetter(0)):
+            yield trial_id, list(of_trial)
+
+
+def _all(wanted: Select[Any], connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(wanted).all()
 
 
 def copy_epochs(database: Database, copies: Mapping[int, int]) -> None:

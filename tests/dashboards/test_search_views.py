@@ -21,7 +21,7 @@ from dashboards.trials import read_trials
 from storage.attempts import Attempt, read_attempts
 from storage.leases import acquire, end
 from storage.owners import Owner
-from storage.records import read_epochs, read_protocol
+from storage.records import read_protocol
 from storage.study_storage import StudyStorage, create_study_storage
 from tests.tools.searches import add_trial, create_search
 
@@ -118,8 +118,7 @@ def test_cost_counts_epochs_that_the_pruner_saved_and_no_mishap(handle: StudySto
         add_trial(handle, "pets", slot=slot, state=PRUNED, n_epochs=1, attributes=noted)
     add_trial(handle, "pets", slot=6, state=FAIL, n_epochs=3)
     rows = read_trials(handle, "pets")
-    records = read_epochs(handle.database, [row.trial_id for row in rows])
-    cost = cost_of(rows, records=records, attempts=[], budget=12, n_epochs=N_EPOCHS)
+    cost = cost_of(rows, attempts=[], budget=12, n_epochs=N_EPOCHS)
     assert [(one.state, one.n_trials, one.n_epochs, one.saved_epochs) for one in cost.states] == [
         ("complete", 2, 8, 0),
         ("pruned", 4, 4, 3),
