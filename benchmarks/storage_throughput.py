@@ -37,7 +37,7 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.engine import make_url
 
 from storage.configuration import StorageConfig
-from storage.database import BUSY_TIMEOUT_SECONDS
+from storage.engines import BUSY_TIMEOUT_SECONDS
 from storage.leases import Heartbeat, Lease, end
 from storage.records import EpochRecord, report
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage

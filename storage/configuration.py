@@ -1,5 +1,6 @@
 """Settings of the database and the run folders: operational, never part of a study's protocol."""
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, Field, model_validator
@@ -39,3 +40,13 @@ class StorageConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
                 f"got {self.grace_seconds:g}: raise it, or lower the other two"
             )
         return self
+
+
+def shown_url(url: str) -> str:
+    """Return a database address without its secrets, also one that cannot be parsed."""
+    text = re.sub(r"((?:ssl)?password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+    scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
+    user, colon, secret = rest.partition(":")
+    if scheme.startswith("sqlite") or not colon or "@" not in secret:
+        return text
+    return f"{scheme}{slashes}{user}:***@{secret.rpartition('@')[2]}"

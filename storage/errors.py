@@ -18,6 +18,10 @@ class DatabaseAwayError(StorageError):
     """The database does not answer, which may pass."""
 
 
+class DatabaseRefusalError(StorageError):
+    """The database refuses what is asked of it, which does not pass."""
+
+
 class RunFolderError(StorageError):
     """Nothing can be written below the runs folder: no room, or no right to."""
 

@@ -71,6 +71,11 @@ class Owner:
         return self._bears_our_name() and silent_seconds > _seconds_since_boot()
 
 
+def process_label() -> str:
+    """Return how this process introduces itself to people of this and other machines."""
+    return f"study, pid {os.getpid()} on {socket.gethostname()}"
+
+
 def is_running(pid: int) -> bool:
     """Return whether this host has a process of this number."""
     return _process_start(pid) is not None

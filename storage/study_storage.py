@@ -20,21 +20,12 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
-from storage.database import (
-    Database,
-    engine_options,
-    existing_url,
-    initialising,
-    is_transient,
-    parse_url,
-    patience,
-    prepare_engine,
-    reading,
-    reading_options,
-    sqlite_path,
-)
-from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError, first_line
+from storage.addresses import existing_url, parse_url, shown, sqlite_path
+from storage.database import Database, find_remedy, is_transient, patience, reason_of
+from storage.engines import engine_options, prepare_engine, reading
+from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError
 from storage.frozen_trials import among, read_frozen_studies, read_frozen_trials, trials
+from storage.init_lock import initialising
 from storage.records import TAKEN_OVER_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
@@ -54,7 +45,7 @@ def _patient(method: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> R:
-        return cast(R, self.database.patience(method, self, *args, **kwargs))
+        return cast(R, self.database.ask(method, self, *args, **kwargs))
 
     return call
 
@@ -65,7 +56,7 @@ def _patient_reader(method: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> R:
         with reading():
-            return cast(R, self.database.patience(method, self, *args, **kwargs))
+            return cast(R, self.database.ask(method, self, *args, **kwargs))
 
     return call
 
@@ -93,7 +84,11 @@ class StudyStorage(RDBStorage):
         location = url.render_as_string(hide_password=False) if create else existing_url(url)
         location = location.replace("{", "%7B").replace("}", "%7D")
         super().__init__(
-            location, engine_options(url, read_only=read_only), skip_table_creation=not create
+            location,
+            # To create its tables, Optuna opens connections within another.
+            engine_options(url, read_only=read_only, pooled=not create),
+            skip_compatibility_check=True,  # `_check_versions` does it with one connection
+            skip_table_creation=not create,
         )
         self._equip()
 
@@ -198,11 +193,14 @@ def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
     """
     url = parse_url(text)
     with _refusals(url), initialising(url):  # reached once: from here an outage is waited out
-        opened = patience(outage_seconds)(
+        created = patience(outage_seconds)(
             StudyStorage, url, outage_seconds=outage_seconds, create=True
         )
-        opened.database.write(_create_tables)
-        _check_version(opened.database, url)
+        created.database.write(_create_tables)
+        created.remove_session()
+        created.engine.dispose()
+        opened = patience(outage_seconds)(StudyStorage, url, outage_seconds=outage_seconds)
+        _check_versions(opened, url)
     return opened
 
 
@@ -229,18 +227,18 @@ def open_study_storage(
     """
     url = parse_url(text)
     missing = StudyNotFoundError(
-        f"storage.url must name a database with a study, {url!r} has none: "
+        f"storage.url must name a database with a study, {shown(url)} has none: "
         "create it with `study init`, or check --storage"
     )
     if url.drivername == "sqlite" and not sqlite_path(url).is_file():
         raise missing
-    options = {"poolclass": sqlalchemy.NullPool} | (reading_options(url) if read_only else {})
+    options = engine_options(url, read_only=read_only, pooled=False)
     with _refusals(url):
         bare = sqlalchemy.create_engine(existing_url(url), **options)
         if not sqlalchemy.inspect(bare).has_table(service_version.name):
             raise missing
         opened = StudyStorage(url, outage_seconds=outage_seconds, read_only=read_only)
-        _check_version(opened.database, url)
+        _check_versions(opened, url)
     return opened
 
 
@@ -264,24 +262,32 @@ def _refusals(url: URL) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         if not isinstance(cause, exc.DBAPIError):
             raise
-        reason = first_line(cause.orig)
         kind: type[StorageError] = StorageError
-        hint = "check --storage"
+        hint = find_remedy(cause) or "check --storage"
         if is_transient(cause):
             kind, hint = DatabaseAwayError, "try again, or check --storage"
         raise kind(
-            f"storage.url must be a usable database, {url!r} is not ({reason}): {hint}"
+            f"storage.url must be a usable database, {shown(url)} is not "
+            f"({reason_of(cause)}): {hint}"
         ) from error
 
 
-def _check_version(database: Database, url: URL) -> None:
-    found = database.read(
+def _check_versions(opened: StudyStorage, url: URL) -> None:
+    """Reject tables of other versions, ours and Optuna's."""
+    found = opened.database.read(
         lambda connection: connection.execute(
             sqlalchemy.select(service_version.c.version)
         ).scalar()
     )
     if found != SCHEMA_VERSION:
         raise StorageError(
-            f"storage.url must hold tables of version {SCHEMA_VERSION}, {url!r} holds {found}: "
-            "use the version of this program that wrote it, or a new database"
+            f"storage.url must hold tables of version {SCHEMA_VERSION}, {shown(url)} holds "
+            f"{found}: use the version of this program that wrote it, or a new database"
+        )
+    manager = opened._version_manager
+    there, known = opened.database.ask(manager.get_current_version), manager.get_head_version()
+    if there != known:
+        raise StorageError(
+            f"storage.url must hold Optuna's tables of version {known}, {shown(url)} holds "
+            f"{there}: use the version of Optuna that wrote it, or a new database"
         )

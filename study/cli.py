@@ -25,7 +25,7 @@ from study.commands import (
     serving,
 )
 from study.commands.options import app
-from study.commands.output import fail, is_outage
+from study.commands.output import fail, outage_of
 from study.stopping import INTERRUPTED, StopRequested
 
 __all__ = [
@@ -62,10 +62,10 @@ def main() -> NoReturn:
         if isinstance(error, _refusals()):
             fail(str(error), getattr(error, "exit_code", 2))
         log = _log_traceback()
-        if is_outage(error):
+        if (reason := outage_of(error)) is not None:
             fail(
-                f"the database did not answer for too long, see {log}: nothing is lost, "
-                "the same command continues when it is back",
+                f"the database did not answer for too long ({reason}), see {log}: "
+                "nothing is lost, the same command continues when it is back",
                 1,
             )
         fail(f"{type(error).__name__}: {error} (traceback in {log})", 1)

@@ -7,7 +7,8 @@ Workers go on meanwhile.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from storage.database import initialising, parse_url
+from storage.addresses import parse_url
+from storage.init_lock import initialising
 from storage.leases import held_leases, refuse_other_machines
 from storage.records import read_protocol, study_names
 from storage.run_paths import writing

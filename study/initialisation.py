@@ -17,8 +17,9 @@ from dashboards.trials import FIXED_PARAMS
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
-from storage.database import initialising, parse_url, sqlite_path
+from storage.addresses import parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
+from storage.init_lock import initialising
 from storage.orphans import remove_orphans
 from storage.records import (
     Protocol,

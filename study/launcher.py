@@ -15,7 +15,7 @@ from rich.live import Live
 
 from dashboards.status import read_status, status_line
 from dashboards.status_view import status_table
-from storage.database import parse_url
+from storage.addresses import parse_url
 from study.gpus import VARIABLE
 from study.local_workers import LocalWorker, LocalWorkers
 from study.progress import is_terminal, say

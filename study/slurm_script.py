@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from storage.database import parse_url, sqlite_path
+from storage.addresses import parse_url, sqlite_path
+from storage.configuration import shown_url
 from study.errors import StudyError
 from study.launcher import postgresql_hint, worker_command
 from study.protocol import located
@@ -176,8 +177,9 @@ def _storage_lines(url: str, job: ArrayJob) -> list[str]:
         ]
     if job.node is None:
         raise StudyError(
-            f"storage.url must be PostgreSQL where tasks may run on several nodes, got {url!r}: "
-            "use postgresql+psycopg://USER@HOST/NAME, or bind all tasks to one with --node NAME"
+            "storage.url must be PostgreSQL where tasks may run on several nodes, got "
+            f"{shown_url(url)!r}: use postgresql+psycopg://USER@HOST/NAME, or bind all tasks to "
+            "one with --node NAME"
         )
     address = f"sqlite:///{sqlite_path(parsed)}"
     return [

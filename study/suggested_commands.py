@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from storage.configuration import StorageConfig
-from storage.database import parse_url
+from storage.configuration import StorageConfig, shown_url
 
 END_OF_DOCUMENT = "...\n"
 
@@ -16,7 +15,7 @@ END_OF_DOCUMENT = "...\n"
 def place_options(place: StorageConfig) -> list[str]:
     """Return the options that find a study: none where it lies at the usual place."""
     usual = StorageConfig()
-    options = ["--storage", str(parse_url(place.url))] if place.url != usual.url else []
+    options = ["--storage", shown_url(place.url)] if place.url != usual.url else []
     return options + (["--runs", str(place.runs)] if place.runs != usual.runs else [])
 
 

@@ -36,19 +36,20 @@ class PostgreSQLServer:
         self._numbers = itertools.count(1)
         options = ["--pgdata", f"{folder}/data", "--username", "tester", "--auth", "trust"]
         subprocess.run(
-            ["setpriv", *_user_rights(), BINARIES[-1] / "initdb", *options],
+            ["setpriv", *user_rights(), BINARIES[-1] / "initdb", *options],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd="/",
         )
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
-        where = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port)]
+    def start(self, **settings: object) -> None:
+        """Start the server, with settings of postgresql.conf, and wait until it answers."""
+        where = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        where += ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port)]
         where += ["-c", f"unix_socket_directories={self.folder}", "-D", f"{self.folder}/data"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*END_WITH_THE_TEST, *_user_rights(), BINARIES[-1] / "postgres", *where],
+                [*END_WITH_THE_TEST, *user_rights(), BINARIES[-1] / "postgres", *where],
                 cwd="/",
                 stdout=log,
                 stderr=log,
@@ -76,31 +77,33 @@ class PostgreSQLServer:
         """Return the address of a database, by way of another port where a proxy listens."""
         return f"postgresql+psycopg://tester@127.0.0.1:{port or self.port}/{database}"
 
+    def run_sql(self, statement: str, database: str = "postgres") -> list[str]:
+        """Run a statement outside a transaction; return the lines of its answer."""
+        command = self._client("psql", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAtc", statement)
+        return subprocess.check_output(command, cwd="/", text=True).splitlines()
+
     def cut_connections(self, url: str) -> None:
         """End every session of a database."""
         end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
-        where = ["-d", "postgres", "-qAt", "-c", f"{end}'{url.rpartition('/')[2]}'"]
-        command = self._client("psql", *where)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        self.run_sql(f"{end}'{url.rpartition('/')[2]}'")
 
-    def create_database(self) -> str:
+    def create_database(self, *options: str) -> str:
         """Create a new, empty database; return its name."""
         name = f"test_{next(self._numbers)}"
-        subprocess.run(self._client("createdb", name), check=True, cwd="/")
+        subprocess.run(self._client("createdb", *options, name), check=True, cwd="/")
         return name
 
 
 @contextmanager
-def postgresql_server() -> Iterator[PostgreSQLServer]:
+def postgresql_server(**settings: object) -> Iterator[PostgreSQLServer]:
     """Yield a running server, which ends with the context."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     try:
         server = PostgreSQLServer(folder, port)
-        server.start()
+        server.start(**settings)
         try:
             yield server
         finally:
@@ -117,7 +120,14 @@ def running_server() -> Iterator[str]:
         yield server.url()
 
 
-def _user_rights() -> list[str]:
+def free_port() -> int:
+    """Return a port that nobody listens to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def user_rights() -> list[str]:
     """Return the options of `setpriv` for a server that refuses to run as root."""
     if os.geteuid() != 0:
         return []

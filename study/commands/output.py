@@ -26,20 +26,20 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def is_outage(error: Exception) -> bool:
-    """Return whether the database, and nobody else, is at fault."""
-    from storage.database import is_transient
+def outage_of(error: Exception) -> str | None:
+    """Return what the database said where it, and nobody else, is at fault."""
+    from storage.database import is_transient, reason_of
 
-    return is_transient(error)
+    return reason_of(error) if is_transient(error) else None
 
 
 def say_places(session: "StudySession") -> None:
     """Say where a study is, and how many images it does without."""
-    from storage.database import parse_url
+    from storage.configuration import shown_url
 
     say(
         f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
-        f"database {parse_url(session.config.storage.url)!r}, runs {session.paths.folder}"
+        f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
     n_dropped = sum(session.protocol.facts["n_dropped"].values())
     if n_dropped:

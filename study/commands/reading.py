@@ -1,6 +1,5 @@
 """Commands that only read."""
 
-import re
 from typing import TYPE_CHECKING
 
 from study.commands.options import command, json_option
@@ -14,11 +13,14 @@ if TYPE_CHECKING:
 @command
 def config(request: "Request") -> None:
     """Print the resolved configuration."""
+    from storage.configuration import shown_url
     from study.config import as_yaml, preset_names
 
     resolved = request.resolve()
+    url = shown_url(resolved.storage.url)
+    storage = resolved.storage.model_copy(update={"url": url})
     print(f"# presets: {', '.join(preset_names())}")
-    print(re.sub(r"(://[^:/@]+):.*@", r"\1:***@", as_yaml(resolved)), end="")
+    print(as_yaml(resolved.model_copy(update={"storage": storage})), end="")
 
 
 @command

@@ -11,7 +11,7 @@ from study.commands.options import command, json_option, stop_after_option
 from study.commands.output import (
     epoch_progress,
     fail,
-    is_outage,
+    outage_of,
     print_json,
     print_trials,
     say_places,
@@ -94,7 +94,7 @@ def worker(
                 refuse_broken(session.config, prepared)
             ready.work()
     except Exception as error:
-        if not (stop.is_set and is_outage(error)):
+        if not (stop.is_set and outage_of(error)):
             raise
         logger.warning("stopped while the database is away: another takes the trial over")
 

@@ -24,7 +24,7 @@ from optuna_dashboard._note import note_ver_key, split_body
 from benchmarks.storage_throughput import NAME, Calls, claim_ours
 from dashboards import optuna_app
 from dashboards.access import WsgiApp
-from storage.database import BUSY_TIMEOUT_SECONDS
+from storage.engines import BUSY_TIMEOUT_SECONDS
 from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_storage import create_study_storage, open_study_storage
 from tests.dashboards.conftest import DISTRIBUTIONS

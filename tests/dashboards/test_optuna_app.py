@@ -19,7 +19,7 @@ from dashboards.errors import DashboardError
 from dashboards.listening import listen
 from dashboards.optuna_app import build_dashboard, serve_dashboard
 from dashboards.web_server import SETTINGS
-from storage.database import parse_url
+from storage.addresses import parse_url
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
 from tests.tools.forked_server import forked

@@ -1,7 +1,6 @@
 """Several nodes share a study through PostgreSQL: Optuna's conformance suite, leases and a run."""
 
 import gc
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +9,6 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
-from storage.database import initialising, parse_url
 from storage.errors import StudyNotFoundError
 from storage.leases import acquire, beat, held_leases
 from storage.owners import Owner
@@ -77,22 +75,6 @@ def test_empty_database_is_no_study_and_many_inits_at_once_make_one() -> None:
             )
         for opened in handles:
             opened.engine.dispose()
-
-
-def test_init_lock_lets_one_in_at_a_time(server: str) -> None:
-    inside, most = 0, 0
-
-    def enter(_index: int) -> None:
-        nonlocal inside, most
-        with initialising(parse_url(server)):
-            inside += 1
-            most = max(most, inside)
-            threading.Event().wait(0.05)
-            inside -= 1
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(enter, range(8)))
-    assert most == 1
 
 
 def test_acquire_by_many_at_once_is_granted_to_one(handle: StudyStorage, server: str) -> None:

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from sqlalchemy.engine import make_url
 
-from storage.database import reading_options
+from storage.engines import reading_options
 from storage.errors import StorageError
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.tools.unprivileged import unprivileged

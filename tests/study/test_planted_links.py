@@ -14,8 +14,9 @@ import pytest
 from dashboards.tensorboard import TensorBoardLog
 from data.built_folder import build_once
 from data.errors import DataError
-from storage.database import initialising, parse_url
+from storage.addresses import parse_url
 from storage.errors import StorageError
+from storage.init_lock import initialising
 from storage.run_paths import write_atomically
 from study.config import validated
 from study.initialisation import initialise

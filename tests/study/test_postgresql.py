@@ -17,7 +17,8 @@ def test_study_on_postgresql_runs_to_its_end_and_tells_no_password(
     settings = deepcopy(tiny_settings)
     larger = "search.ranges.dropout.high=0.6"
     with running_server() as url:
-        settings["storage"] |= {"url": url.replace("tester@", "tester:hunter2@")}  # type: ignore[operator]
+        secret = url.replace("tester@", "tester:hunter2@") + "?password=hunter2"
+        settings["storage"] |= {"url": secret}  # type: ignore[operator]
         file = tmp_path / "tiny.yaml"
         file.write_text(yaml.safe_dump(settings))
         said = []
