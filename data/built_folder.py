@@ -72,7 +72,7 @@ def require_free_space(folder: Path, *, n_bytes: int) -> None:
 
 
 def _set_aside(folder: Path, damage: DamagedFolderError) -> None:
-    """Keeps one damaged folder for those who look for the cause; others may still read it."""
+    """Keep one damaged folder for those who look for the cause; others may still read it."""
     aside = folder.with_name(f"{folder.name}.damaged")
     if aside.exists():
         shutil.rmtree(aside)

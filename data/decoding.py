@@ -26,7 +26,7 @@ SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 class _PixelBudget:
-    """Makes threads wait while the pictures of others take the memory."""
+    """Make threads wait while the pictures of others take the memory."""
 
     def __init__(self) -> None:
         self._n_free = PIXELS_AT_ONCE

@@ -47,13 +47,13 @@ class CheckedFile:
         self.check()
 
     def read(self) -> bytes:
-        """Returns the whole content."""
+        """Return the whole content."""
         with _explained(self._path):
             self.file.seek(0)
             return self.file.readall()
 
     def check(self) -> None:
-        """Reads the file where it has changed since it was last read, else only asks its size.
+        """Read the file where it has changed since it was last read, else only ask its size.
 
         Raises:
             DamagedFolderError: It has another size or digest than when it was built.
@@ -73,7 +73,7 @@ class CheckedFile:
 
 
 def write_digests(folder: Path) -> None:
-    """Writes the sizes and digests of all files of a folder into one more file."""
+    """Write the sizes and digests of all files of a folder into one more file."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -84,7 +84,7 @@ def write_digests(folder: Path) -> None:
 
 
 def check_sizes(folder: Path) -> None:
-    """Asks for the size of every file, without opening any.
+    """Ask for the size of every file, without opening any.
 
     Raises:
         DamagedFolderError: A file is missing or has another size, or the whole folder is missing.
@@ -96,7 +96,7 @@ def check_sizes(folder: Path) -> None:
 
 
 def check_digests(folder: Path) -> None:
-    """Reads every file.
+    """Read every file.
 
     Raises:
         DamagedFolderError: One is missing, or has another size or digest.

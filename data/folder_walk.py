@@ -10,7 +10,7 @@ from data.errors import DataError
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Lists the files below a folder, in the order of their paths, without hidden ones.
+    """List the files below a folder, in the order of their paths, without hidden ones.
 
     Links are followed, but no folder is entered twice: two links to `.` have no end, and a split
     that links to another one shares its images.

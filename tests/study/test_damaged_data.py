@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -17,10 +17,17 @@ from study.stopping import StopFlag
 from study.worker import Worker
 
 Settings = dict[str, object]
+Damages = Mapping[tuple[int, int], Callable[[Path], object]]
+"""What is done to the cache after an epoch, by the number of the trial and of the epoch."""
+
+
+def train_images(cache: Path) -> Path:
+    (path,) = (one for one in cache.glob("images-*/train.images") if not one.parent.suffix)
+    return path
 
 
 def zero_half(cache: Path) -> None:
-    (path,) = cache.glob("images-*/train.images")
+    path = train_images(cache)
     facts = path.stat()
     with path.open("r+b") as file:
         file.seek(facts.st_size // 2)
@@ -29,14 +36,11 @@ def zero_half(cache: Path) -> None:
 
 
 def truncate(cache: Path) -> None:
-    (path,) = cache.glob("images-*/train.images")
-    os.truncate(path, 1000)
+    os.truncate(train_images(cache), 1000)
 
 
-def work(
-    settings: Settings, folder: Path, damage: Callable[[Path], object], *, after_epoch: int
-) -> StudySession:
-    """Work on a study of its own, whose images are damaged after an epoch of the first trial."""
+def work(settings: Settings, folder: Path, damages: Damages) -> StudySession:
+    """Work on a study of its own, whose images are damaged after some epochs of some trials."""
     data = {**settings["data"], "cache": str(folder / "cache")}  # type: ignore[dict-item]
     place = {
         **settings["storage"],  # type: ignore[dict-item]
@@ -45,13 +49,15 @@ def work(
     }
     folder.mkdir()
     session = initialise(validated({**settings, "data": data, "storage": place}))
-    damaged = []
+    waiting = dict(damages)
 
     def announce(number: int, result: EpochResult) -> None:
-        if not damaged and (number, result.epoch) == (0, after_epoch):
-            damaged.append(damage(folder / "cache"))
+        damage = waiting.pop((number, result.epoch), None)
+        if damage is not None:
+            damage(folder / "cache")
 
     Worker(session, prepare(session.config.data), stop=StopFlag(), announce=announce).work()
+    assert not waiting
     return session
 
 
@@ -60,17 +66,14 @@ def test_images_damaged_in_mid_study_change_no_value(
 ) -> None:
     search = {**tiny_settings["search"], "n_trials": 2, "n_epochs": 2}  # type: ignore[dict-item]
     settings = {**tiny_settings, "search": search}
-    whole = work(settings, tmp_path / "whole", lambda _: None, after_epoch=1)
-    expected = [trial.intermediate_values for trial in whole.optuna_study().trials]
-    damages: list[tuple[Callable[[Path], object], int, list[str]]] = [
-        (zero_half, 1, ["preempted", "complete"]),
-        (truncate, 2, ["complete"]),
-        (shutil.rmtree, 1, ["complete"]),
+    whole = work(settings, tmp_path / "whole", {})
+    damages: Damages = {(0, 1): zero_half, (0, 2): truncate, (1, 1): shutil.rmtree}
+    mended = work(settings, tmp_path / "mended", damages)
+    trials = mended.optuna_study().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    assert [trial.intermediate_values for trial in trials] == [
+        trial.intermediate_values for trial in whole.optuna_study().trials
     ]
-    for index, (damage, after_epoch, endings) in enumerate(damages):
-        mended = work(settings, tmp_path / f"{index}", damage, after_epoch=after_epoch)
-        trials = mended.optuna_study().trials
-        assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
-        assert [trial.intermediate_values for trial in trials] == expected
-        first = trials[0]._trial_id
-        assert read_endings(mended.storage_handle.database, [first]) == {first: endings}
+    ids = [trial._trial_id for trial in trials]
+    endings = read_endings(mended.storage_handle.database, ids)
+    assert [endings[one] for one in ids] == [["preempted", "complete"], ["complete"]]
