@@ -39,11 +39,12 @@ def deleting_whole(
         if study_id not in known:
             return refuse(environ, start, "404 Not Found", f"there is no study {study_id}")
         try:
-            delete_whole_study(handle, study_id, grace=grace)
+            deleted = delete_whole_study(handle, study_id, grace=grace)
         except StorageError as error:
             return refuse(environ, start, "409 Conflict", str(error))
-        with suppress(KeyError):  # the rows have gone; the cache forgets them too
-            cached.delete_study(study_id)
+        for each in deleted:
+            with suppress(KeyError):  # the rows have gone; the cache forgets them too
+                cached.delete_study(each)
         start("204 No Content", [("Content-Length", "0")])
         return []
 

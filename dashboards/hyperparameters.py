@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -17,6 +16,7 @@ from optuna.distributions import (
 )
 
 from dashboards.trials import TrialRow, setting_name, shown_value
+from storage.own_study import open_study
 from storage.study_storage import StudyStorage
 
 
@@ -72,9 +72,9 @@ def read_space(storage: StudyStorage, study_name: str) -> list[Hyperparameter]:
     Where trials had different ranges, the range is that from the lowest to the highest.
 
     Raises:
-        KeyError: If the database has no study of that name.
+        StudyNotFoundError: If the database has no study of that name.
     """
-    optuna_study = optuna.load_study(study_name=study_name, storage=storage)
+    optuna_study = open_study(storage, study_name)
     trials = optuna_study.get_trials(deepcopy=False)
     return space_of(trial.distributions for trial in trials)
 

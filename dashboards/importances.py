@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from dashboards.hyperparameters import Hyperparameter
+from storage.own_study import open_study
 from storage.study_storage import StudyStorage
 
 TOP_SHARE = 0.1
@@ -50,9 +50,9 @@ def read_importances(
         is_given: Whether the points of the study were given, not drawn.
 
     Raises:
-        KeyError: If the database has no study of that name.
+        StudyNotFoundError: If the database has no study of that name.
     """
-    optuna_study = optuna.load_study(study_name=study_name, storage=storage)
+    optuna_study = open_study(storage, study_name)
     complete = optuna_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     values = [trial.value for trial in complete if trial.value is not None]
     n_trials = len(values)

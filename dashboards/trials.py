@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from storage.optuna_rows import FIXED_PARAMS, SLOT
+from storage.own_study import open_study
 from storage.records import (
     TAKEN_OVER_FROM,
     EpochRecord,
@@ -40,8 +41,6 @@ STATE_STYLES = {
 }
 FINISHED = ("complete", "pruned", "failed")
 TAKEN_OVER_MARK = "*"
-FIXED_PARAMS = "fixed_params"
-"""Optuna's system attribute of a trial with given parameters."""
 NAMING_DIGITS = 6
 """Significant digits where numbers tell points apart, which may lie close together."""
 
@@ -107,11 +106,7 @@ def read_trials(storage: StudyStorage, study_name: str) -> list[TrialRow]:
     Raises:
         StudyNotFoundError: If the database has no study of that name.
     """
-    try:
-        optuna_study = optuna.load_study(study_name=study_name, storage=storage)
-    except KeyError:
-        raise no_such_study(storage.database, study_name) from None
-    return _rows(storage, optuna_study.get_trials(deepcopy=False))
+    return _rows(storage, open_study(storage, study_name).get_trials(deepcopy=False))
 
 
 def refuse_missing(storage: StudyStorage, study_name: str) -> None:
@@ -149,7 +144,7 @@ def _row(trial: FrozenTrial, records: Sequence[Any]) -> TrialRow:
     return TrialRow(
         trial_id=trial._trial_id,
         number=trial.number,
-        slot=noted.pop("slot", None),
+        slot=noted.pop(SLOT, None),
         state=STATE_NAMES[trial.state],
         value=trial.value if complete else best.validation_macro_f1 if best else None,
         best_epoch=best.epoch if best else None,

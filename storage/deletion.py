@@ -1,7 +1,9 @@
-"""The deletion of a whole study: Optuna's rows and ours, in one transaction.
+"""The deletion of a whole study with its final runs: Optuna's rows and ours, in one transaction.
 
 Test evaluations stay, for what was seen cannot be unseen; so do the files of the run folder.
 """
+
+from typing import Any
 
 from optuna.storages._rdb.models import StudyModel
 from sqlalchemy import Connection, select
@@ -9,45 +11,64 @@ from sqlalchemy.orm import Session
 
 from storage.errors import StorageError
 from storage.optuna_rows import trials
+from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.tables import attempts, epochs, protocols
 
 
-def delete_whole_study(handle: StudyStorage, study_id: int, *, grace: float) -> None:
-    """Delete a study with its protocol, trials, attempts, epochs and notes.
+def delete_whole_study(handle: StudyStorage, study_id: int, *, grace: float) -> list[int]:
+    """Delete a study with its final runs: protocols, trials, attempts, epochs and notes.
 
     Args:
         handle: The database.
         study_id: Optuna's row number of the study; where there is none, nothing happens.
         grace: Age of a beat, in seconds, after which it is no sign of life.
 
+    Returns:
+        Optuna's row numbers of what was deleted.
+
     Raises:
         StorageError: If a worker trains one of its trials.
     """
+    name = select(StudyModel.study_name).where(StudyModel.study_id == study_id)
 
-    def delete(connection: Connection) -> None:
-        with Session(connection) as session:
-            study = session.get(StudyModel, study_id)
-            if study is None:
-                return
-            mine = select(trials.c.trial_id).where(trials.c.study_id == study_id)
-            # Nobody claims a trial that is locked.
-            connection.execute(mine.with_for_update())
-            alive = (
-                attempts.c.trial_id.in_(mine),
-                attempts.c.ending.is_(None),
-                handle.database.clock - attempts.c.beat_at < grace,
+    def delete(connection: Connection) -> list[int]:
+        found = connection.execute(name).scalar()
+        return [] if found is None else _delete(handle, connection, found, grace)
+
+    return handle.database.write(delete)
+
+
+def delete_named_study(handle: StudyStorage, study_name: str, *, grace: float) -> None:
+    """Delete the same of a study of which Optuna's row may be missing."""
+    handle.database.write(lambda connection: _delete(handle, connection, study_name, grace))
+
+
+def _delete(
+    handle: StudyStorage, connection: Connection, study_name: str, grace: float
+) -> list[int]:
+    names = (study_name, study_name + FINAL_SUFFIX)
+    with Session(connection) as session:
+        of_names = select(StudyModel).where(StudyModel.study_name.in_(names))
+        studies = session.scalars(of_names).all()
+        ids: list[Any] = [study.study_id for study in studies]
+        mine = select(trials.c.trial_id).where(trials.c.study_id.in_(ids))
+        # Nobody claims a trial that is locked.
+        connection.execute(mine.with_for_update())
+        alive = (
+            attempts.c.trial_id.in_(mine),
+            attempts.c.ending.is_(None),
+            handle.database.clock - attempts.c.beat_at < grace,
+        )
+        if (lease := connection.execute(select(attempts).where(*alive)).first()) is not None:
+            raise StorageError(
+                f"study {study_name!r} must be at rest to be deleted, {lease.owner} "
+                "trains one of its trials: stop its workers first"
             )
-            if (lease := connection.execute(select(attempts).where(*alive)).first()) is not None:
-                raise StorageError(
-                    f"study {study.study_name!r} must be at rest to be deleted, {lease.owner} "
-                    "trains one of its trials: stop its workers first"
-                )
-            for rows in (attempts, epochs):
-                connection.execute(rows.delete().where(rows.c.trial_id.in_(mine)))
-            named = protocols.c.study_name == study.study_name
-            connection.execute(protocols.delete().where(named))
+        for rows in (attempts, epochs):
+            connection.execute(rows.delete().where(rows.c.trial_id.in_(mine)))
+        connection.execute(protocols.delete().where(protocols.c.study_name.in_(names)))
+        for study in studies:
             session.delete(study)
-            session.flush()
-
-    handle.database.write(delete)
+        session.flush()
+    return ids

@@ -14,6 +14,10 @@ class StudyNotFoundError(StorageError):
     """The database holds no study of that name, or there is no database yet."""
 
 
+class StudyDeletedError(StudyNotFoundError):
+    """Optuna's own tools have deleted a study, of which our rows and files are left."""
+
+
 class DatabaseAwayError(StorageError):
     """The database does not answer, which may pass."""
 

@@ -8,29 +8,71 @@ own storage. The tables are those of Optuna 5 (its schema has not changed since 
 import functools
 from datetime import UTC, datetime
 
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialModel
+from optuna.storages._rdb.models import (
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+)
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Insert, Table, select
+from sqlalchemy import ColumnElement, Connection, Insert, ScalarSelect, Table, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 trials: Table = TrialModel.__table__
 values: Table = TrialIntermediateValueModel.__table__
+user_attributes: Table = TrialUserAttributeModel.__table__
+system_attributes: Table = TrialSystemAttributeModel.__table__
+
+StudyId = int | ScalarSelect[int]
+SLOT = "slot"
+"""User attribute of a trial that is a slot of a study's queue: its position there."""
+BEST_EPOCH = "best_epoch"
+"""User attribute that a worker of ours writes before it finishes a complete trial."""
+FIXED_PARAMS = "fixed_params"
+"""Optuna's system attribute of a trial with given hyperparameters."""
 
 
 def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int | None:
-    """Return the first waiting trial, locked until the transaction ends; None where none waits.
+    """Return the first waiting slot, locked until the transaction ends; None where none waits.
+
+    Those with given hyperparameters come first: somebody wants to know about them.
 
     Args:
         connection: An open transaction.
         study_id: Optuna's row number of the study.
-        last: Trials to be taken only when nothing else waits.
+        last: Trials to be claimed only when nothing else waits.
     """
-    waiting = select(trials.c.trial_id).where(
-        trials.c.study_id == study_id, trials.c.state == TrialState.WAITING
+    given = exists().where(
+        system_attributes.c.trial_id == trials.c.trial_id, system_attributes.c.key == FIXED_PARAMS
     )
-    order = [trials.c.trial_id.in_(last), trials.c.number] if last else [trials.c.number]
+    order = [*([trials.c.trial_id.in_(last)] if last else []), ~given, trials.c.number]
+    waiting = select(trials.c.trial_id).where(is_waiting(study_id), is_slot(study_id))
     first = waiting.order_by(*order).limit(1).with_for_update(skip_locked=True)
     return connection.execute(first).scalar()
+
+
+def is_waiting(study_id: StudyId) -> ColumnElement[bool]:
+    """Return the condition that a trial of a study waits."""
+    return (trials.c.study_id == study_id) & (trials.c.state == TrialState.WAITING)
+
+
+def is_slot(study_id: StudyId) -> ColumnElement[bool]:
+    """Return the condition that a trial of a study has a slot, and is the first that has it."""
+    other, attribute = trials.alias(), user_attributes.alias()
+    first = (
+        select(func.min(other.c.trial_id))
+        .join(attribute, attribute.c.trial_id == other.c.trial_id)
+        .where(other.c.study_id == study_id, attribute.c.key == SLOT)
+        .group_by(attribute.c.value_json)
+    )
+    return trials.c.trial_id.in_(first)
+
+
+def is_told() -> ColumnElement[bool]:
+    """Return the condition that another program has given a trial its result."""
+    mark = user_attributes.alias()
+    reported = exists().where(mark.c.trial_id == trials.c.trial_id, mark.c.key == BEST_EPOCH)
+    return (trials.c.state == TrialState.COMPLETE) & ~reported
 
 
 def set_running(connection: Connection, trial_id: int) -> None:

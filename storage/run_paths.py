@@ -1,5 +1,6 @@
 """The one place that knows the names of files and folders below the runs folder."""
 
+import itertools
 import os
 import re
 import secrets
@@ -315,6 +316,15 @@ def claimed_folders(runs: Path) -> dict[Path, str]:
     studies = [RunPaths(runs, entry.name) for entry in _subfolders(runs)]
     keys = {paths.folder: paths.key() for paths in studies}
     return {folder: key for folder, key in keys.items() if key is not None}
+
+
+def free_name(folder: Path) -> Path:
+    """Return a name beside a folder that nothing has: `tiny-old`, `tiny-old-2`, ..."""
+    numbers = itertools.count(2)
+    found = folder.with_name(f"{folder.name}-old")
+    while found.exists():
+        found = folder.with_name(f"{folder.name}-old-{next(numbers)}")
+    return found
 
 
 def remove(path: Path) -> None:

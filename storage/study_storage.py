@@ -21,23 +21,18 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from storage.addresses import existing_url, parse_url, shown, sqlite_path
+from storage.adoption import ENQUEUED
 from storage.database import Database, find_remedy, is_transient, patience, reason_of
 from storage.engines import engine_options, prepare_engine, reading
 from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError
 from storage.frozen_trials import among, read_frozen_studies, read_frozen_trials, trials
 from storage.init_lock import initialising
+from storage.optuna_rows import SLOT
 from storage.records import TAKEN_OVER_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
 R = TypeVar("R")
-SLOT = "slot"
-"""User attribute of a trial that is a place in a study's queue: its position there."""
-UNIQUE_ATTRIBUTES = (SLOT, TAKEN_OVER_FROM)
-
-
-def is_ours(trial: FrozenTrial) -> bool:
-    """Return whether this program has added a trial, and no other."""
-    return not trial.user_attrs.keys().isdisjoint(UNIQUE_ATTRIBUTES)
+UNIQUE_ATTRIBUTES = (SLOT, TAKEN_OVER_FROM, ENQUEUED)
 
 
 def _patient(method: Callable[..., R]) -> Callable[..., R]:

@@ -10,17 +10,18 @@ from typing import Any
 
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Select, Table, case, exists, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Table, case, exists, func, select
 
 from storage.database import Database
 from storage.frozen_trials import trials, user_attributes, values
 from storage.leases import LOST
+from storage.optuna_rows import SLOT, is_slot, is_told
 from storage.records import TAKEN_OVER_FROM
-from storage.study_storage import SLOT
 from storage.tables import attempts, epochs
 
 studies: Table = models.StudyModel.__table__
 EARLY = (TrialState.PRUNED, TrialState.FAIL)
+FINISHED = (*EARLY, TrialState.COMPLETE)
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,25 @@ def _has(key: str) -> ColumnElement[bool]:
 
 
 def _of(study_name: str) -> ColumnElement[bool]:
-    study_id = select(studies.c.study_id).where(studies.c.study_name == study_name)
-    return trials.c.study_id == study_id.scalar_subquery()
+    return trials.c.study_id == _id(study_name)
+
+
+def _id(study_name: str) -> ScalarSelect[int]:
+    named = select(studies.c.study_id).where(studies.c.study_name == study_name)
+    return named.scalar_subquery()
 
 
 def _own(study_name: str) -> ColumnElement[bool]:
-    return _of(study_name) & (_has(SLOT) | _has(TAKEN_OVER_FROM))
+    is_imported = _has(TAKEN_OVER_FROM) & trials.c.state.in_(FINISHED)
+    return _of(study_name) & (_is_own_slot(study_name) | is_imported)
+
+
+def _is_own_slot(study_name: str) -> ColumnElement[bool]:
+    return is_slot(_id(study_name)) & ~is_told()
 
 
 def _run_here(study_name: str) -> Select[Any]:
-    return select(trials.c.trial_id).where(_of(study_name), _has(SLOT))
+    return select(trials.c.trial_id).where(_of(study_name), _is_own_slot(study_name))
 
 
 def read_slots(database: Database, study_name: str) -> list[Slot]:
@@ -85,7 +95,7 @@ def read_slots(database: Database, study_name: str) -> list[Slot]:
         )
         .join(user_attributes, user_attributes.c.trial_id == trials.c.trial_id)
         .outerjoin(values, values.c.trial_id == trials.c.trial_id)
-        .where(_of(study_name), user_attributes.c.key == SLOT)
+        .where(_of(study_name), user_attributes.c.key == SLOT, _is_own_slot(study_name))
         .order_by(trials.c.number)
     )
     rows = database.read(lambda connection: connection.execute(wanted).all())

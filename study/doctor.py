@@ -25,7 +25,13 @@ from study.folder_findings import (
 )
 from study.frozen_settings import completed
 from study.lease_findings import await_lost, unattended_trials
-from study.queue_findings import half_studies, orphaned_rows, other_budget
+from study.queue_findings import (
+    deleted_studies,
+    foreign_findings,
+    half_studies,
+    orphaned_rows,
+    other_budget,
+)
 from study.session import StudySession, bind, final_name
 
 
@@ -55,12 +61,13 @@ def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> It
         with initialising(url):
             sessions, broken = _open_all(handle, request)
             findings = [*half_studies(handle, named=place.name), *orphaned_rows(handle)]
-            findings += map(_without_trials, broken)
+            findings += deleted_studies(broken, named=place.name is not None)
             incomplete = {session.searched_name for session in broken}
             findings += _folders([one for one in sessions if one.searched_name not in incomplete])
             for session in sessions:
                 findings += other_budget(session, session.places())
                 findings += unattended_trials(session, lost)
+                findings += foreign_findings(session)
             findings += other_folders(handle, place.storage.runs)
             for finding in findings:
                 yield finding.treat(repair=repair)
@@ -98,14 +105,6 @@ def _open_all(
     return (
         [session for session in opened if session.protocol.study_name in there],
         [session for session in opened if session.protocol.study_name not in there],
-    )
-
-
-def _without_trials(session: StudySession) -> Finding:
-    return Finding(
-        f"study {session.protocol.study_name}",
-        "has a protocol but is missing in Optuna's tables",
-        "left alone; bring the database back from a copy",
     )
 
 

@@ -12,6 +12,8 @@ from dashboards.trials import TrialRow
 from data.image_cache import PreparedData
 from data.split_writer import Track, no_progress
 from storage.leases import Heartbeat, acquire, end
+from storage.optuna_rows import SLOT
+from storage.own_study import own_trials
 from storage.owners import Owner
 from storage.watch import Watch
 from study.config import StudyConfig
@@ -98,7 +100,8 @@ def _queued(session: StudySession) -> list[FrozenTrial]:
     study_id = names.get(final_name(session.protocol.study_name))
     if study_id is None:
         return []
-    return sorted(handle.get_all_trials(study_id), key=lambda run: int(run.user_attrs["slot"]))
+    runs = own_trials(handle.get_all_trials(study_id))
+    return sorted(runs, key=lambda run: int(run.user_attrs[SLOT]))
 
 
 def run_final(
@@ -114,7 +117,7 @@ def run_final(
     """
     Worker(final, prepared, stop=stop, announce=announce).work()
     runs = final.optuna_study().get_trials(deepcopy=False)
-    run = max(runs, key=lambda trial: int(trial.user_attrs["slot"]))
+    run = max(runs, key=lambda trial: int(trial.user_attrs[SLOT]))
     if not run.state.is_finished():
         return None
     if run.state != TrialState.COMPLETE:

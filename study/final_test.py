@@ -27,6 +27,7 @@ from model.evaluation import ClassReport, Evaluation, per_class_report
 from model.mistakes import MistakeCollector
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.checkpoints import file_sha256, load_checkpoint
+from storage.optuna_rows import BEST_EPOCH
 from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, remove, write_atomically
 from study.checkpoint_evaluation import evaluate_checkpoint
@@ -67,7 +68,7 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
     searched_trial = int(run.user_attrs["searched_trial"])
     database = final.storage_handle.database
     checkpoint = load_checkpoint(paths.best)
-    best_epoch = run.user_attrs["best_epoch"]
+    best_epoch = run.user_attrs[BEST_EPOCH]
     if checkpoint["epoch"] != best_epoch:
         raise StudyError(
             f"{paths.best} must hold the best epoch {best_epoch}, it holds {checkpoint['epoch']}: "

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from data.image_cache import PreparedData
 from data.split_writer import Track, no_progress
+from storage.own_study import own_trials
 from storage.records import Protocol, read_protocol
 from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage, open_study_storage
@@ -30,7 +31,7 @@ from study.protocol import (
     differences,
     located,
 )
-from study.session import StudySession, only_study
+from study.session import StudySession, only_study, refuse_deleted
 from study.taking_over import Inheritance, other_experiment, take_over
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,9 @@ def _read_origin(request: Request, new_name: str) -> Protocol:
                 f"--name must be a searched study, and NEW another name, got {name!r} and "
                 f"{new_name!r}: `study fork NEW --name OLD`"
             )
-        return read_protocol(handle.database, name)
+        origin = read_protocol(handle.database, name)
+        refuse_deleted(handle, origin, place.storage)
+        return origin
     finally:
         handle.engine.dispose()
 
@@ -145,7 +148,8 @@ def _inherit(
 ) -> Inheritance:
     old = validated(completed(origin.configuration))
     ids = {study.study_name: study._study_id for study in handle.get_all_studies()}
-    trials = handle.get_all_trials(ids[origin.study_name], states=FINISHED)
+    found = own_trials(handle.get_all_trials(ids[origin.study_name]))
+    trials = [trial for trial in found if trial.state in FINISHED]
     why_nothing = _why_nothing(origin, old, new, fingerprint)
     rows = {} if why_nothing else take_over(trials, origin, new)
     if rows and (code := code_differences(origin)):

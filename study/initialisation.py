@@ -5,22 +5,24 @@ The protocol is stored last, under a lock: a study that can be found is whole, a
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dashboards.trials import FIXED_PARAMS
 from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
 from storage.errors import StudyNotFoundError
 from storage.init_lock import initialising
+from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.orphans import remove_orphans
+from storage.own_study import own_trials
 from storage.records import (
     Protocol,
     add_protocol,
@@ -28,14 +30,14 @@ from storage.records import (
     raise_budget,
     read_protocol,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name
 from storage.study_storage import (
     StudyStorage,
     create_study_storage,
-    is_ours,
     open_study_storage,
 )
 from study.config import Request, StudyConfig, as_stored
+from study.enqueueing import adopt_all, adopt_enqueued, requeue_told
 from study.errors import StudyError
 from study.frozen_settings import completed
 from study.gpus import count_threads, count_workers
@@ -52,7 +54,7 @@ from study.protocol import (
     refuse_other_runs_folder,
 )
 from study.provenance import git_revision, versions
-from study.session import StudySession, bind
+from study.session import StudySession, bind, refuse_deleted
 from study.taking_over import Inherit, add_inherited, inherit_nothing
 
 
@@ -109,7 +111,9 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
     if found is not None and not request.gives("search.n_trials"):
         config = with_budget(config, found.budget)
     count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
-    return initialise(config, track=track)
+    # Workers that adopt what was enqueued let the budget grow meanwhile.
+    gives_budget = found is None or request.gives("search.n_trials")
+    return initialise(config, gives_budget=gives_budget, track=track)
 
 
 def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
@@ -137,6 +141,7 @@ def initialise(
     *,
     name: str | None = None,
     points: Iterable[Point] | None = None,
+    gives_budget: bool = True,
     inherit: Inherit = inherit_nothing,
     track: Track = no_progress,
 ) -> StudySession:
@@ -148,6 +153,7 @@ def initialise(
         config: The resolved configuration.
         name: Under which the study is stored; default `config.name`.
         points: Places of the queue with given parameters; default those of the configuration.
+        gives_budget: Whether a study of another budget is rejected.
         inherit: Asked, where the study is created, what else it begins with.
         track: Shows the progress of the decoding.
 
@@ -161,12 +167,13 @@ def initialise(
     """
     name = name or config.name
     queue = list(points) if points is not None else places(config, range(config.search.n_trials))
+    budget = len(queue) if gives_budget else None
     paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
     # Looked at before the protocol, for another `init` may finish between the two looks.
     in_use = paths.folder.is_dir() and not paths.is_unused()
     found = find_study(config, name)
     if found is not None:
-        _refuse_other(found, config, budget=len(queue))
+        _refuse_other(found, config, budget=budget)
     else:
         in_use = in_use and not name.endswith(FINAL_SUFFIX)
         refuse_runs_folder(paths.folder, config, in_use=in_use)
@@ -176,13 +183,15 @@ def initialise(
     with initialising(parse_url(place.url)):
         protocol = find_protocol(handle.database, name)
         if protocol is not None:
-            _refuse_other(protocol, config, budget=len(queue))
+            _refuse_other(protocol, config, budget=budget)
             refuse_other_data(protocol, config, prepared.fingerprint)
         else:
             protocol = _create(handle, _completed(config), name, queue, prepared, inherit)
         session = bind(config, protocol, handle, place)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
+    requeue_told(session)
+    session = adopt_enqueued(session)
     note_study(session)
     return session
 
@@ -205,6 +214,7 @@ def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) 
     name = session.protocol.study_name
     database = session.storage_handle.database
     with initialising(parse_url(session.config.storage.url)):
+        adopt_all(session)
         protocol = read_protocol(database, name)
         points = from_slot(protocol.budget)
         remove_orphans(database)
@@ -256,51 +266,64 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
     for study in handle.get_all_studies():
         if study.study_name == name:
             trials = handle.get_all_trials(study._study_id, deepcopy=False)
-            if not all(map(is_ours, trials)):
+            if len(own_trials(trials)) < len(trials) or any(map(has_run, trials)):
                 raise StudyError(
-                    f"--name must be free, the database holds another program's study {name!r}: "
-                    "choose another --name"
+                    f"--name must be free, the database holds another program's study {name!r}, "
+                    "or a copy: choose another --name"
                 )
             handle.delete_study(study._study_id)
     # Also of studies that somebody has deleted with Optuna's own command.
     remove_orphans(handle.database)
 
 
+def has_run(trial: FrozenTrial) -> bool:
+    """Return whether a slot has been worked on, or is."""
+    return SLOT in trial.user_attrs and trial.state != TrialState.WAITING
+
+
 def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
     """Add the places that are missing; the caller holds the init lock."""
-    # Trials that were taken over have no place.
-    there = {trial.user_attrs.get("slot") for trial in optuna_study.get_trials(deepcopy=False)}
+    # Imported trials, and those of other programs, have no slot.
+    there = {trial.user_attrs.get(SLOT) for trial in optuna_study.get_trials(deepcopy=False)}
     for slot, point in enumerate(points, start=first_slot):
         if slot not in there:
             given = {FIXED_PARAMS: dict(point.params)} if point.params else {}
             optuna_study.add_trial(
                 create_trial(
                     state=TrialState.WAITING,
-                    user_attrs={"slot": slot, **point.attributes},
+                    user_attrs={SLOT: slot, **point.attributes},
                     system_attrs=given,
                 )
             )
 
 
 def find_study(config: StudyConfig, name: str) -> Protocol | None:
-    """Return the protocol of a study at the place of a configuration, None where there is none."""
+    """Return the protocol of a study at the location of a configuration, None without one.
+
+    Raises:
+        StudyDeletedError: If Optuna's own tools have deleted it.
+    """
     place = config.storage
     try:
         handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
     except StudyNotFoundError:
         return None
     try:
-        return find_protocol(handle.database, name)
+        found = find_protocol(handle.database, name)
+        if found is not None:
+            refuse_deleted(handle, found, place)
+        return found
     finally:
         handle.engine.dispose()
 
 
-def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int) -> None:
+def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
     refuse_added_settings(protocol, config)
     refuse_differences(protocol, config)
     if not protocol.study_name.endswith(FINAL_SUFFIX):
         refuse_other_runs_folder(protocol, config)
-    refuse_other_budget(protocol, config, budget=budget)
+    if budget is not None:
+        refuse_other_budget(protocol, config, budget=budget)
 
 
 def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
@@ -321,9 +344,10 @@ def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> No
             f"--runs must be a folder that can be written, {nearest} cannot: choose another"
         )
     if in_use:
+        move = shlex.join(["mv", str(folder), str(free_name(folder))])
         raise StudyError(
             f"--runs must hold no other study {folder.name!r}, {folder} is in use: "
-            "move it away, or choose another --name or --runs"
+            f"move it away with `{move}`, or choose another --name or --runs"
         )
 
 

@@ -21,6 +21,7 @@ from model.training import EpochResult, train_epochs
 from model.training_state import BestEpoch, TrainingState
 from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
+from storage.optuna_rows import BEST_EPOCH
 from storage.records import read_protocol
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import as_stored
@@ -185,7 +186,7 @@ class TrialRun:
         """Note the best epoch, and show it in TensorBoard's HParams; without one, the settings."""
         metrics: dict[str, float] = {}
         if state.best is not None:
-            self._trial.set_user_attr("best_epoch", state.best.epoch)
+            self._trial.set_user_attr(BEST_EPOCH, state.best.epoch)
             best = asdict(state.history[state.best.epoch - 1].validation)
             metrics = {f"best/{name}": value for name, value in best.items()}
             metrics["best/epoch"] = state.best.epoch

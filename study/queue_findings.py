@@ -4,17 +4,24 @@ The caller holds the init lock, so that nobody is filling a queue.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from dashboards.trials import FIXED_PARAMS
+from dashboards.trials import STATE_NAMES
+from storage.deletion import delete_named_study
+from storage.optuna_rows import FIXED_PARAMS
 from storage.orphans import count_orphans, remove_orphans
+from storage.own_study import foreign_trials, own_trials
 from storage.records import raise_budget, study_names
-from storage.study_storage import SLOT, StudyStorage, is_ours
+from storage.run_paths import free_name, writing
+from storage.study_storage import StudyStorage
 from storage.study_totals import Slot
 from study.findings import Finding, count
-from study.initialisation import fill_queue, places
+from study.folder_findings import is_claimed
+from study.initialisation import fill_queue, has_run, places
 from study.session import StudySession, final_name
+from study.suggested_commands import suggested
 
 
 def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding]:
@@ -32,7 +39,7 @@ def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding
             continue
         trials = handle.get_all_trials(study_id, deepcopy=False)
         where = f"study {name}"
-        if not all(map(is_ours, trials)):
+        if len(own_trials(trials)) < len(trials):
             continue  # another program's
 
         def delete(study_id: int = study_id) -> bool:
@@ -40,7 +47,7 @@ def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding
             remove_orphans(handle.database)
             return True
 
-        if any(_has_run(trial) for trial in trials):
+        if any(map(has_run, trials)):
             yield Finding(where, "has trials that have run but no protocol", "left alone")
         elif trials or name in asked_for:
             places = count(len(trials), "trial")
@@ -53,8 +60,49 @@ def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding
             )
 
 
-def _has_run(trial: FrozenTrial) -> bool:
-    return SLOT in trial.user_attrs and trial.state != TrialState.WAITING
+def deleted_studies(broken: Sequence[StudySession], *, named: bool) -> Iterator[Finding]:
+    """Find studies that Optuna's own tools have deleted, final runs among them.
+
+    Args:
+        broken: Studies with a protocol that Optuna no longer has.
+        named: Whether they are asked for by name, so that a repair sets aside what is left.
+    """
+    for session in broken:
+        words = ("doctor", "--name", session.searched_name, "--repair")
+        command = suggested(*words, place=session.config.storage)
+        where = f"study {session.protocol.study_name}"
+        what = "was deleted with Optuna's own tools, its protocol and run folder are left"
+        if named:
+            yield Finding(where, what, "set aside", partial(_set_aside, session))
+        else:
+            yield Finding(where, what, f"left alone; `{command}` sets them aside")
+
+
+def _set_aside(session: StudySession) -> bool:
+    """Delete the protocol of a study, with what else Optuna has of it, and rename its folder."""
+    folders = [session.paths.folder]
+    if session.is_final:
+        folders = [one.folder for one in session.paths.final_folders().values()]
+    mine = folders if is_claimed(session) else []
+    grace = session.config.storage.grace_seconds
+    delete_named_study(session.storage_handle, session.protocol.study_name, grace=grace)
+    for folder in mine:
+        with writing(folder):
+            folder.rename(free_name(folder))
+    return True
+
+
+def foreign_findings(session: StudySession) -> Iterator[Finding]:
+    """Find trials that other programs have added to a study."""
+    for trial in foreign_trials(session.storage_handle, session.protocol.study_name):
+        where = f"study {session.protocol.study_name}, trial {trial.number}"
+        state = STATE_NAMES[trial.state]
+        remedy = "left alone; no worker claims it or waits for it"
+        if trial.state.is_finished():
+            remedy = "left alone; search, best, report and final ignore it"
+        elif trial.state == TrialState.WAITING and not session.is_final:
+            remedy = "the next worker gives it a slot"
+        yield Finding(where, f"{state}, the work of another program", remedy)
 
 
 def orphaned_rows(handle: StudyStorage) -> Iterator[Finding]:
@@ -90,7 +138,8 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
     if missing:
         shown = ", ".join(map(str, missing))
         what = f"{len(missing)} of {count(budget, 'place')} missing in the queue ({shown})"
-        every = session.optuna_study().get_trials(deepcopy=False)
+        study_id = session.optuna_study()._study_id
+        every = handle.get_all_trials(study_id, deepcopy=False)
         numbers = [trial.number for trial in every]
         given = session.config.search.space == "given"
         with_params = any(FIXED_PARAMS in trial.system_attrs for trial in every)

@@ -13,6 +13,7 @@ from optuna.pruners import (
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
+from storage.optuna_rows import FIXED_PARAMS
 
 if TYPE_CHECKING:
     from study.config import SearchConfig
@@ -44,8 +45,9 @@ def skip_draws(trial: optuna.Trial) -> None:
     """
     study = trial.study
     # Optuna's cache stores parameters of a trial only after it has listed the study's trials.
-    frozen = study.get_trials(deepcopy=False)[trial.number]
-    given = frozen.system_attrs.get("fixed_params", {})
+    trials = study.get_trials(deepcopy=False)
+    frozen = next(one for one in trials if one.number == trial.number)
+    given = frozen.system_attrs.get(FIXED_PARAMS, {})
     for name, distribution in trial.distributions.items():
         if not (name in trial.relative_params or name in given or distribution.single()):
             study.sampler.sample_independent(study, frozen, name, distribution)

@@ -11,7 +11,8 @@ from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.seeds import derive_seed
 from storage.configuration import StorageConfig
-from storage.errors import DatabaseAwayError, StudyNotFoundError
+from storage.errors import DatabaseAwayError, StudyDeletedError, StudyNotFoundError
+from storage.own_study import OwnStudy, open_study
 from storage.records import Protocol, read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import StudyStorage, open_study_storage
@@ -34,6 +35,7 @@ from study.protocol import (
     refuse_other_runs_folder,
 )
 from study.stopping import StopFlag, StopRequested
+from study.suggested_commands import suggested
 
 # Optuna would say on standard error that a study was created; we say it ourselves.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -81,9 +83,9 @@ class StudySession:
         """Files of a place in the queue."""
         return self.paths.final(slot) if self.is_final else self.paths.trial(slot)
 
-    def optuna_study(self) -> optuna.Study:
-        """Return Optuna's view of the study."""
-        return optuna.load_study(study_name=self.protocol.study_name, storage=self.storage_handle)
+    def optuna_study(self) -> OwnStudy:
+        """Return Optuna's view of the study, without foreign trials."""
+        return open_study(self.storage_handle, self.protocol.study_name)
 
     def places(self) -> list[Slot]:
         """Return the trials that are slots of the queue."""
@@ -157,6 +159,7 @@ def open_session(
     )
     try:
         protocol = read_protocol(handle.database, name or place.name or only_study(handle))
+        refuse_deleted(handle, protocol, place.storage)
         base = completed(protocol.configuration)
         asked = completed_by(request.resolve(base=base), protocol, request)
         refuse_differences(protocol, asked)
@@ -187,6 +190,8 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
     while True:
         try:
             return open_session(request)
+        except StudyDeletedError:
+            raise
         except (StudyNotFoundError, DatabaseAwayError) as error:
             is_away = isinstance(error, DatabaseAwayError)
             waits_seconds = outage_seconds if is_away else INIT_WAIT_SECONDS
@@ -198,6 +203,23 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
         if stop.is_set:
             raise StopRequested
         time.sleep(1.0)
+
+
+def refuse_deleted(handle: StudyStorage, protocol: Protocol, place: StorageConfig) -> None:
+    """Reject a study that has a protocol, but is missing in Optuna's tables.
+
+    Raises:
+        StudyDeletedError: If it is; the message holds the command that frees its name.
+    """
+    try:
+        handle.get_study_id_from_name(protocol.study_name)
+    except KeyError:
+        name = protocol.study_name.removesuffix(FINAL_SUFFIX)
+        command = suggested("doctor", "--name", name, "--repair", place=place)
+        raise StudyDeletedError(
+            f"study {protocol.study_name!r} was deleted with Optuna's own tools, its protocol and "
+            f"run folder are left: `{command}` sets them aside, then the name is free"
+        ) from None
 
 
 def only_study(handle: StudyStorage, *, besides: str = "") -> str:

@@ -31,13 +31,14 @@ from storage.leases import (
 )
 from study.claiming import Claimant
 from study.deaths import describe_losses
+from study.enqueueing import adopt_enqueued, requeue_told
 from study.errors import StudyError, WorkerStoppedError
 from study.faults import TrainingError, describe, is_environment
 from study.notes import Ended, note_trial
 from study.objective import TrialRun
 from study.retention import keep_best_checkpoints
 from study.sampling import build_pruner, build_sampler, skip_draws
-from study.session import StudySession
+from study.session import StudySession, refuse_deleted
 from study.stopping import StopFlag, StopRequested
 
 logger = logging.getLogger(__name__)
@@ -122,12 +123,28 @@ class Worker:
             StudyError: If ten trials in a row have failed.
             StorageError: If a worker of another machine uses the same SQLite file.
             WorkerStoppedError: If disk, data or database fail; the trial is released.
+            StudyDeletedError: If somebody has deleted the study.
         """
+        try:
+            self._work()
+        except KeyError:  # a row is missing
+            self._refuse_deleted()
+            raise
+
+    def _refuse_deleted(self) -> None:
+        session = self._session
+        refuse_deleted(session.storage_handle, session.protocol, session.config.storage)
+
+    def _work(self) -> None:
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
+            adopt_enqueued(self._session)
             lease = self._claimant.claim()
             if lease is not None:
                 self._attend(lease)
+            elif requeue_told(self._session):
+                continue
             elif self._claimant.is_over(when_idle=self._leave_when_idle):
+                self._refuse_deleted()
                 return
             else:
                 self._wait()
@@ -178,6 +195,9 @@ class Worker:
             return Outcome(TrialState.WAITING, "preempted")
         except LeaseLostError:
             raise
+        except UpdateFinishedTrialError:
+            message = "another program finished the trial"
+            return Outcome(TrialState.FAIL, "finished elsewhere", message=message)
         except optuna.TrialPruned as error:
             return Outcome(TrialState.PRUNED, "pruned", message=str(error))
         except DivergedError as error:  # pruned, so that the sampler learns from it

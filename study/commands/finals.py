@@ -28,10 +28,12 @@ def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
     survive_lost_output()
 
+    from study.enqueueing import adopt_enqueued, requeue_told
     from study.promotion import choose_winner
     from study.session import open_session
 
-    session = open_session(request)
+    session = adopt_enqueued(open_session(request))
+    requeue_told(session)
     session.compare_code()
     winner = choose_winner(session)
 

@@ -118,6 +118,27 @@ def extend(request: "Request") -> None:
 
 
 @command
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
+    """Try given hyperparameters, before what else waits: learning_rate=0.1 blocks=2-2-2."""
+    from dashboards.trials import STATE_NAMES
+    from storage.optuna_rows import SLOT
+    from study.enqueueing import enqueue
+    from study.session import open_session
+    from study.suggested_commands import suggested
+
+    session = open_session(request)
+    trial, is_new = enqueue(session, assignments)
+    if not is_new:
+        say(f"trial {trial.number} has these hyperparameters already: {STATE_NAMES[trial.state]}")
+        return
+    name, place = session.protocol.study_name, session.config.storage
+    slot = trial.user_attrs[SLOT]
+    say(f"trial {trial.number} is next, in slot {slot}: the budget of study {name} grew by one")
+    say(f"running workers claim it, else: {suggested('run', '--name', name, place=place)}")
+
+
+@command
 @click.argument("new")
 def fork(request: "Request", new: str) -> None:
     """Start a changed study NEW from the one of --name, with its trials where they still fit."""

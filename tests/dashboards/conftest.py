@@ -148,6 +148,7 @@ def _search(opened: StudyStorage) -> None:
         elif trial.number == 4:
             acquire(opened.database, trial._trial_id, Owner.current())
         else:
+            trial.set_user_attr("best_epoch", curve.index(max(curve)) + 1)
             optuna_study.tell(trial, max(curve))
 
 
@@ -178,7 +179,9 @@ def final_trial_id(searched_study: StudyStorage) -> int:
     final = optuna.create_study(
         study_name=f"{STUDY_NAME}-final", storage=searched_study, direction="maximize"
     )
-    final.add_trial(create_trial(value=0.7, user_attrs={"slot": 0, "n_parameters": 1234}))
+    final.add_trial(
+        create_trial(value=0.7, user_attrs={"slot": 0, "n_parameters": 1234, "best_epoch": 3})
+    )
     trial_id = final.get_trials()[0]._trial_id
     for epoch, score in enumerate((0.5, 0.6, 0.7, 0.65), start=1):
         put(searched_study, trial_id, build_record(epoch, score))

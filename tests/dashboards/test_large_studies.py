@@ -62,7 +62,7 @@ def fill(url: str) -> None:
     params = {"learning_rate": 0.1, "blocks_1": 1, "blocks_2": 2, "blocks_3": 3, "dropout": 0.2}
     curve = {epoch: epoch / 100 for epoch in range(1, N_EPOCHS + 1)}
     for slot in range(N_FINISHED + N_WAITING):
-        attributes = {"slot": slot, "host": "node1", "n_parameters": 123456, "seed": slot}
+        attributes = {"slot": slot, "host": "node1", "n_parameters": 123456, "best_epoch": 20}
         if slot >= N_FINISHED:
             waiting = create_trial(state=TrialState.WAITING, user_attrs={"slot": slot})
             optuna_study.add_trial(waiting)

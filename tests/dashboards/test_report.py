@@ -142,7 +142,7 @@ def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
 ) -> None:
     assert "first of" not in report(searched_study, runs).text
     final = optuna.load_study(study_name="pets-final", storage=searched_study)
-    final.add_trial(create_trial(value=0.8, user_attrs={"slot": 1}))
+    final.add_trial(create_trial(value=0.8, user_attrs={"slot": 1, "best_epoch": 1}))
     again = final.get_trials()[1]._trial_id
     claim_test(searched_study.database, TestEvaluation(again, "pets", 0, "a mistake", "f" * 64))
     finish_test(searched_study.database, again, {**METRICS, "macro_f1": 0.9, "accuracy": 0.91})

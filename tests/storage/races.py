@@ -51,8 +51,9 @@ def takeover_of_what_no_longer_runs_is_refused(handle: StudyStorage) -> None:
     def take(seen: HeldLease, *, running: bool = True) -> Lease | None:
         return acquire(handle.database, seen.trial_id, second, lost=seen, running=running)
 
-    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING):
-        study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING)
+    for slot, state in enumerate(states):
+        study.add_trial(optuna.create_trial(state=TrialState.WAITING, user_attrs={"slot": slot}))
         lease = acquire_waiting(handle.database, study._study_id, first, last=set())
         assert lease is not None
         trial_id = lease.trial_id
@@ -104,7 +105,7 @@ def race_of_a_claim_and_a_deletion(url: str, *, n_studies: int) -> int:
     claiming, deleting = (open_study_storage(url, outage_seconds=30) for _ in range(2))
     studies = [optuna.create_study(storage=claiming) for _ in range(n_studies)]
     for study in studies:
-        study.enqueue_trial({})
+        study.enqueue_trial({}, user_attrs={"slot": 0})
     ids = [study._study_id for study in studies]
     owner = Owner("host-of-this-race", "boot", 1, "1")  # other tests leave leases of theirs
 

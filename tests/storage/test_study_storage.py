@@ -118,7 +118,8 @@ def test_trial_lasts_as_long_as_it_took_in_every_time_zone(
     handle: StudyStorage, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
     study = optuna.create_study(storage=handle)
-    study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
+    waiting = optuna.trial.create_trial(state=TrialState.WAITING, user_attrs={"slot": 0})
+    study.add_trial(waiting)
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", zone)
         time.tzset()

@@ -57,6 +57,7 @@ def pretend_to_search(
             trial.report(score, epoch)
             _record(session, frozen._trial_id, epoch, score)
         if len(curve) == config.search.n_epochs:
+            trial.set_user_attr("best_epoch", curve.index(max(curve)) + 1)
             study.tell(frozen.number, max(curve))
         elif curve:
             trial.set_user_attr("reason", {"kind": "pruned", "message": "a test"})

@@ -518,11 +518,11 @@ def test_database_without_any_whole_study_is_repaired(
     assert not (tmp_path / "runs").exists()
 
 
-def test_protocol_without_trials_is_told_and_its_folders_stay(tiny_settings: Settings) -> None:
+def test_protocol_of_a_deleted_study_is_told_and_its_folders_stay(tiny_settings: Settings) -> None:
     session = initialise(small(tiny_settings))
     optuna.delete_study(study_name="tiny", storage=session.storage_handle)
     save_checkpoint(session.paths.trial(0).best, {"configuration": ""})
-    (treated,) = doctor(session, repair=True)
+    (treated,) = doctor(session, repair=True)  # until it is asked for by name
     assert treated.outcome == "told"
     assert session.paths.trial(0).best.is_file()
     assert study_names(session.storage_handle.database) == ["tiny"]

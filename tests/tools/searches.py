@@ -93,7 +93,13 @@ def add_trial(
             value=max(curve) if state is TrialState.COMPLETE else None,
             params=params,
             distributions=SPACE,
-            user_attrs={"slot": slot, "host": "node1", "device": "cpu", **(attributes or {})},
+            user_attrs={
+                "slot": slot,
+                "host": "node1",
+                "device": "cpu",
+                "best_epoch": n_epochs,
+                **(attributes or {}),
+            },
             intermediate_values=dict(enumerate(curve, start=1)),
         ),
     )

@@ -1,0 +1,71 @@
+"""A study as this service sees it: without the trials of other programs.
+
+Optuna's own tools may add trials to any study. One that waits is adopted (`storage/adoption.py`).
+One that runs or has a result stays foreign: nobody knows what it trained, so that sampler, pruner
+and every view do without it.
+"""
+
+from collections.abc import Container, Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from storage.optuna_rows import BEST_EPOCH, SLOT
+from storage.records import TAKEN_OVER_FROM, no_such_study
+from storage.study_storage import StudyStorage
+
+
+def own_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return those of all trials of a study that are slots of its queue, or imported by a fork.
+
+    Of several with the same slot, only the first is one: the others are copies of it. A slot with
+    a result that no worker of ours has reported is none either: `optuna ask` claims what waits.
+    """
+    first: dict[int, int] = {}
+    for trial in trials:
+        if SLOT in trial.user_attrs and not _is_told(trial):
+            first.setdefault(trial.user_attrs[SLOT], trial.number)
+    return [
+        trial
+        for trial in trials
+        if first.get(trial.user_attrs.get(SLOT, -1)) == trial.number
+        or (TAKEN_OVER_FROM in trial.user_attrs and trial.state.is_finished())
+    ]
+
+
+def _is_told(trial: FrozenTrial) -> bool:
+    """Return whether another program has given a trial its result."""
+    return trial.state == TrialState.COMPLETE and BEST_EPOCH not in trial.user_attrs
+
+
+class OwnStudy(optuna.Study):
+    """Optuna's view of a study, from which foreign trials are left out."""
+
+    # Samplers call this private method, and `get_trials` does.
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        found = own_trials(super()._get_trials(deepcopy, use_cache=use_cache))
+        return [trial for trial in found if states is None or trial.state in states]
+
+
+def open_study(handle: StudyStorage, name: str) -> OwnStudy:
+    """Return a study without its foreign trials.
+
+    Raises:
+        StudyNotFoundError: If the database has no study of that name.
+    """
+    try:
+        return OwnStudy(name, handle)
+    except KeyError:
+        raise no_such_study(handle.database, name) from None
+
+
+def foreign_trials(handle: StudyStorage, name: str) -> list[FrozenTrial]:
+    """Return the trials of a study that other programs have added, by number."""
+    every = handle.get_all_trials(handle.get_study_id_from_name(name), deepcopy=False)
+    own = {trial.number for trial in own_trials(every)}
+    return [trial for trial in every if trial.number not in own]
