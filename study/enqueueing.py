@@ -15,8 +15,8 @@ import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from storage.adoption import ENQUEUED, adopt, requeue, told_slots, waiting_without_slot
 from storage.addresses import parse_url
+from storage.adoption import ENQUEUED, adopt, requeue, told_slots, waiting_without_slot
 from storage.init_lock import initialising
 from storage.optuna_rows import FIXED_PARAMS
 from storage.records import read_protocol
