@@ -90,6 +90,21 @@ class TrialPaths:
         """The same as one picture."""
         return self.folder / "mistakes.png"
 
+    def set_aside(self) -> Path:
+        """Rename the folder to a free name beside it, where no view looks for its files.
+
+        Raises:
+            RunFolderError: If it cannot be renamed.
+        """
+        with writing(self.folder):
+            for events in list(
+                self.tensorboard.glob("*tfevents*")
+            ):  # TensorBoard looks everywhere
+                events.rename(events.with_name(events.name.replace("tfevents", "set-aside")))
+            names = (f"{self.folder.name}.set-aside-{n}" for n in itertools.count(1))
+            free = next(name for name in names if not self.folder.with_name(name).exists())
+            return self.folder.rename(self.folder.with_name(free))
+
     def remove_unfinished(self) -> None:
         """Remove what a process that died while it wrote has left; the trial must be ours."""
         for part in self.folder.rglob(".*.part"):

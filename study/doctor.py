@@ -18,10 +18,12 @@ from study.findings import Finding, Treated
 from study.folder_findings import (
     abandoned_parts,
     folders_without_a_place,
+    forgotten_results,
     is_claimed,
     other_folders,
     unclaimed_folder,
     weights_beyond_the_kept,
+    weights_of_others,
 )
 from study.frozen_settings import completed
 from study.lease_findings import await_lost, unattended_trials
@@ -125,6 +127,8 @@ def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
                 name = session.searched_name
                 final = slots.get(final_name(name), set())
                 findings += folders_without_a_place(session.paths, slots[name], final)
+                findings += forgotten_results(session)
+            findings += weights_of_others(session)
             findings += weights_beyond_the_kept(session)
             findings += abandoned_parts(session)
     return findings

@@ -15,10 +15,17 @@ from storage.leases import Heartbeat, acquire, end
 from storage.optuna_rows import SLOT
 from storage.own_study import own_trials
 from storage.owners import Owner
+from storage.records import read_tests
 from storage.watch import Watch
 from study.config import StudyConfig
 from study.errors import ProtocolError, StudyError
 from study.final_test import FinalResult, take_test
+from study.forgotten_tests import (
+    forgotten_places,
+    forgotten_tests,
+    refuse_forgotten,
+    remember_tests,
+)
 from study.initialisation import Point, extend, initialise
 from study.notes import note_test
 from study.session import StudySession, final_name
@@ -57,40 +64,53 @@ def open_final(
         track: Shows the progress of the decoding.
 
     Raises:
-        ProtocolError: If another trial has the final run and no reason is given, or if its length
-            or size is not what was queued.
+        ProtocolError: If another trial has the final run and no reason is given, if the runs
+            folder holds a test result that the database does not know and no reason is given, or
+            if its length or size is not what was queued.
     """
+    name = session.protocol.study_name
     reason = reopen or FIRST_REASON
     point = Point(winner.params, {"searched_trial": winner.number, "test_reason": reason})
     runs = _queued(session)
+    forgotten = forgotten_tests(session)
+    if reopen is None and not (runs and _is_tested(session, runs[-1])):
+        refuse_forgotten(forgotten)
+    places = forgotten_places(forgotten)
     try:
         opened = initialise(
             final_config(session.config),
-            name=final_name(session.protocol.study_name),
-            points=[point] * max(1, len(runs)),
+            name=final_name(name),
+            points=[point] * len(runs) or [*places, point],
             track=track,
         )
     except ProtocolError as error:
         raise ProtocolError(f"a final run stays as it was queued: {error}") from None
-    if not runs:
-        return opened
-    last = runs[-1]
-    if last.state in (TrialState.FAIL, TrialState.PRUNED):
+    if reopen is not None and forgotten:
+        opened = extend(opened, places[opened.protocol.budget :])
+        remember_tests(opened, forgotten)
+    last = _queued(session)[-1]
+    has_failed = last.state in (TrialState.FAIL, TrialState.PRUNED)
+    if has_failed and not _is_tested(session, last):
         return extend(opened, [point])
     searched_trial = last.user_attrs["searched_trial"]
     is_the_same = searched_trial == winner.number and reopen in (
         None,
         last.user_attrs["test_reason"],
     )
-    if is_the_same or not last.state.is_finished():
+    if (is_the_same and not has_failed) or not last.state.is_finished():
         return opened
     if reopen is None:
         raise ProtocolError(
-            f"the final run of study {session.protocol.study_name!r} is that of trial "
+            f"the final run of study {name!r} is that of trial "
             f"{searched_trial}, the winner is now trial {winner.number}: "
             "add `--reopen REASON` for another final run"
         )
     return extend(opened, [point])
+
+
+def _is_tested(session: StudySession, run: FrozenTrial) -> bool:
+    tests = read_tests(session.storage_handle.database, session.searched_name)
+    return any(test.trial_id == run._trial_id for test in tests)
 
 
 def _queued(session: StudySession) -> list[FrozenTrial]:

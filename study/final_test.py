@@ -32,6 +32,8 @@ from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, remove, write_atomically
 from study.checkpoint_evaluation import evaluate_checkpoint
 from study.errors import StudyError
+from study.forgotten_tests import forgotten_tests, refuse_forgotten
+from study.identity import Identity
 from study.session import StudySession
 
 
@@ -61,19 +63,29 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
         run: The final run, complete and leased by this process.
 
     Raises:
-        StudyError: If the weights are not those of the best epoch.
+        StudyError: If the weights are not those of the best epoch, or of another run.
+        ProtocolError: If a test of the study was taken that the database does not know.
         StorageError: If other weights were tested for this run.
     """
     paths = final.trial_paths(int(run.user_attrs["slot"]))
     searched_trial = int(run.user_attrs["searched_trial"])
     database = final.storage_handle.database
     checkpoint = load_checkpoint(paths.best)
+    identity = Identity.of_trial(final, run)
+    foreign = identity.why_foreign(checkpoint)
+    if foreign is not None:
+        raise StudyError(
+            f"{paths.best} must hold the weights of this final run ({foreign}): train anew with "
+            "`study final --reopen REASON`"
+        )
     best_epoch = run.user_attrs[BEST_EPOCH]
     if checkpoint["epoch"] != best_epoch:
         raise StudyError(
             f"{paths.best} must hold the best epoch {best_epoch}, it holds {checkpoint['epoch']}: "
             "the weights were overwritten; train anew with `study final --reopen REASON`"
         )
+    refuse_forgotten(forgotten_tests(final))
+    sha256 = file_sha256(paths.best)
     claim = claim_test(
         database,
         TestEvaluation(
@@ -81,7 +93,7 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
             study_name=final.searched_name,
             searched_trial=searched_trial,
             reason=run.user_attrs["test_reason"],
-            checkpoint_sha256=file_sha256(paths.best),
+            checkpoint_sha256=sha256,
         ),
     )
     if claim.metrics is not None and paths.metrics.is_file():
@@ -94,6 +106,9 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
     test = evaluate_checkpoint(checkpoint, examples, execution=execution, collect=mistakes)
     metrics = {
         "searched_trial": searched_trial,
+        "hyperparameters": run.params,
+        **asdict(identity.run),
+        "checkpoint_sha256": sha256,
         "best_epoch": checkpoint["epoch"],
         "flip_average": final.config.evaluation.flip_average,
         "validation": asdict(validation.metrics),

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 
-from storage.checkpoints import superfluous_weights
+from optuna.trial import TrialState
+
+from storage.checkpoints import load_checkpoint, superfluous_weights
+from storage.errors import CheckpointError
 from storage.leases import read_endings, read_owners
 from storage.owners import Owner, is_running
-from storage.records import find_protocol, read_protocol, study_names
+from storage.records import find_protocol, read_epochs, read_protocol, study_names
 from storage.run_paths import (
     PartFile,
     RunPaths,
@@ -20,9 +23,13 @@ from storage.run_paths import (
     remove,
 )
 from storage.study_storage import StudyStorage
+from storage.study_totals import Slot
 from study.findings import Finding, count
+from study.forgotten_tests import forgotten_tests
+from study.identity import Identity
 from study.retention import finished_runs
 from study.session import StudySession
+from study.taking_over import OutsideError
 
 
 def unclaimed_folder(session: StudySession) -> Iterator[Finding]:
@@ -75,11 +82,48 @@ def folders_without_a_place(
     for there, places in ((paths.trial_folders(), slots), (paths.final_folders(), final)):
         for slot in sorted(there.keys() - places):
             folder = there[slot].folder
-            what = "a run folder without a place in the queue"
-            if there[slot].metrics.exists():
-                yield Finding(str(folder), what, "left alone, for it holds a test result")
-            else:
+            if not there[slot].metrics.exists():
+                what = "a run folder without a place in the queue"
                 yield Finding(str(folder), what, "deleted", _removal([folder]))
+
+
+def forgotten_results(session: StudySession) -> Iterator[Finding]:
+    """Find test results that the database has no claim of."""
+    for files in forgotten_tests(session).values():
+        yield Finding(
+            str(files.metrics),
+            "a test result that the database does not know, as after its return from a backup",
+            "left alone; `study final --reopen REASON` trains another run beside it",
+        )
+
+
+def weights_of_others(session: StudySession) -> Iterator[Finding]:
+    """Find weights that are not those of the trial in whose folder they lie."""
+    for trial in session.places():
+        paths = session.trial_paths(trial.slot)
+        if trial.state == TrialState.FAIL:
+            continue
+        for path in superfluous_weights(paths, kept=False):
+            reason = _why_foreign(session, trial, path)
+            if reason is not None:
+                what = f"weights of another trial or history ({reason})"
+                remedy = "left alone; do not use them"
+                if not trial.state.is_finished():
+                    remedy = "left alone; set aside when the trial goes on"
+                yield Finding(str(path), what, remedy)
+
+
+def _why_foreign(session: StudySession, trial: Slot, path: Path) -> str | None:
+    try:
+        saved = load_checkpoint(path)
+        identity = Identity.of_trial(session, session.storage_handle.get_trial(trial.trial_id))
+    except CheckpointError:  # gone meanwhile, or damaged
+        return None
+    except OutsideError:
+        return "the trial has no hyperparameters yet"
+    # Counted after the file was read: a worker may be at it.
+    records = read_epochs(session.storage_handle.database, [trial.trial_id])
+    return identity.why_foreign(saved, len(records.get(trial.trial_id, ())))
 
 
 def weights_beyond_the_kept(session: StudySession) -> Iterator[Finding]:

@@ -65,10 +65,12 @@ class Point:
     Attributes:
         params: Optuna parameters given beforehand; what is missing is sampled.
         attributes: More user attributes of the trial.
+        state: Of the trial.
     """
 
     params: Mapping[str, Any]
     attributes: Mapping[str, Any]
+    state: TrialState = TrialState.WAITING
 
 
 SAMPLED = Point({}, {})
@@ -290,7 +292,7 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
             given = {FIXED_PARAMS: dict(point.params)} if point.params else {}
             optuna_study.add_trial(
                 create_trial(
-                    state=TrialState.WAITING,
+                    state=point.state,
                     user_attrs={SLOT: slot, **point.attributes},
                     system_attrs=given,
                 )

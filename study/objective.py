@@ -15,18 +15,18 @@ from data.batches import TrainBatches
 from data.image_cache import PreparedData
 from model.errors import DivergedError
 from model.network import count_parameters
-from model.seeds import derive_seed
 from model.targets import TrainBatch
 from model.training import EpochResult, train_epochs
 from model.training_state import BestEpoch, TrainingState
-from storage.checkpoints import load_newest
 from storage.leases import Heartbeat
 from storage.optuna_rows import BEST_EPOCH
 from storage.records import read_protocol
 from storage.run_paths import TrialPaths, write_atomically
 from study.config import as_stored
 from study.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
+from study.errors import StudyError
 from study.faults import training
+from study.identity import Identity, load_own
 from study.points import LABEL, configured_by
 from study.provenance import git_revision, versions
 from study.session import StudySession
@@ -57,7 +57,8 @@ class TrialRun:
         with training():
             self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
         slot = int(trial.user_attrs["slot"])
-        self.seed = _run_seed(session, self.config.seed, slot)
+        self.identity = Identity.of(session, self.config, slot)
+        self.seed = self.identity.run.seed
         self.paths: TrialPaths = session.trial_paths(slot)
 
     def __call__(
@@ -122,12 +123,14 @@ class TrialRun:
         return state.is_over(n_epochs=search.n_epochs, patience_epochs=search.patience_epochs)
 
     def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
+        if self.paths.metrics.is_file():  # never overwritten, nor renamed
+            raise StudyError(f"{self.paths.metrics} must not exist yet: see `study doctor`")
         with training():
             state = fresh_state(
                 self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
             )
         self.paths.remove_unfinished()
-        checkpoint = load_newest(self.paths)
+        checkpoint = load_own(self._session, self._trial._trial_id, self.identity)
         if checkpoint is not None:
             state.load_state_dict(checkpoint["state"])
             logger.info("resumed after epoch %d", state.epochs_done)
@@ -179,7 +182,7 @@ class TrialRun:
             "class_names": list(self._prepared.class_names),
             "mean": list(self._prepared.mean),
             "std": list(self._prepared.std),
-            "data_fingerprint": self._prepared.fingerprint,
+            **asdict(self.identity.run),
         }
 
     def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
@@ -209,12 +212,3 @@ def stopped_early(best: BestEpoch, epochs_done: int) -> dict[str, str]:
     """Return what is noted with a complete trial that ended before its last epoch."""
     waited = f"no better macro-F1 in the {epochs_done - best.epoch} epochs after {best.epoch}"
     return {"kind": "stopped early", "message": waited}
-
-
-def _run_seed(session: StudySession, seed: int, slot: int) -> int:
-    """Return the seed of a run; given points share it, so that nothing else sets them apart."""
-    if session.is_final:
-        return derive_seed(seed, "final", slot)
-    if session.config.search.space == "given":
-        return derive_seed(seed, "given")
-    return derive_seed(seed, "trial", slot)

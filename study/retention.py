@@ -45,7 +45,7 @@ def keep_best_checkpoints(session: StudySession, tidied: set[int]) -> None:
 
 
 def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
-    """Yield every finished trial; all complete final runs are kept.
+    """Yield every finished trial; all final runs that are complete or were tested are kept.
 
     More trials only become complete, so what is not kept now never will be again.
     """
@@ -56,4 +56,5 @@ def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
     kept = {trial.number for trial in best_first[:n_kept]}
     for trial in finished:
         paths = session.trial_paths(trial.slot)
-        yield FinishedRun(trial.number, paths, trial.number in kept)
+        is_tested = session.is_final and paths.metrics.is_file()
+        yield FinishedRun(trial.number, paths, trial.number in kept or is_tested)
