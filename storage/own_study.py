@@ -62,10 +62,3 @@ def open_study(handle: StudyStorage, name: str) -> OwnStudy:
         return OwnStudy(name, handle)
     except KeyError:
         raise no_such_study(handle.database, name) from None
-
-
-def foreign_trials(handle: StudyStorage, name: str) -> list[FrozenTrial]:
-    """Return the trials of a study that other programs have added, by number."""
-    every = handle.get_all_trials(handle.get_study_id_from_name(name), deepcopy=False)
-    own = {trial.number for trial in own_trials(every)}
-    return [trial for trial in every if trial.number not in own]

@@ -83,6 +83,13 @@ def _run_here(study_name: str) -> Select[Any]:
     return select(trials.c.trial_id).where(_of(study_name), _is_own_slot(study_name))
 
 
+def foreign_ids(database: Database, study_name: str) -> list[int]:
+    """Return the row numbers of the trials that other programs have added or finished."""
+    foreign = select(trials.c.trial_id).where(_of(study_name), ~_own(study_name))
+    wanted = foreign.order_by(trials.c.number)
+    return list(database.read(lambda connection: connection.scalars(wanted).all()))
+
+
 def read_slots(database: Database, study_name: str) -> list[Slot]:
     """Return the slots of a study's queue, by trial number."""
     wanted = (

@@ -6,17 +6,17 @@ The caller holds the init lock, so that nobody is filling a queue.
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from dashboards.trials import STATE_NAMES
 from storage.deletion import delete_named_study
-from storage.optuna_rows import FIXED_PARAMS
+from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.orphans import count_orphans, remove_orphans
-from storage.own_study import foreign_trials, own_trials
+from storage.own_study import own_trials
 from storage.records import raise_budget, study_names
 from storage.run_paths import free_name, writing
 from storage.study_storage import StudyStorage
-from storage.study_totals import Slot
+from storage.study_totals import Slot, foreign_ids
 from study.findings import Finding, count
 from study.folder_findings import is_claimed
 from study.initialisation import fill_queue, has_run, places
@@ -92,13 +92,20 @@ def _set_aside(session: StudySession) -> bool:
     return True
 
 
+def _foreign(session: StudySession) -> list[FrozenTrial]:
+    handle = session.storage_handle
+    return handle.get_trials(foreign_ids(handle.database, session.protocol.study_name))
+
+
 def foreign_findings(session: StudySession) -> Iterator[Finding]:
     """Find trials that other programs have added to a study."""
-    for trial in foreign_trials(session.storage_handle, session.protocol.study_name):
+    for trial in _foreign(session):
         where = f"study {session.protocol.study_name}, trial {trial.number}"
         state = STATE_NAMES[trial.state]
         remedy = "left alone; no worker claims it or waits for it"
-        if trial.state.is_finished():
+        if trial.state == TrialState.COMPLETE and SLOT in trial.user_attrs:
+            remedy = "left alone; the next worker queues its slot again"
+        elif trial.state.is_finished():
             remedy = "left alone; search, best, report and final ignore it"
         elif trial.state == TrialState.WAITING and not session.is_final:
             remedy = "the next worker gives it a slot"
@@ -123,6 +130,7 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
     protocol, handle = session.protocol, session.storage_handle
     where = f"study {protocol.study_name}"
     slots = {trial.slot for trial in trials}
+    slots |= {int(one.user_attrs[SLOT]) for one in _foreign(session) if SLOT in one.user_attrs}
     budget = max(slots | {protocol.budget - 1}) + 1
     missing = sorted(set(range(budget)) - slots)
 

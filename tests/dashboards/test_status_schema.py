@@ -41,6 +41,7 @@ def end_the_rest(storage: StudyStorage, state: TrialState, reason: dict[str, str
             if reason:
                 storage.set_trial_user_attr(trial._trial_id, "reason", reason)
             values = [0.3] if state == TrialState.COMPLETE else None
+            storage.set_trial_user_attr(trial._trial_id, "best_epoch", 1)
             storage.set_trial_state_values(trial._trial_id, state, values)
 
 

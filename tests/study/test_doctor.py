@@ -320,6 +320,7 @@ def test_living_workers_and_what_they_write_are_left_alone(tiny_settings: Settin
 def test_test_evaluation_under_way_keeps_its_lease(tiny_settings: Settings) -> None:
     session = initialise(small(tiny_settings))
     trial_id = hold(session, 0, CONTAINER)
+    session.storage_handle.set_trial_user_attr(trial_id, "best_epoch", 1)
     session.storage_handle.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
     assert doctor(session, repair=True) == []
     assert trial_id in held_leases(session.storage_handle.database)
@@ -387,6 +388,7 @@ def test_worker_that_claims_as_soon_as_it_can_finds_a_repaired_trial_whole(
 def test_trial_told_by_a_worker_that_is_dead_by_now_stays_told(tiny_settings: Settings) -> None:
     session = initialise(small(tiny_settings))
     trial_id = hold(session, 0, DEAD)
+    session.storage_handle.set_trial_user_attr(trial_id, "best_epoch", 1)
     session.storage_handle.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
     assert outcomes(doctor(session, repair=True)) == {"repaired"}
     assert states(session)[0] == TrialState.COMPLETE

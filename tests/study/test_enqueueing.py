@@ -180,7 +180,7 @@ def test_results_of_optunas_tools_win_nothing_and_mislead_neither_sampler_nor_vi
 
 
 def test_slot_that_optuna_asks_for_and_tells_is_trained_all_the_same(
-    session: StudySession,
+    session: StudySession, call: Call
 ) -> None:
     enqueue(session, ["dropout=0.25"])
     optuna_command(session, "ask")  # Optuna claims the first that waits
@@ -190,6 +190,9 @@ def test_slot_that_optuna_asks_for_and_tells_is_trained_all_the_same(
     study.tell(2, 0.98)
     assert asked == [1, 2]
     assert read_trials(session.storage_handle, "tiny")[0].number == 1
+    told = call("doctor", *place(session), "--repair").out
+    assert told.count("trial 0: complete, the work of another program: left alone; the next") == 1
+    assert "missing in the queue" not in told
     assert work(session) == [1, 4, 3]
     own = session.optuna_study().get_trials()
     assert {trial.number: trial.user_attrs[SLOT] for trial in own} == {1: 1, 3: 0, 4: 2}

@@ -449,6 +449,7 @@ def test_trial_that_died_out_of_patience_is_neither_trained_nor_pruned_on_resume
     handle.set_trial_state_values(better._trial_id, TrialState.RUNNING)
     for epoch in range(1, 31):
         handle.set_trial_intermediate_value(better._trial_id, epoch, 2.0)
+    handle.set_trial_user_attr(better._trial_id, "best_epoch", 1)
     handle.set_trial_state_values(better._trial_id, TrialState.COMPLETE, [2.0])
     with handle.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE trials SET state = 'WAITING' WHERE number = 0")
@@ -480,6 +481,7 @@ def test_trial_that_died_before_it_was_pruned_is_pruned_on_resume(
     handle.set_trial_state_values(better._trial_id, TrialState.RUNNING)
     for epoch in range(1, 5):
         handle.set_trial_intermediate_value(better._trial_id, epoch, 1.0)
+    handle.set_trial_user_attr(better._trial_id, "best_epoch", 1)
     handle.set_trial_state_values(better._trial_id, TrialState.COMPLETE, [1.0])
     assert work(session) == []
     pruned = session.optuna_study().trials[0]
