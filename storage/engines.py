@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -23,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 from sqlalchemy.util.queue import Empty
 
 from storage.addresses import sqlite_path
+from storage.errors import DatabaseReplacedError
 from storage.owners import process_label
 from storage.unwritable import reader_options
 
@@ -137,22 +139,34 @@ class OneConnection(QueuePool):
             return is_idle
 
 
-def prepare_engine(engine: Engine, *, read_only: bool = False) -> None:
+def prepare_engine(engine: Engine, url: URL, *, read_only: bool = False) -> None:
     """Attach to an engine what its transactions begin with.
 
     Args:
-        engine: A new engine.
+        engine: A new engine, in SQLite of a file that exists.
+        url: Its checked address.
         read_only: Whether the database is to refuse to write; no write lock is taken then.
     """
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine, read_only=read_only)
+        _prepare_sqlite(engine, sqlite_path(url), read_only=read_only)
     else:
         _prepare_postgresql(engine, read_only=read_only)
     # Connections opened before the listeners were there must not be used again.
     engine.dispose()
 
 
-def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; no new one gets them while a connection is open."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _prepare_sqlite(engine: Engine, path: Path, *, read_only: bool) -> None:
+    opened = _file_at(path)
+
     @sqlalchemy.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
@@ -164,6 +178,13 @@ def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        # SQLite goes on with a file that was removed or replaced, which nobody else will read.
+        if (found := _file_at(path)) != opened:
+            raise DatabaseReplacedError(
+                f"storage.url must stay the file that was opened, {path} was "
+                f"{'replaced' if found else 'removed'} since: nothing more is written; put the "
+                "file back, or start again"
+            )
         connection.exec_driver_sql("BEGIN" if read_only or _reading.get() else "BEGIN IMMEDIATE")
 
 

@@ -26,6 +26,16 @@ class DatabaseRefusalError(StorageError):
     """The database refuses what is asked of it, which does not pass."""
 
 
+class DatabaseReplacedError(StorageError):
+    """The SQLite file that was opened is not at its path any more, so nobody reads what we write.
+
+    Attributes:
+        exit_code: Of the command that meets it.
+    """
+
+    exit_code = 1
+
+
 class RunFolderError(StorageError):
     """Nothing can be written below the runs folder: no room, or no right to."""
 

@@ -103,7 +103,7 @@ def _file_lock(url: URL) -> Iterator[Callable[[], str | None]]:
 @contextmanager
 def _server_lock(url: URL) -> Iterator[Callable[[], str | None]]:
     engine = sqlalchemy.create_engine(url, **engine_options(url, pooled=False))
-    prepare_engine(engine)
+    prepare_engine(engine, url)
     with engine.connect() as connection:
         try:
             yield lambda: _take_on_server(connection)

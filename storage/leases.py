@@ -390,6 +390,8 @@ class Heartbeat:
                 self._between()
             except SQLAlchemyError as error:  # a longer outage: the next beat asks again
                 logger.warning("a beat did not reach the database: %s", type(error).__name__)
+            except StorageError:  # said by the worker, which meets it at its next transaction
+                return
 
     def within(self, work: Callable[[Connection], None]) -> None:
         """Do `work` and beat in one transaction, or neither.

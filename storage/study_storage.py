@@ -76,6 +76,7 @@ class StudyStorage(RDBStorage):
     ) -> None:
         self.outage_seconds = outage_seconds
         self.read_only = read_only
+        self.address = url
         location = url.render_as_string(hide_password=False) if create else existing_url(url)
         location = location.replace("{", "%7B").replace("}", "%7D")
         super().__init__(
@@ -88,7 +89,7 @@ class StudyStorage(RDBStorage):
         self._equip()
 
     def _equip(self) -> None:
-        prepare_engine(self.engine, read_only=self.read_only)
+        prepare_engine(self.engine, self.address, read_only=self.read_only)
         self.database = Database(self.engine, outage_seconds=self.outage_seconds)
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -236,8 +236,8 @@ class Worker:
         try:
             give_back(self._database, lease, RELEASED if is_known else ERROR)
             said = "its trial is released"
-        except Exception as second:
-            said = f"its trial is reclaimed when its lease is stale ({describe(second)})"
+        except Exception:  # the database, which is what failed or fails too
+            said = "its trial is reclaimed when its lease is stale"
         if is_known and not is_transient(error):
             remedy = f"the worker stops, {said}: start another when the cause is mended"
             raise WorkerStoppedError(f"{describe(error)}; {remedy}") from error
