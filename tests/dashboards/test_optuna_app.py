@@ -20,6 +20,7 @@ from dashboards.listening import listen
 from dashboards.optuna_app import build_dashboard, serve_dashboard
 from dashboards.web_server import SETTINGS
 from storage.addresses import parse_url
+from storage.errors import DatabaseRefusalError
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
 from tests.tools.forked_server import forked
@@ -73,7 +74,7 @@ def test_database_of_a_dashboard_that_reads_refuses_to_be_written(
     app = build_dashboard(reader)
     for method, path in routes(wsgi(optuna.storages.get_storage(reader))):
         ask(app, path, method)
-    with pytest.raises(StorageInternalError):
+    with pytest.raises(DatabaseRefusalError):
         reader.set_study_user_attr(1, "name", "value")
     assert searched_file.read_bytes() == before
     assert b'"pets"' in ask(app, "/api/studies").body
@@ -95,7 +96,7 @@ def test_postgresql_of_a_dashboard_that_reads_refuses_to_be_written() -> None:
         written.engine.dispose()
         reader = StudyStorage(parse_url(url), outage_seconds=0, read_only=True)
         assert [one.study_name for one in reader.get_all_studies()] == ["pets"]
-        with pytest.raises(StorageInternalError):
+        with pytest.raises(DatabaseRefusalError):
             reader.set_study_user_attr(1, "name", "value")
         assert reader.get_study_user_attrs(1) == {}
         reader.engine.dispose()
