@@ -18,7 +18,7 @@ from dashboards.comparison import difference, shown_number, verdict
 from dashboards.confidence import accuracy_error
 from dashboards.errors import DashboardError
 from dashboards.trials import TrialRow, shown_duration, shown_params
-from storage.run_paths import write_atomically
+from storage.run_paths import replace_file
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
@@ -78,8 +78,7 @@ def write_text(path: Path, text: str) -> None:
         DashboardError: If the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        replace_file(path, text.encode())
     except OSError as error:
         raise DashboardError(
             f"report must be a file that can be written, {path} cannot ({error.strerror}): "

@@ -230,14 +230,9 @@ class RunPaths:
             RunFolderError: If the folder cannot be written.
             StorageError: If it belongs to another study.
         """
-        try:
+        with writing(self._marker):
             if not self._marker.exists():
-                write_atomically(self._marker, study_key.encode())
-        except OSError as error:
-            raise RunFolderError(
-                f"storage.runs must be a folder that can be written, {self.runs} cannot "
-                f"({error.strerror}): choose another with --runs"
-            ) from None
+                replace_file(self._marker, study_key.encode())
         self.check(study_key)
 
     def refuse_read_only(self) -> None:
@@ -368,8 +363,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         RunFolderError: If the disk is full or the folder cannot be written; no half file stays.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        replace_file(path, content)
 
 
 @contextmanager
@@ -393,7 +387,13 @@ def open_without_following(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Do the same anywhere.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; no half file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Nobody who may write the folder can know the name, to plant a link there.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:

@@ -91,7 +91,11 @@ class Identity:
                 another history. None: not compared.
         """
         own = frozen_part(self.configuration)
-        stored = _only(completed(json.loads(saved["configuration"])), like=own)
+        try:
+            configuration = json.loads(saved["configuration"])
+        except (ValueError, RecursionError):
+            return "its configuration is damaged"
+        stored = _only(completed(configuration), like=own)
         run = {key: saved.get(key, value) for key, value in asdict(self.run).items()}
         found = differences({**stored, "run": run}, {**own, "run": asdict(self.run)})
         if found:

@@ -79,15 +79,15 @@ def deleted_studies(broken: Sequence[StudySession], *, named: bool) -> Iterator[
 
 
 def _set_aside(session: StudySession) -> bool:
-    """Delete the protocol of a study, with what else Optuna has of it, and rename its folder."""
-    folders = [session.paths.folder]
-    if session.is_final:
-        folders = [one.folder for one in session.paths.final_folders().values()]
-    mine = folders if is_claimed(session) else []
+    """Delete the protocol of a study, with what else Optuna has of it, and rename its folder.
+
+    Folders of final runs stay: a result in them still says that the test split was opened.
+    """
+    is_whole = is_claimed(session) and not session.is_final
     grace = session.config.storage.grace_seconds
     delete_named_study(session.storage_handle, session.protocol.study_name, grace=grace)
-    for folder in mine:
-        with writing(folder):
+    if is_whole:
+        with writing(folder := session.paths.folder):
             folder.rename(free_name(folder))
     return True
 

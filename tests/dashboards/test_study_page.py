@@ -67,7 +67,7 @@ def test_page_shows_what_has_changed_since(searched_study: StudyStorage) -> None
     assert ordered(after) == ordered(of_the_library(searched_study))
 
 
-@pytest.mark.parametrize(("path", "query"), [("/99", ""), ("/1", "after=-1"), ("/1", "after=x")])
+@pytest.mark.parametrize(("path", "query"), [("/99", ""), ("/1", "after=-1")])
 def test_page_that_is_none_is_left_to_optuna_dashboard(
     searched_study: StudyStorage, path: str, query: str
 ) -> None:

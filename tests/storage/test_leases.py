@@ -112,8 +112,10 @@ def test_lease_of_another_history_is_lost_in_a_restored_database(
     restored.engine.dispose()
 
 
-def test_claim_and_deletion_at_once_are_one_or_the_other(handle: StudyStorage) -> None:
-    race_of_a_claim_and_a_deletion(str(handle.engine.url), n_studies=10)
+def test_claim_and_deletion_at_once_are_one_or_the_other(
+    handle: StudyStorage, tmp_path: Path
+) -> None:
+    race_of_a_claim_and_a_deletion(f"sqlite:///{tmp_path}/study.db", n_studies=10)
 
 
 def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:
@@ -140,7 +142,7 @@ def test_recorded_death_is_named_counts_as_lost_and_releases_what_nobody_has_rec
     handle: StudyStorage, is_reclaimed: bool
 ) -> None:
     study = optuna.create_study(storage=handle)
-    study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
+    study.enqueue_trial({}, user_attrs={"slot": 0})
     acquire_waiting(handle.database, 1, ELSEWHERE, last=set())
     assert record_death(handle.database, ME, "lost: SIGSEGV") == []
     if is_reclaimed:

@@ -15,6 +15,7 @@ from storage.deletion import delete_whole_study
 from storage.errors import StudyDeletedError
 from storage.records import study_names
 from storage.study_storage import StudyStorage
+from study.errors import StudyError
 from study.final_run import open_final
 from study.initialisation import initialise
 from study.promotion import choose_winner
@@ -104,16 +105,17 @@ def test_every_command_says_in_one_line_that_the_study_was_deleted_and_the_way_o
 def test_final_runs_deleted_alone_may_begin_anew(
     session: StudySession, place: list[str], call: Call
 ) -> None:
-    (session.paths.final(0).folder).mkdir()
-    session.paths.final(0).metrics.write_text("{}")
+    session.paths.final(0).folder.mkdir()
     delete(session, "tiny-final")
     ended = call("final", *place)
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "study 'tiny-final' was deleted with Optuna's own tools" in ended.err
     assert follow(call, ended).code == 0
-    assert not session.paths.final(0).folder.exists()
-    assert (session.paths.folder / "final-old" / "metrics.json").is_file()
     assert len(session.optuna_study().get_trials()) == 2
+    session.paths.final(0).metrics.write_text("{}")  # the test split was opened all the same
+    with pytest.raises(StudyError, match="must be opened once"):
+        open_final(session, choose_winner(session), reopen=None)
+    session.paths.final(0).metrics.unlink()
     final = open_final(session, choose_winner(session), reopen=None)
     assert len(final.optuna_study().get_trials()) == 1
 

@@ -177,7 +177,9 @@ def weights_of_the_worse(session: StudySession) -> None:
     best = max(session.optuna_study().trials, key=lambda trial: (trial.value, -trial.number))
     for trial in session.optuna_study().trials:
         if trial.number != best.number:
-            save_checkpoint(session.trial_paths(trial.number).best, {"configuration": ""})
+            paths = session.trial_paths(trial.number)
+            own = {"configuration": paths.configuration.read_text()}
+            save_checkpoint(paths.best, own)
 
 
 def half_a_checkpoint(session: StudySession) -> None:

@@ -15,7 +15,7 @@ from dashboards.tensorboard import TensorBoardLog
 from data.built_folder import build_once
 from data.errors import DataError
 from storage.addresses import parse_url
-from storage.errors import StorageError
+from storage.errors import RunFolderError, StorageError
 from storage.init_lock import initialising
 from storage.run_paths import write_atomically
 from study.config import validated
@@ -94,7 +94,7 @@ def test_event_file_is_not_gone_on_with_through_a_planted_link(
     (events,) = (tmp_path / "run").iterdir()
     events.unlink()
     events.symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(RunFolderError, match="symbolic links"):
         log.write(build_record(2))
     for writer in set(threading.enumerate()) - others:
         writer.join()  # pytest hears of its exception while this test runs
