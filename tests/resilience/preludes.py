@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import storage.database
+import storage.engines
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 
@@ -45,7 +45,7 @@ def speak_to_a_full_disk() -> None:
 
 def wait_a_second_for_locks() -> None:
     """Let it ask again after a second where another process has locked SQLite."""
-    storage.database.BUSY_TIMEOUT_SECONDS = 1
+    storage.engines.BUSY_TIMEOUT_SECONDS = 1
 
 
 def pause_while_filling_the_queue() -> None:

@@ -98,8 +98,8 @@ def test_64_workers_hold_64_connections_at_most_and_none_over_an_epoch() -> None
         url = server.url(server.create_database())
         with created(url) as handle:
             study = optuna.create_study(study_name="many", storage=handle)
-            for _ in range(N_WORKERS):
-                study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING))
+            for slot in range(N_WORKERS):
+                study.enqueue_trial({}, user_attrs={"slot": slot})
         workers = [
             processes.Process(target=be_a_worker, args=(url, all_train, go_on, ends))
             for _ in range(N_WORKERS)

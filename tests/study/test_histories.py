@@ -89,7 +89,7 @@ def test_history_keeps_every_value_with_its_hyperparameters(
 
 @pytest.mark.slow
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
