@@ -26,6 +26,7 @@ from storage.leases import (
     end,
     give_back,
     is_fruitless,
+    is_held,
     is_lost,
     read_endings,
 )
@@ -171,8 +172,9 @@ class Worker:
                 logger.warning("%s", error)
                 return
             except Exception as error:
-                self._release(lease, error)
-                raise
+                if self._release(lease, error):
+                    raise
+                return
         if outcome.state.is_finished():
             keep_best_checkpoints(self._session, self._tidied)
         self._stop_after_many_failures(outcome)
@@ -225,8 +227,11 @@ class Worker:
         is_last = lease.fruitless_attempts >= self._session.config.storage.max_retries
         return is_last and not is_environment(error) and is_fruitless(self._database, lease)
 
-    def _release(self, lease: Lease, error: Exception) -> None:
+    def _release(self, lease: Lease, error: Exception) -> bool:
         """Release a trial that met what is not its fault.
+
+        Returns:
+            False where another worker has reclaimed it, and perhaps removed a file under this one.
 
         Raises:
             WorkerStoppedError: From an error of the environment, save for an outage.
@@ -234,6 +239,10 @@ class Worker:
         is_known = is_environment(error)
         self._database.leave_when(lambda: True)  # an outage has been waited out before
         try:
+            if not is_held(self._database, lease):
+                self._database.leave_when(lambda: self._stop.is_set)
+                logger.warning("the trial was reclaimed by another worker: dropped here")
+                return False
             give_back(self._database, lease, RELEASED if is_known else ERROR)
             said = "its trial is released"
         except Exception:  # the database, which is what failed or fails too
@@ -242,6 +251,7 @@ class Worker:
             remedy = f"the worker stops, {said}: start another when the cause is mended"
             raise WorkerStoppedError(f"{describe(error)}; {remedy}") from error
         logger.warning("the worker stops, %s", said)
+        return True
 
     def _out_of_memory(self, lease: Lease, message: str) -> Outcome:
         """Try once more, for neighbours may have filled the device; then let the sampler learn."""
