@@ -19,6 +19,7 @@ from study.initialisation import initialise
 from study.promotion import choose_winner
 from study.session import StudySession
 from study.stopping import StopFlag
+from tests.study.test_faults import fail_in_training
 from tests.study.test_worker import Settings, configured, work
 
 CHROMIUM = shutil.which("chromium")
@@ -59,15 +60,15 @@ def opened_page(problems: list[str]) -> Iterator[Page]:
         browser.close()
 
 
-def searched(settings: Settings, pictures: Path) -> StudySession:
+def searched(settings: Settings, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> StudySession:
     """A study of data with a nasty class name: a complete trial, a failed one, a final run."""
     (pictures / "dots").rename(pictures / EVIL_CLASS)
     session = initialise(
         configured({**settings, "description": EVIL}, search={"n_trials": 2, "n_epochs": 5})
     )
-    session.trial_paths(1).folder.parent.mkdir()
-    session.trial_paths(1).folder.write_text(EVIL)
-    work(session)
+    with monkeypatch.context() as broken:
+        fail_in_training(broken, n_spared=1)
+        work(session)
     final = open_final(session, choose_winner(session), reopen=None)
     prepared = prepare(final.config.data)
     assert run_final(final, prepared, stop=StopFlag(), announce=lambda *_: None) is not None
@@ -75,9 +76,9 @@ def searched(settings: Settings, pictures: Path) -> StudySession:
 
 
 def test_notes_and_files_are_shown_and_data_stay_text(
-    tiny_settings: Settings, pictures: Path, tmp_path: Path
+    tiny_settings: Settings, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = searched(tiny_settings, pictures)
+    session = searched(tiny_settings, pictures, monkeypatch)
     shots = Path(os.environ.get("STUDY_SCREENSHOTS", tmp_path))
     problems: list[str] = []
     with served(session) as address, opened_page(problems) as page:
@@ -95,7 +96,7 @@ def test_notes_and_files_are_shown_and_data_stay_text(
         assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
         page.screenshot(path=shots / "note-of-a-trial.png")
         page.goto(f"{address}/dashboard/studies/1/trials?numbers=1")
-        expect(page.get_by_text("FileExistsError").first).to_be_visible()
+        expect(page.get_by_text("KeyError").first).to_be_visible()
 
         page.goto(f"{address}/dashboard/studies/2/trials?numbers=0")
         expect(page.get_by_text("Test macro-F1")).to_be_visible()
