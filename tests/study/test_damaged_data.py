@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
 from optuna.trial import TrialState
 
 from data.image_cache import prepare
@@ -61,6 +62,7 @@ def work(settings: Settings, folder: Path, damages: Damages) -> StudySession:
     return session
 
 
+@pytest.mark.slow
 def test_images_damaged_in_mid_study_change_no_value(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
