@@ -160,7 +160,7 @@ def test_ten_failures_in_a_row_stop_the_worker_with_an_explanation(
         (TRAINING, RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED")),
     ],
 )
-def test_trial_that_meets_unexplained_errors_stops_three_workers_then_fails_with_its_reason(
+def test_trial_that_meets_unexplained_errors_stops_two_workers_then_fails_with_its_reason(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, place: Place, error: Exception
 ) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 1}))
