@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 import pytest
+import sqlalchemy
 
 END_WITH_THE_TEST = ("setpriv", "--pdeathsig", "QUIT")
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -96,7 +98,10 @@ class PostgreSQLServer:
 
 @contextmanager
 def postgresql_server(**settings: object) -> Iterator[PostgreSQLServer]:
-    """Yield a running server, which ends with the context."""
+    """Yield a running server, which ends with the context, and this process's connections with it.
+
+    A connection that a test leaves open would warn whenever Python collects it, in any test.
+    """
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     port = free_port()
     if os.geteuid() == 0:
@@ -104,9 +109,19 @@ def postgresql_server(**settings: object) -> Iterator[PostgreSQLServer]:
     try:
         server = PostgreSQLServer(folder, port)
         server.start(**settings)
+        connections: list[psycopg.Connection] = []
+
+        def remember(connection: object, _record: object) -> None:
+            if isinstance(connection, psycopg.Connection) and connection.info.port == port:
+                connections.append(connection)
+
+        sqlalchemy.event.listen(sqlalchemy.Pool, "connect", remember)
         try:
             yield server
         finally:
+            sqlalchemy.event.remove(sqlalchemy.Pool, "connect", remember)
+            for connection in connections:
+                connection.close()
             if server.is_running():
                 server.stop("immediate")
     finally:
