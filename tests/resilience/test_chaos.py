@@ -127,11 +127,10 @@ def is_busy(worker: StartedProcess, number: signal.Signals) -> bool:
     return bool(epochs) and (number == signal.SIGKILL or epochs[-1][1] < N_EPOCHS)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @on_both_databases
-@pytest.mark.parametrize(
-    "seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_budget_is_exact_whatever_is_killed(study: SmallStudy, seed: int) -> None:
     study = study.with_settings(
         search={"n_trials": N_TRIALS, "n_epochs": N_EPOCHS}, storage=SETTINGS

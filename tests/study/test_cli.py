@@ -15,21 +15,40 @@ from study.cli import app
 from study.commands.running import n_trials
 from tests.study.conftest import ROOT, Call, Command
 
-REPORT_TORCH = (
-    "import atexit, sys; from study.cli import main; "
-    "atexit.register(lambda: print('torch' in sys.modules, 'datasets' in sys.modules)); main()"
-)
+RUN_ALL = """
+import json, sys
+from study.cli import main
+ends = []
+for sys.argv in json.loads(sys.argv[1]):
+    try:
+        main()
+    except SystemExit as end:
+        ends.append([end.code, "torch" in sys.modules, "datasets" in sys.modules])
+print(json.dumps(ends))
+"""
 
 
-def run_reporting_torch(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", REPORT_TORCH, *arguments],
-        cwd=tmp_path,
+def run_in_one_process(folder: Path, *commands: list[str]) -> tuple[list[list[object]], str]:
+    """Return each exit code, whether torch and datasets were imported by then; and the errors."""
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, json.dumps([["study", *each] for each in commands])],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
     )
+    assert ended.returncode == 0, ended.stderr
+    ends: list[list[object]] = json.loads(ended.stdout.splitlines()[-1])
+    return ends, ended.stderr
+
+
+def with_config(arguments: list[str], config_file: str) -> list[str]:
+    """Return the arguments with `CONFIG` as the option that reads the file."""
+    if "CONFIG" not in arguments:
+        return arguments
+    index = arguments.index("CONFIG")
+    return [*arguments[:index], "--config", config_file, *arguments[index + 1 :]]
 
 
 def one_example(pictures: Path) -> None:
@@ -94,22 +113,32 @@ def test_misuse_is_one_line_exit_2_and_changes_nothing(
     tmp_path: Path,
     pictures: Path,
     config_file: str,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
-    spoil: object,
+    spoil: Callable[[Path], object],
     hint: str,
 ) -> None:
-    assert callable(spoil)
     spoil(pictures)
-    if "CONFIG" in arguments:
-        index = arguments.index("CONFIG")
-        arguments = [*arguments[:index], "--config", config_file, *arguments[index + 1 :]]
+    monkeypatch.chdir(tmp_path)
     before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
-    ended = run_reporting_torch(tmp_path, *arguments)
-    assert ended.returncode == 2, ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert hint in ended.stderr
-    assert ended.stdout.splitlines()[-1].startswith("False")
+    ended = call(*with_config(arguments, config_file))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended
+    assert hint in ended.err
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
+
+
+def test_misuse_is_refused_before_torch_and_datasets_are_imported(
+    tmp_path: Path, pictures: Path, config_file: str
+) -> None:
+    unwritable(pictures)
+    commands = [
+        with_config(arguments, config_file)
+        for arguments, spoil, _ in REFUSALS
+        if spoil in (nothing, unwritable)
+    ]
+    ends, _ = run_in_one_process(tmp_path, *commands)
+    assert ends == [[2, False, False]] * len(commands)
 
 
 @pytest.mark.parametrize(
@@ -148,43 +177,36 @@ def test_a_worker_per_gpu_without_a_gpu_is_refused_before_anything_is_stored(
     config_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    ended = run_reporting_torch(tmp_path, "run", "--config", config_file, "--workers", "auto")
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("study: workers.n_workers auto needs a GPU, none is visible")
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert ended.stdout == "False False\n"
+    command = ["run", "--config", config_file, "--workers", "auto"]
+    ends, errors = run_in_one_process(tmp_path, command)
+    assert ends == [[2, False, False]]
+    assert errors.startswith("study: workers.n_workers auto needs a GPU, none is visible")
+    assert errors.count("\n") == 1
     assert not (tmp_path / "cache").exists() and not (tmp_path / "study.db").exists()
 
 
 def test_existing_study_with_another_configuration_is_refused(
-    command: Command, config_file: str, tmp_path: Path
+    call: Call, config_file: str, tmp_path: Path
 ) -> None:
-    assert command("init", "--config", config_file).returncode == 0
+    assert call("init", "--config", config_file).code == 0
     database = (tmp_path / "study.db").read_bytes()
-    ended = command("run", "--config", config_file, "--set", "seed=7")
-    assert ended.returncode == 2
-    assert "seed is 42 there, 7 here" in ended.stderr
-    ended = command("run", "--config", config_file, "--trials", "5")
-    assert ended.returncode == 2
-    assert "study extend --name tiny --trials 2" in ended.stderr
+    ended = call("run", "--config", config_file, "--set", "seed=7")
+    assert ended.code == 2
+    assert "seed is 42 there, 7 here" in ended.err
+    ended = call("run", "--config", config_file, "--trials", "5")
+    assert ended.code == 2
+    assert "study extend --name tiny --trials 2" in ended.err
     assert (tmp_path / "study.db").read_bytes() == database
 
 
 def test_light_commands_leave_torch_and_datasets_unimported(
-    command: Command, config_file: str, tmp_path: Path
+    call: Call, config_file: str, tmp_path: Path
 ) -> None:
-    assert command("init", "--config", config_file).returncode == 0
+    assert call("init", "--config", config_file).code == 0
     place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
-    for light in (
-        ["config"],
-        ["status", *place],
-        ["trials", *place],
-        ["doctor", *place],
-        ["--help"],
-    ):
-        ended = run_reporting_torch(tmp_path, *light)
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stdout.splitlines()[-1] == "False False"
+    light = [["config"], ["status", *place], ["trials", *place], ["doctor", *place], ["--help"]]
+    ends, _ = run_in_one_process(tmp_path, *light)
+    assert ends == [[0, False, False]] * len(light)
 
 
 def test_help_says_of_each_command_a_whole_sentence() -> None:
