@@ -137,6 +137,7 @@ def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
     assert "The pictures of its mistakes were not kept." in page.text
 
 
+@pytest.mark.slow
 def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
     searched_study: StudyStorage, tested: TrialPaths, runs: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_hub_id_that_is_cached_is_opened_without_network(tmp_path: Path) -> None
     assert "{'train': 9, 'validation': 3, 'test': 3}" in result.stdout, result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "said"),
     [

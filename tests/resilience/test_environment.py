@@ -12,6 +12,7 @@ from tests.tools.small_disk import small_disk
 from tests.tools.studies import SmallStudy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", ["speak_to_head", "speak_to_nobody", "speak_to_a_full_disk"])
 def test_worker_whose_outputs_are_gone_works_on_and_leaves_no_traceback(
     study: SmallStudy, outputs: str

@@ -145,6 +145,7 @@ def test_given_study_rejects_what_is_enqueued(tiny_settings: Settings) -> None:
         enqueue(session, ["dropout=0.1"])
 
 
+@pytest.mark.slow
 def test_results_of_optunas_tools_win_nothing_and_mislead_neither_sampler_nor_views(
     session: StudySession, call: Call
 ) -> None:

@@ -287,6 +287,7 @@ class KillBeforeCommit:
         sqlalchemy.event.remove(sqlalchemy.Engine, "commit", self._commit)
 
 
+@pytest.mark.slow
 def test_fork_killed_before_any_of_its_commits_is_finished_by_the_same_command(
     searched: StudySession,
 ) -> None:

@@ -145,6 +145,7 @@ def test_worker_deaf_to_sigterm_is_killed_and_its_trial_released(
     assert session.places()[0].state == TrialState.WAITING
 
 
+@pytest.mark.slow
 def test_worker_killed_in_a_trial_is_named_recorded_and_replaced(
     session: StudySession, fake_python: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
