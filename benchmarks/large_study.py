@@ -35,14 +35,14 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Table
 
-from dashboards.artifacts import links_to
-from dashboards.notes import trial_note
-from dashboards.trials import STATE_NAMES, TrialRow
-from storage.owners import Owner
+from dashboards.optuna_dashboard.artifacts import links_to
+from dashboards.optuna_dashboard.notes import trial_note
+from storage.process_identity import Owner
 from storage.records import EpochRecord, raise_budget, read_protocol
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage, open_study_storage
 from storage.tables import attempts, epochs
+from storage.trial_rows import STATE_NAMES, TrialRow
 
 NAME = "large"
 SPACE = {

@@ -39,10 +39,10 @@ from sqlalchemy.engine import make_url
 from storage.configuration import StorageConfig
 from storage.engines import BUSY_TIMEOUT_SECONDS
 from storage.leases import Heartbeat, Lease, end
+from storage.lost_workers import Watch
 from storage.records import EpochRecord, report
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
-from storage.watch import Watch
-from study.claiming import Claimant
+from study.workers.claims import Claimant
 from tests.postgresql import BINARIES, running_server
 
 NAME = "throughput"

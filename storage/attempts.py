@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from storage.database import Database
-from storage.owners import Owner
+from storage.process_identity import Owner
 from storage.tables import attempts
 
 

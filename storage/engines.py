@@ -25,8 +25,8 @@ from sqlalchemy.util.queue import Empty
 
 from storage.addresses import sqlite_path
 from storage.errors import DatabaseReplacedError
-from storage.owners import process_label
-from storage.unwritable import reader_options
+from storage.process_identity import process_label
+from storage.read_only_sqlite import reader_options
 
 BUSY_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from storage.addresses import shown, sqlite_path
 from storage.engines import engine_options, prepare_engine
 from storage.errors import StorageError
-from storage.owners import process_label
+from storage.process_identity import process_label
 
 logger = logging.getLogger(__name__)
 

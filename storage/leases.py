@@ -2,7 +2,7 @@
 
 The lease comes first and decides; Optuna's trial state follows it. Every attempt keeps its row, so
 that what became of a trial can be read later. Beats use the database's clock, for the clocks of
-several machines differ. When a worker counts as lost is decided in `storage/watch.py`.
+several machines differ. When a worker counts as lost is decided in `storage/lost_workers.py`.
 """
 
 import logging
@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from storage.database import Database
 from storage.errors import LeaseLostError, StorageError
 from storage.optuna_rows import is_running, next_waiting, set_running, set_waiting
-from storage.owners import Owner
+from storage.process_identity import Owner
 from storage.tables import attempts, epochs
 
 logger = logging.getLogger(__name__)

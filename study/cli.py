@@ -14,32 +14,15 @@ from typing import NoReturn
 import click
 
 from storage.run_paths import open_without_following
-from study.commands import (
-    checking,
-    describing,
-    finals,
-    given,
-    monitoring,
-    reading,
-    searching,
-    serving,
-)
+from study.commands import checks, data, final, grids, monitor, serve, show, studies
 from study.commands.options import app
 from study.commands.output import fail, outage_of
-from study.stopping import INTERRUPTED, StopRequested
+from study.stop_signal import INTERRUPTED, StopRequested
 
-__all__ = [
-    "app",
-    "checking",
-    "describing",
-    "finals",
-    "given",
-    "main",
-    "monitoring",
-    "reading",
-    "searching",
-    "serving",
-]
+COMMANDS = (checks, data, final, grids, monitor, serve, show, studies)
+"""Modules that add their commands to `app`."""
+
+__all__ = ["COMMANDS", "app", "main"]
 
 
 def main() -> NoReturn:

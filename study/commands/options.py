@@ -75,7 +75,7 @@ def command(function: Callable[..., None]) -> click.Command:
     def parsed(
         preset: str | None, config: Path | None, sets: tuple[str, ...], **others: Any
     ) -> None:
-        from study.config import Request
+        from study.configuration.config import Request
 
         options = {setting: others.pop(name) for name, setting in SETTING_OF_OPTION.items()}
         function(Request(preset, config, sets, options), **others)

@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from study.progress import EpochProgress, say, track
-from study.stopping import StopFlag
+from study.stop_signal import StopFlag
 
 if TYPE_CHECKING:
-    from dashboards.baselines import BestBaseline
+    from dashboards.analysis.baselines import BestBaseline
     from data.split_writer import Track
-    from study.session import StudySession
+    from study.session.session import StudySession
 
 MOST_LISTED = 100
 PIPED_WIDTH = 160
@@ -59,8 +59,9 @@ def epoch_progress(session: "StudySession") -> EpochProgress:
 
 def print_trials(session: "StudySession") -> None:
     """Print the table of the best trials, and the baseline that they have to beat."""
-    from dashboards.trials import read_some, trials_table
+    from dashboards.terminal.trials import trials_table
     from storage.study_totals import best_ids, count_states
+    from storage.trial_rows import read_some
 
     name, handle = session.protocol.study_name, session.storage_handle
     print_rich(trials_table(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
@@ -72,16 +73,22 @@ def print_trials(session: "StudySession") -> None:
 
 def best_baseline(session: "StudySession") -> "BestBaseline":
     """Return the best baseline that is known for the data of a study."""
-    from dashboards.baselines import best_of, known_baselines
+    from dashboards.analysis.baselines import best_of, known_baselines
 
     return best_of(known_baselines(session.protocol, session.config.storage.runs))
 
 
 def print_given(session: "StudySession") -> None:
     """Print what a study of given points has found, and write its figures."""
-    from dashboards.comparison import comparison_table, is_comparison, read_variants, remarks
-    from dashboards.point_plots import write_figures
-    from dashboards.trials import lowest_loss, read_trials, trials_table
+    from dashboards.analysis.comparison import (
+        comparison_table,
+        is_comparison,
+        read_variants,
+        remarks,
+    )
+    from dashboards.figures.comparison import write_figures
+    from dashboards.terminal.trials import trials_table
+    from storage.trial_rows import lowest_loss, read_trials
 
     rows = read_trials(session.storage_handle, session.protocol.study_name)
     variants = read_variants(rows)

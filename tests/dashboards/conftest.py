@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from storage.leases import acquire
-from storage.owners import Owner
+from storage.process_identity import Owner
 from storage.records import (
     TAKEN_OVER_FROM,
     EpochRecord,

@@ -1,6 +1,6 @@
 """A status that no database was asked for."""
 
-from dashboards.status import EarlyEnd, ReasonCount, RunningTrial, StudyStatus
+from dashboards.analysis.status import EarlyEnd, ReasonCount, RunningTrial, StudyStatus
 
 
 def example() -> StudyStatus:

@@ -12,17 +12,17 @@ from optuna.trial import FrozenTrial
 from playwright.sync_api import Browser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from study.comparisons import one_factor_points
-from study.config import Request
-from study.final_run import open_final, run_final
-from study.given_study import Plan, open_given
-from study.grids import LEARNING_RATE, WEIGHT_DECAY, grid
-from study.initialisation import open_or_create
-from study.promotion import choose_winner
-from study.range_test import free_paths, range_test, run_range_test
-from study.session import StudySession
-from study.stopping import StopFlag
-from study.worker import Worker
+from study.checks.lr_finder import free_paths, range_test, run_range_test
+from study.configuration.ablations import one_factor_points
+from study.configuration.config import Request
+from study.configuration.grids import LEARNING_RATE, WEIGHT_DECAY, grid
+from study.creation.create import open_or_create
+from study.creation.points_study import Plan, open_given
+from study.final.final_run import open_final, run_final
+from study.session.promotion import choose_winner
+from study.session.session import StudySession
+from study.stop_signal import StopFlag
+from study.workers.worker import Worker
 from tests.browser import requires_chromium, watched_page
 from tests.tools.pictures import write_pictures
 from tests.tools.processes import ProcessServer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards.metrics import METRICS
+from dashboards.servers.prometheus_metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
 UP = "study_database_up"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from study.cli import app
-from study.config import all_keys, describe_keys, preset_names
+from study.configuration.config import all_keys, describe_keys, preset_names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

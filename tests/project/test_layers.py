@@ -17,18 +17,29 @@ def test_imports_run_downwards() -> None:
     assert ended.returncode == 0, ended.stdout
 
 
+FORBIDDEN = {
+    "model.sideways": "storage.records",
+    "data.upwards": "study.configuration.config",
+    "study.session.upwards": "study.creation.create",
+    "dashboards.analysis.upwards": "dashboards.report.html",
+    "study.commands.sql": "sqlalchemy",
+}
+
+
 def test_import_upwards_or_sideways_is_found(tmp_path: Path) -> None:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package)
     shutil.copy(ROOT / "setup.cfg", tmp_path)
-    (tmp_path / "model" / "sideways.py").write_text("import storage.records\n")
-    (tmp_path / "data" / "upwards.py").write_text("import study.config\n")
-    (tmp_path / "study" / "sql.py").write_text("import sqlalchemy\n")
+    for importer, imported in FORBIDDEN.items():
+        (tmp_path / importer.replace(".", "/")).with_suffix(".py").write_text(
+            f"import {imported}\n"
+        )
+    (tmp_path / "study" / "roomless.py").touch()
     ended = lint_imports(tmp_path)
     assert ended.returncode == 1
-    for line in ("model.sideways -> storage.records", "data.upwards -> study.config"):
-        assert line in ended.stdout
-    assert "study.sql -> sqlalchemy" in ended.stdout
+    for importer, imported in FORBIDDEN.items():
+        assert f"{importer} -> {imported}" in ended.stdout
+    assert "study.roomless" in ended.stdout
 
 
 def test_packages_are_those_of_this_project() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import model.training
 import storage.leases
-import study.claiming
+import study.workers.claims
 from storage.study_storage import StudyStorage
-from study.epoch_sinks import ReportAndPrune
-from study.worker import Outcome, Worker
+from study.trial.epoch_sinks import ReportAndPrune
+from study.workers.worker import Outcome, Worker
 
 COUNTDOWNS = "CHAOS_COUNTDOWNS"
 RELEASE = "inside the release after a signal"
@@ -60,7 +60,7 @@ def install() -> None:
     _before(Worker, "_tell", "before tell", _is_an_end)
     _before(os, "fsync", "inside the checkpoint write", _is_checkpoint)
 
-    acquire_waiting = study.claiming.acquire_waiting
+    acquire_waiting = study.workers.claims.acquire_waiting
 
     def claim(*given: Any, **options: Any) -> Any:
         lease = acquire_waiting(*given, **options)
@@ -68,7 +68,7 @@ def install() -> None:
             _count_down("after the claim")
         return lease
 
-    study.claiming.acquire_waiting = claim
+    study.workers.claims.acquire_waiting = claim
 
 
 def _before(

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from storage.leases import read_endings
 from storage.records import read_epochs
-from study.stopping import INTERRUPTED, LAUNCHER_GRACE_SECONDS, LAUNCHER_PID
+from study.stop_signal import INTERRUPTED, LAUNCHER_GRACE_SECONDS, LAUNCHER_PID
 from tests.postgresql import PostgreSQLServer, requires_postgresql
 from tests.resilience.conftest import on_both_databases
 from tests.tools.cutting_proxy import CuttingProxy

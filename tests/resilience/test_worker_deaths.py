@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import TrialState
 
 from storage.leases import read_endings
-from storage.owners import is_running
-from study.stopping import INTERRUPTED
+from storage.process_identity import is_running
+from study.stop_signal import INTERRUPTED
 from tests.tools.processes import ROOT, StartedProcess, wait_until
 from tests.tools.studies import SmallStudy, opened
 
@@ -22,7 +22,7 @@ def crash(run, *_, **__):
 
 def import_and_change(*given, **options):
     module = original(*given, **options)
-    objective = sys.modules.get("study.objective")
+    objective = sys.modules.get("study.trial.objective")
     if hasattr(objective, "TrialRun"):
         builtins.__import__ = original
         train = objective.TrialRun.__call__

@@ -8,7 +8,7 @@ from optuna.trial import create_trial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
-from storage.notes import CHUNK, FileLink, note_study, note_trial
+from storage.dashboard_notes import CHUNK, FileLink, note_study, note_trial
 from storage.study_storage import StudyStorage
 
 LINK = FileLink("ab-01", "curve.png", "image/png")

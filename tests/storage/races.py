@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 from optuna.trial import TrialState
 
-from storage.deletion import delete_whole_study
 from storage.errors import StorageError
 from storage.leases import (
     HeldLease,
@@ -18,7 +17,8 @@ from storage.leases import (
     held_leases,
     read_endings,
 )
-from storage.owners import Owner
+from storage.process_identity import Owner
+from storage.study_deletion import delete_whole_study
 from storage.study_storage import StudyStorage, open_study_storage
 from storage.tables import attempts
 

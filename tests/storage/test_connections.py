@@ -21,7 +21,7 @@ from storage.engines import IDLE_SECONDS
 from storage.errors import DatabaseAwayError, DatabaseRefusalError, StorageError
 from storage.leases import Heartbeat, end
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
-from study.claiming import Claimant
+from study.workers.claims import Claimant
 from tests.pgbouncer import pgbouncer, requires_pgbouncer
 from tests.postgresql import PostgreSQLServer, postgresql_server, requires_postgresql
 from tests.storage.races import race_for_leases

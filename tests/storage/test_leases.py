@@ -23,7 +23,7 @@ from storage.leases import (
     refuse_other_machines,
     withdraw,
 )
-from storage.owners import Owner
+from storage.process_identity import Owner
 from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.storage.races import (

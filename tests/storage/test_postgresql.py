@@ -11,7 +11,7 @@ from optuna.testing.pytest_storages import StorageTestCase
 
 from storage.errors import StudyNotFoundError
 from storage.leases import acquire, beat, held_leases
-from storage.owners import Owner
+from storage.process_identity import Owner
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
 from tests.storage.note_rules import NOTE_RULES

@@ -14,7 +14,7 @@ from sqlalchemy import exc, make_url
 
 from storage.errors import StorageError, StudyNotFoundError
 from storage.leases import acquire_waiting
-from storage.owners import Owner
+from storage.process_identity import Owner
 from storage.study_storage import (
     StudyStorage,
     _refusals,

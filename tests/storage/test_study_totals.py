@@ -9,8 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.large_study import fill
-from dashboards.status import read_status
-from dashboards.trials import best_complete, by_value, read_some, read_trials
+from dashboards.analysis.status import read_status
 from storage.records import put_epoch
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
@@ -22,6 +21,7 @@ from storage.study_totals import (
     running_ids,
 )
 from storage.tables import attempts
+from storage.trial_rows import best_complete, by_value, read_some, read_trials
 from tests.tools.counted_rows import counted_rows
 from tests.tools.searches import add_trial, create_search, record
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from study.cli import main
-from study.stopping import SIGNALS
+from study.stop_signal import SIGNALS
 from tests.tools.pictures import write_pictures
 
 ROOT = Path(__file__).parents[2]

@@ -24,18 +24,18 @@ from storage.checkpoints import file_sha256, load_checkpoint
 from storage.errors import StorageError
 from storage.leases import LOST, Lease, end, held_leases
 from storage.records import read_epochs, read_tests
-from study import objective
-from study.config import Request, validated
-from study.epoch_sinks import ReportAndPrune
+from study.configuration.config import Request, validated
+from study.creation.create import extend_budget, initialise
 from study.errors import StudyError
-from study.final_run import FIRST_REASON, open_final, run_final
-from study.forgotten_tests import FORGOTTEN
-from study.initialisation import extend_budget, initialise
-from study.promotion import choose_winner
-from study.sampling import build_sampler
-from study.session import StudySession, open_session
-from study.stopping import StopFlag, StopRequested
-from study.worker import Worker
+from study.final.final_run import FIRST_REASON, open_final, run_final
+from study.final.unknown_tests import FORGOTTEN
+from study.session.promotion import choose_winner
+from study.session.session import StudySession, open_session
+from study.stop_signal import StopFlag, StopRequested
+from study.trial import objective
+from study.trial.epoch_sinks import ReportAndPrune
+from study.trial.samplers import build_sampler
+from study.workers.worker import Worker
 from tests.tools.backups import copy_database
 
 Settings = dict[str, Any]
@@ -108,7 +108,7 @@ class World:
         patch.setattr(objective, "train_epochs", self._train)
         # Another history draws other hyperparameters, as when other workers finish first.
         patch.setattr(
-            "study.worker.build_sampler",
+            "study.workers.worker.build_sampler",
             lambda search, *, seed, number: build_sampler(
                 search, seed=seed + self.n_restored, number=number
             ),

@@ -8,10 +8,10 @@ import optuna
 from optuna.trial import TrialState
 
 from storage.tables import epochs
-from study.config import StudyConfig, validated
-from study.points import configured_by
-from study.sampling import build_sampler
-from study.session import StudySession
+from study.configuration.config import StudyConfig, validated
+from study.configuration.points import configured_by
+from study.session.session import StudySession
+from study.trial.samplers import build_sampler
 
 # What a run may have beside a plain schedule: two classes in an image, two networks, two looks.
 MODERN = {

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from study.cli import app
-from study.commands.running import n_trials
+from study.commands.local_run import n_trials
 from tests.study.conftest import ROOT, Call, Command
 
 RUN_ALL = """

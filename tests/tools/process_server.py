@@ -19,9 +19,9 @@ from typing import Any
 
 PRELOADED = (
     "study.cli",
-    "study.initialisation",
-    "study.launcher",
-    "study.worker",
+    "study.creation.create",
+    "study.workers.launcher",
+    "study.workers.worker",
     "torch._dynamo",  # the first step of an optimizer would import it
     "torchvision",
     "psycopg",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dashboards.access import WsgiApp
+from dashboards.servers.auth import WsgiApp
 
 PORT = "8080"
 OF_RULE = {  # what stands for a part of a route

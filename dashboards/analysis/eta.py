@@ -1,0 +1,87 @@
+"""How long it will take, and how fast it goes: estimates from the epochs so far.
+
+No epoch has a time of its own in the database. When the newest one ended is worked out from the
+attempt that trained it: its claim and the durations of its epochs.
+"""
+
+from collections.abc import Sequence
+
+from optuna.trial import TrialState
+
+from storage.attempts import Attempt
+from storage.study_totals import Totals
+from storage.trial_rows import TrialRow
+
+RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def seconds_per_epoch(totals: Sequence[Totals]) -> float | None:
+    """Return the mean duration of an epoch, None before the first."""
+    n_epochs = sum(one.n_epochs for one in totals)
+    return sum(one.seconds for one in totals) / n_epochs if n_epochs else None
+
+
+def _pace(row: TrialRow) -> float | None:
+    return row.seconds / row.epochs_done if row.epochs_done else None
+
+
+def trial_seconds_left(
+    row: TrialRow,
+    attempt: Attempt,
+    *,
+    n_epochs: int,
+    now: float,
+    usual_pace: float | None,
+) -> float | None:
+    """Return the time until a trial has all its epochs, None where no epoch says how long.
+
+    Args:
+        row: The trial, which runs.
+        attempt: The attempt that trains it.
+        n_epochs: Epochs of a whole trial.
+        now: The database's clock, in seconds since 1970.
+        usual_pace: Seconds per epoch of the study, for a trial that has no epoch yet.
+    """
+    pace = _pace(row) or usual_pace
+    if pace is None:
+        return None
+    since_epoch = now - newest_epoch_of(row, attempt)
+    # An epoch that takes longer than its pace may end any moment, but has not ended.
+    return max(0.0, (n_epochs - row.epochs_done) * pace - min(max(since_epoch, 0.0), pace))
+
+
+def newest_epoch_of(row: TrialRow, attempt: Attempt) -> float:
+    """Return when the last attempt at a trial recorded an epoch, or else began.
+
+    Early by what was spent besides training and validation, never later than the last beat.
+    """
+    epochs_here = row.epochs_done - attempt.epochs_at_start
+    if epochs_here <= 0:
+        return attempt.started_at
+    seconds_here = epochs_here * (_pace(row) or 0.0)
+    return min(attempt.beat_at, attempt.started_at + seconds_here)
+
+
+def seconds_remaining(totals: Sequence[Totals], *, n_epochs: int, n_workers: int) -> float | None:
+    """Return the time until nothing waits or runs, None before the first epoch.
+
+    From the mean time of finished trials (pruned ones included) and of their epochs; before one is
+    finished, from the epochs so far.
+
+    Args:
+        totals: Of all trials of the study.
+        n_epochs: Epochs of a whole trial.
+        n_workers: Workers that share what is left; 0 counts as one.
+    """
+    finished = [one for one in totals if one.state in RESULTS and one.n_begun]
+    epoch_seconds = seconds_per_epoch(finished or totals)
+    if epoch_seconds is None:
+        return None
+    n_finished = sum(one.n_begun for one in finished)
+    usual = sum(one.n_epochs for one in finished) / n_finished if n_finished else n_epochs
+    epochs_left = sum(
+        one.n_begun * n_epochs - one.n_epochs + (one.n_trials - one.n_begun) * usual
+        for one in totals
+        if not one.state.is_finished()
+    )
+    return epochs_left * epoch_seconds / max(1, n_workers)

@@ -1,0 +1,308 @@
+"""How far a study is, at a glance: for people, for scripts (JSON) and for one log line.
+
+Reads what it shows: of finished trials only sums, which the database makes. Must not import
+torch: `study status` answers at once. `dashboards/terminal/status.py` draws it;
+`status_schema.json` describes its JSON.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from optuna.trial import TrialState
+
+from dashboards.analysis.eta import (
+    newest_epoch_of,
+    seconds_per_epoch,
+    seconds_remaining,
+    trial_seconds_left,
+)
+from storage.attempts import Attempt, read_attempts
+from storage.database import Database
+from storage.records import read_protocol
+from storage.study_storage import StudyStorage
+from storage.study_totals import (
+    best_ids,
+    count_lost_attempts,
+    newest_early_ids,
+    newest_ended_progress,
+    read_early_ends,
+    read_totals,
+    running_ids,
+)
+from storage.trial_rows import STATE_NAMES, TrialRow, read_some, refuse_missing
+
+SILENT_SECONDS = 120.0
+"""Age of a beat after which nobody can count on its worker; it beats every 30 s by default."""
+BEST_KEYS = ("number", "slot", "value", "best_epoch", "epochs_done", "params", "host", "seconds")
+N_NEWEST_ENDS = 3
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial under way and the worker that holds its lease.
+
+    Attributes:
+        host: Machine of the worker, None while nobody holds the lease.
+        pid: Its process, likewise.
+        attempt: 1 for the first worker that has had the trial, one more for each later one; None
+            while nobody holds the lease.
+        beat_age_seconds: Time since the worker's last sign of life, likewise.
+        epoch: Epochs done; n_epochs is all of them.
+        validation_macro_f1: Of the newest epoch.
+        epoch_seconds: Duration of the newest epoch.
+        images_per_second: Training images per second of training in the newest epoch.
+        seconds_left: Estimated time until it has all its epochs, should it not be pruned; None
+            while nobody holds the lease or its worker is silent, or before any epoch says how
+            long one takes.
+    """
+
+    number: int
+    host: str | None
+    pid: int | None
+    attempt: int | None
+    beat_age_seconds: float | None
+    epoch: int
+    n_epochs: int
+    validation_macro_f1: float | None
+    epoch_seconds: float | None
+    images_per_second: float | None
+    seconds_left: float | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker has it that gave a sign of life of late."""
+        return self.beat_age_seconds is not None and self.beat_age_seconds < SILENT_SECONDS
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """How many pruned or failed trials ended for one kind of reason."""
+
+    state: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class EarlyEnd:
+    """A trial that was pruned or has failed, and why."""
+
+    number: int
+    state: str
+    epoch: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """Counts of trials by state, the best one, and who is at work.
+
+    Attributes:
+        budget: Trials of the whole study, those not counted that it took over from another.
+        taken_over: Finished trials that another study ran; the counts by state leave them out.
+        lost_attempts: How often a worker was lost and another one went on with its trial.
+        best: The complete trial of the highest value.
+        running_trials: By number.
+        reasons: Why trials were pruned or failed, the most frequent first.
+        newest_early_ends: The last of them, the newest first.
+        recorded_epochs: Epochs of all trials that this study ran.
+        newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
+            database's clock; while its trial runs, early by what was spent besides epochs.
+        images_per_second: Training images per second, summed over the workers at work.
+        epochs_per_hour: Likewise, from the duration of each one's newest epoch.
+        seconds_spent: Time of all recorded epochs, summed over workers.
+        seconds_remaining: Estimated time until the queue is empty with as many workers as run
+            now (one if none does); None before the first epoch.
+        read_at: When this was so, in seconds since 1970 by the database's clock.
+    """
+
+    study_name: str
+    budget: int
+    waiting: int
+    running: int
+    complete: int
+    pruned: int
+    failed: int
+    taken_over: int
+    lost_attempts: int
+    best: TrialRow | None
+    running_trials: tuple[RunningTrial, ...]
+    reasons: tuple[ReasonCount, ...]
+    newest_early_ends: tuple[EarlyEnd, ...]
+    recorded_epochs: int
+    newest_epoch_at: float | None
+    images_per_second: float
+    epochs_per_hour: float
+    seconds_spent: float
+    seconds_remaining: float | None
+    read_at: float
+
+    @property
+    def done(self) -> int:
+        """Trials that are over, however they ended."""
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def has_live_worker(self) -> bool:
+        """Whether any running trial has a worker that gave a sign of life of late."""
+        return any(trial.is_alive for trial in self.running_trials)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return self.waiting == self.running == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the status as JSON values, the best trial without what its worker noted."""
+        values = asdict(self)
+        if self.best is not None:
+            best = self.best.as_json()
+            values["best"] = {key: best[key] for key in BEST_KEYS}
+        return values
+
+
+def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
+    """Return where a study stands now.
+
+    Raises:
+        StudyNotFoundError: If the database has no study of that name.
+    """
+    database = storage.database
+    protocol = read_protocol(database, study_name)
+    refuse_missing(storage, study_name)
+    totals = read_totals(database, study_name)
+    own = [one for one in totals if not one.is_imported]
+    rows = read_some(storage, running_ids(database, study_name))
+    attempts = _attempts_at(database, rows)
+    now = database.read(database.now)
+    n_epochs = int(protocol.configuration["search"]["n_epochs"])
+    usual = seconds_per_epoch(totals)
+    running = _running_trials(rows, attempts, n_epochs=n_epochs, now=now, usual_pace=usual)
+    alive = [trial for trial in running if trial.is_alive]
+    counts = {STATE_NAMES[one.state]: one.n_trials for one in own}
+    early = read_early_ends(database, study_name)
+    best = read_some(storage, best_ids(database, study_name, 1, complete=True))
+    return StudyStatus(
+        study_name=study_name,
+        budget=protocol.budget,
+        **{state: counts.get(state, 0) for state in STATE_NAMES.values()},
+        taken_over=sum(one.n_trials for one in totals if one.is_imported),
+        lost_attempts=count_lost_attempts(database, study_name),
+        best=best[0] if best else None,
+        running_trials=running,
+        reasons=_reasons(early),
+        newest_early_ends=_newest_early_ends(storage, study_name),
+        recorded_epochs=sum(one.n_epochs for one in own),
+        newest_epoch_at=max(
+            _progress(rows, attempts, newest_ended_progress(database, study_name)), default=None
+        ),
+        images_per_second=sum((trial.images_per_second or 0.0 for trial in alive), 0.0),
+        epochs_per_hour=sum(
+            (3600 / trial.epoch_seconds for trial in alive if trial.epoch_seconds), 0.0
+        ),
+        seconds_spent=sum((one.seconds for one in own), 0.0),
+        seconds_remaining=seconds_remaining(totals, n_epochs=n_epochs, n_workers=len(alive)),
+        read_at=now,
+    )
+
+
+def _attempts_at(database: Database, rows: Sequence[TrialRow]) -> Mapping[int, list[Attempt]]:
+    """Return the attempts at trials in order, by trial id."""
+    found: dict[int, list[Attempt]] = defaultdict(list)
+    for attempt in read_attempts(database, [row.trial_id for row in rows]):
+        found[attempt.trial_id].append(attempt)
+    return found
+
+
+def _progress(
+    running: Sequence[TrialRow], attempts: Mapping[int, Sequence[Attempt]], ended: float | None
+) -> Iterator[float]:
+    """Yield when the newest epoch of an ended attempt was trained, and of each that runs."""
+    if ended is not None:
+        yield ended
+    for row in running:
+        last = next(reversed(attempts.get(row.trial_id, ())), None)
+        if last is not None and row.epochs_done > last.epochs_at_start:
+            yield newest_epoch_of(row, last)
+
+
+def _running_trials(
+    rows: Sequence[TrialRow],
+    attempts: Mapping[int, Sequence[Attempt]],
+    *,
+    n_epochs: int,
+    now: float,
+    usual_pace: float | None,
+) -> tuple[RunningTrial, ...]:
+    running = []
+    for row in rows:
+        last = next(reversed(attempts.get(row.trial_id, ())), None)
+        trial = _running_by_nobody(row, n_epochs)
+        if last is not None and last.ending is None:
+            trial = replace(
+                trial,
+                host=last.owner.host,
+                pid=last.owner.pid,
+                attempt=last.attempt,
+                beat_age_seconds=max(0.0, now - last.beat_at),
+            )
+            if trial.is_alive:
+                left = trial_seconds_left(
+                    row, last, n_epochs=n_epochs, now=now, usual_pace=usual_pace
+                )
+                trial = replace(trial, seconds_left=left)
+        running.append(trial)
+    return tuple(running)
+
+
+def _running_by_nobody(row: TrialRow, n_epochs: int) -> RunningTrial:
+    return RunningTrial(
+        number=row.number,
+        host=None,
+        pid=None,
+        attempt=None,
+        beat_age_seconds=None,
+        epoch=row.epochs_done,
+        n_epochs=n_epochs,
+        validation_macro_f1=row.last_macro_f1,
+        epoch_seconds=row.newest.seconds if row.newest else None,
+        images_per_second=row.newest.images_per_second if row.newest else None,
+        seconds_left=None,
+    )
+
+
+def _reason(reason: Mapping[str, str] | None) -> tuple[str, str]:
+    """Return kind and message of an early end; a trial killed by other means has neither."""
+    reason = reason or {"kind": "unknown", "message": "no reason was noted"}
+    return reason["kind"], reason["message"]
+
+
+def _reasons(
+    early: Sequence[tuple[TrialState, Mapping[str, str] | None]],
+) -> tuple[ReasonCount, ...]:
+    counts = Counter((STATE_NAMES[state], _reason(reason)[0]) for state, reason in early)
+    return tuple(ReasonCount(*key, count) for key, count in counts.most_common())
+
+
+def _newest_early_ends(storage: StudyStorage, study_name: str) -> tuple[EarlyEnd, ...]:
+    ids = newest_early_ids(storage.database, study_name, N_NEWEST_ENDS)
+    rows = read_some(storage, ids)
+    return tuple(
+        EarlyEnd(row.number, row.state, row.epochs_done, *_reason(row.reason)) for row in rows
+    )
+
+
+def status_line(status: StudyStatus) -> str:
+    """Return the status as one plain line, for logs."""
+    ended = {"complete": status.complete, "pruned": status.pruned, "failed": status.failed}
+    parts = ", ".join(f"{count} {state}" for state, count in ended.items() if count)
+    taken_over = f"{status.taken_over} taken over, " if status.taken_over else ""
+    best = status.best
+    return (
+        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {taken_over}"
+        f"{status.running} running, "
+        + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
+    )

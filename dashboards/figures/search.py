@@ -1,0 +1,265 @@
+"""Figures of a search: importances, values over hyperparameters, pairs, parallel coordinates.
+
+Nothing is interpolated: every mark is a trial. Must not import torch.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, MaxNLocator, NullFormatter
+
+from dashboards.analysis.search_space import Hyperparameter
+from dashboards.figures.base import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    add_colour_bar,
+    bounded,
+    draw_legend,
+    empty_figure,
+)
+from dashboards.formatting import setting_name, shown_value
+from storage.trial_rows import TrialRow, best_complete
+
+SCORE_LABEL = "best validation macro-F1"
+# Blue to orange by way of grey: seen on white and on black, and by the colour-blind.
+SCORES = LinearSegmentedColormap.from_list("scores", [BLUE, "#8f8b8a", ORANGE])
+LONGEST_CHOICE = 14
+MOST_NAMED_CHOICES = 12
+DIVISIONS_OF_A_DECADE = (
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 2.0, 3.0, 5.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 3.0),
+    (1.0,),
+)
+# Matplotlib counts three letters' heights for a label; "1.5e-06" and its distance take five.
+SHARE_OF_TICK_SPACE = 0.7
+
+
+def importance_figure(shares: Mapping[str, float]) -> Figure:
+    """Draw the importance of each hyperparameter as a bar, the greatest on top."""
+    figure, axes = empty_figure(4.4, max(1.6, 0.32 * len(shares) + 0.8))
+    names = list(shares)[::-1]
+    bars = axes.barh(range(len(names)), [shares[name] for name in names], color=BLUE, height=0.7)
+    texts = [f"{100 * shares[name]:.0f} %" for name in names]
+    axes.bar_label(bars, texts, padding=3, color=INK, fontsize=8)
+    axes.set_yticks(range(len(names)), [setting_name(name) for name in names], parse_math=False)
+    axes.set_xlim(0, 1.15 * max(shares.values()))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(False, axis="y")
+    axes.set_xlabel("share of the importance", color=INK)
+    return figure
+
+
+def slice_figure(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> Figure:
+    """Draw the value of each trial over one hyperparameter; the best complete one has a ring."""
+    figure, axes = empty_figure(3.4, 2.6)
+    shown = [row for row in rows if row.value is not None and parameter.name in row.params]
+    for label, states, marker, colour in (
+        ("complete", ("complete",), "o", BLUE),
+        ("pruned", ("pruned",), "x", ORANGE),
+        ("not complete", ("waiting", "running", "failed"), ".", GREY),
+    ):
+        some = [row for row in shown if row.state in states]
+        if some:
+            at = [parameter.position(row.params[parameter.name]) for row in some]
+            values = [row.value or 0.0 for row in some]
+            points = axes.scatter(at, values, s=20, marker=marker, c=colour, label=label, zorder=3)
+            bounded(points, len(some))
+    best = best_complete(shown)
+    if best is not None:
+        x, y = parameter.position(best.params[parameter.name]), best.value or 0.0
+        axes.scatter([x], [y], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
+    _scale(axes, "x", parameter)
+    axes.set_ylabel("macro-F1", color=INK)
+    draw_legend(axes)
+    return figure
+
+
+def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) -> Figure:
+    """Draw each trial over two hyperparameters; colour and size tell its value."""
+    figure, axes = empty_figure(4.0, 3.1)
+    shown = sorted(_with_all(rows, (x, y)), key=lambda row: row.value or 0.0)
+    scores = Normalize(*_limits(shown))
+    for marker, pruned in (("o", False), ("X", True)):
+        some = [row for row in shown if (row.state == "pruned") == pruned]
+        values = np.array([row.value for row in some], dtype=float)
+        points = axes.scatter(
+            [x.position(row.params[x.name]) for row in some],
+            [y.position(row.params[y.name]) for row in some],
+            c=values,
+            s=18 + 50 * np.asarray(scores(values)),
+            marker=marker,
+            cmap=SCORES,
+            norm=scores,
+            linewidths=0,
+            zorder=2 if pruned else 3,
+        )
+        bounded(points, len(some))
+        if not pruned:
+            add_colour_bar(figure, points, axes, SCORE_LABEL)
+    _scale(axes, "x", x)
+    _scale(axes, "y", y)
+    return figure
+
+
+def parallel_figure(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> Figure:
+    """Draw each trial as a line across all hyperparameters, which ends at its value.
+
+    Complete trials are coloured by value, the best drawn last; pruned ones are grey and dashed.
+    """
+    figure, axes = empty_figure(max(4.6, 1.15 * (len(space) + 1) + 0.6), 3.4)
+    shown = sorted(_with_all(rows, space), key=lambda row: row.value or 0.0)
+    columns = [*space, Hyperparameter("score", *_limits(shown))]
+    for pruned in (True, False):
+        some = [row for row in shown if (row.state == "pruned") == pruned]
+        if some:
+            lines = _lines(columns, some, pruned=pruned)
+            axes.add_collection(lines)
+            bounded(lines, len(some) * len(columns))
+    _draw_columns(axes, columns)
+    return figure
+
+
+def _lines(
+    columns: Sequence[Hyperparameter], rows: Sequence[TrialRow], *, pruned: bool
+) -> LineCollection:
+    """Return a line for each row; the last column is its value."""
+    heights = [
+        [
+            *(_height(one, one.position(row.params[one.name])) for one in columns[:-1]),
+            _height(columns[-1], row.value or 0.0),
+        ]
+        for row in rows
+    ]
+    lines = LineCollection(
+        [np.column_stack([np.arange(len(columns)), of_row]) for of_row in heights],
+        linewidths=0.9 if pruned else 1.3,
+        linestyles="--" if pruned else "-",
+        alpha=0.5 if pruned else 0.85,
+        zorder=2 if pruned else 3,
+    )
+    if pruned:
+        lines.set_color(GREY)
+    else:
+        scores = np.array([row.value for row in rows], dtype=float)
+        lines.set(array=scores, cmap=SCORES, norm=Normalize(columns[-1].low, columns[-1].high))
+    return lines
+
+
+def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter]) -> None:
+    axes.set_xlim(-0.4, len(columns) - 0.6)
+    axes.set_ylim(-0.1, 1.1)
+    axes.grid(False)
+    axes.set_yticks([])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    labels = [one.label.replace(" ", "\n") for one in columns[:-1]] + ["validation\nmacro-F1"]
+    axes.set_xticks(range(len(columns)), labels, parse_math=False)
+    axes.tick_params(axis="x", length=0)
+    axes.vlines(range(len(columns)), 0, 1, color=INK, alpha=0.5, linewidth=0.8)
+    for index, one in enumerate(columns):
+        for height, text in _marks(one):
+            is_end = height in (0.0, 1.0)
+            axes.annotate(
+                text,
+                (index, height),
+                xytext=(0 if is_end else 3, {0.0: -3, 1.0: 3}.get(height, 0)),
+                textcoords="offset points",
+                ha="center" if is_end else "left",
+                va={0.0: "top", 1.0: "bottom"}.get(height, "center"),
+                color=INK,
+                fontsize=7.5,
+                parse_math=False,
+            )
+
+
+def _marks(one: Hyperparameter) -> list[tuple[float, str]]:
+    """Return heights and texts along an axis: its ends, or every choice."""
+    if not one.choices:
+        return [(0.0, shown_value(one.low)), (1.0, shown_value(one.high))]
+    step = 1 + (len(one.choices) - 1) // MOST_NAMED_CHOICES
+    shown = range(0, len(one.choices), step)
+    return [(_height(one, index), _short(one.choices[index])) for index in shown]
+
+
+def _height(one: Hyperparameter, position: float) -> float:
+    """Return where a position lies on an axis of height 1."""
+    low, high = (0.0, len(one.choices) - 1.0) if one.choices else (one.low, one.high)
+    if one.is_log:
+        position, low, high = math.log(position), math.log(low), math.log(high)
+    return (position - low) / (high - low) if high > low else 0.0
+
+
+def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
+    """Give an axis the label, the scale and the ticks of a hyperparameter."""
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_label_text(parameter.label, color=INK, parse_math=False)
+    if parameter.choices:
+        n_choices = len(parameter.choices)
+        shown = range(0, n_choices, 1 + (n_choices - 1) // MOST_NAMED_CHOICES)
+        axis.set_ticks(
+            list(shown), [_short(parameter.choices[index]) for index in shown], parse_math=False
+        )
+        if side == "x":
+            axes.tick_params(axis="x", labelrotation=45 if n_choices > 4 else 0)
+    elif parameter.is_log:
+        axes.set(**{f"{side}scale": "log"})
+        # Matplotlib would write more of them than fit, and in a colour of its own.
+        axis.set_major_locator(_FittingLogLocator())
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=parameter.is_integer))
+
+
+class _FittingLogLocator(Locator):
+    """Ticks at the finest division of a decade whose labels have room side by side."""
+
+    axis: Axis
+
+    def __call__(self) -> Sequence[float]:
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        low, high = sorted((vmin, vmax))
+        n_labels = max(2, int(SHARE_OF_TICK_SPACE * self.axis.get_tick_space()))
+        room = math.log10(high / low) / n_labels
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        stride = max(1, math.ceil(room))
+        for division in DIVISIONS_OF_A_DECADE:
+            ticks = [each * 10.0**power for power in exponents[::stride] for each in division]
+            ticks = [tick for tick in ticks if low <= tick <= high]
+            if all(math.log10(right / left) >= room for left, right in pairwise(ticks)):
+                break
+        # Less than a step of a decade is seen as a linear axis would be.
+        return ticks if len(ticks) > 1 else MaxNLocator(n_labels - 1).tick_values(low, high)
+
+
+def _with_all(rows: Sequence[TrialRow], space: Sequence[Hyperparameter]) -> list[TrialRow]:
+    """Return the complete and pruned trials that have a value and every hyperparameter."""
+    return [
+        row
+        for row in rows
+        if row.state in ("complete", "pruned")
+        and row.value is not None
+        and all(one.name in row.params for one in space)
+    ]
+
+
+def _limits(rows: Sequence[TrialRow]) -> tuple[float, float]:
+    """Return the lowest and the highest value."""
+    values = [row.value for row in rows if row.value is not None]
+    return min(values), max(values)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_CHOICE else text[: LONGEST_CHOICE - 1] + "…"

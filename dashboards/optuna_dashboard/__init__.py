@@ -1,0 +1,1 @@
+"""optuna-dashboard with notes, artifacts and guards."""

@@ -1,0 +1,168 @@
+"""The notes that optuna-dashboard shows beside a study and its trials, as Markdown.
+
+Must not import torch, nor matplotlib.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dashboards.analysis.baselines import known_baselines
+from dashboards.analysis.comparison import (
+    RULE,
+    Variant,
+    difference,
+    is_comparison,
+    ranked,
+    read_variants,
+    shown_number,
+    verdict,
+)
+from dashboards.analysis.lr_range import load_range_record
+from dashboards.formatting import shown_duration, shown_params
+from dashboards.optuna_dashboard.note_markdown import bullets, code, spark_line
+from storage.records import Protocol
+from storage.run_paths import RunPaths, TrialPaths
+from storage.trial_rows import TrialRow
+
+MOST_NAMED_CLASSES = 20
+MOST_VARIANTS = 60
+
+
+def trial_note(
+    row: TrialRow,
+    paths: TrialPaths,
+    *,
+    n_epochs: int,
+    metrics: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the note of a trial that has ended.
+
+    Args:
+        row: The trial, with the state that it ends in.
+        paths: Its files.
+        n_epochs: Epochs that it was meant to have.
+        metrics: Of a final run's test, as in its `metrics.json`.
+    """
+    parts = [f"**{row.state}** after {row.epochs_done} of {n_epochs} epochs"]
+    if row.reason is not None:
+        parts.append(f"{code(row.reason['kind'])}: {code(row.reason['message'])}")
+    if row.best is not None:
+        best = row.best
+        parts.append(
+            f"Best validation macro-F1 **{best.validation_macro_f1:.4f}** in epoch {best.epoch}, "
+            f"accuracy {best.validation_accuracy:.4f}, loss {best.validation_loss:.4f}"
+        )
+        parts.append(
+            f"{code(spark_line(row.curve))} validation macro-F1 from {row.curve[0]:.4f} "
+            f"to {row.curve[-1]:.4f}"
+        )
+    if metrics is not None:
+        parts.append(_tested(metrics))
+    params = [(code(name), code(text)) for name, text in shown_params(row).items()]
+    return "\n\n".join([*parts, bullets([*params, *_circumstances(row, paths)])])
+
+
+def _tested(metrics: Mapping[str, Any]) -> str:
+    test = metrics["test"]
+    return (
+        f"Test macro-F1 **{test['macro_f1']:.4f}**, accuracy {test['accuracy']:.4f} ± "
+        f"{metrics['test_accuracy_standard_error']:.4f} (standard error), loss "
+        f"{test['loss']:.4f}, on {metrics['n_test_images']:,} images; the winner was trial "
+        f"{metrics['searched_trial']}"
+    )
+
+
+def _circumstances(row: TrialRow, paths: TrialPaths) -> Iterator[tuple[str, str]]:
+    yield "run folder", code(paths.folder.absolute())
+    if row.host is not None:
+        yield "host", code(row.host)
+    for name in ("device", "seed", "n_parameters"):
+        if name in row.attributes:
+            yield name.removeprefix("n_"), code(row.attributes[name])
+    if row.seconds:
+        yield "time of its epochs", shown_duration(row.seconds)
+
+
+def study_note(
+    protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow], *, space: Sequence[str]
+) -> str:
+    """Return the note of a study: its protocol, and what has been found beside its trials.
+
+    Args:
+        protocol: What the study fixed.
+        paths: Its files.
+        rows: Its trials, where they are given points.
+        space: What is searched, a text for each hyperparameter with its range.
+
+    Raises:
+        StorageError: If the file of learned baselines is damaged.
+        DashboardError: If that of the range test is.
+    """
+    parts = ["### Protocol", bullets([*_protocol(protocol, paths, space)])]
+    parts += ["### Baselines on the validation images", _baselines(protocol, paths)]
+    rates = _range_test(paths)
+    if rates is not None:
+        parts += ["### Learning-rate range", rates]
+    given = protocol.configuration["search"].get("space") == "given"
+    variants = read_variants(rows) if given else []
+    if is_comparison(variants):
+        parts += ["### Comparison", _comparison(variants)]
+    return "\n\n".join(parts)
+
+
+def _protocol(
+    protocol: Protocol, paths: RunPaths, space: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    configuration, facts = protocol.configuration, protocol.facts
+    if configuration.get("description"):
+        yield "description", code(configuration["description"])
+    yield "fingerprint", code(protocol.fingerprint)
+    data, search = configuration["data"], configuration["search"]
+    yield "data", f"{code(data['source'])}, fingerprint {code(facts['data_fingerprint'])}"
+    splits = [f"{name} {count:,}" for name, count in facts["n_examples"].items()]
+    n_dropped = sum(facts.get("n_dropped", {}).values())
+    dropped = f"; {n_dropped:,} broken images left out" if n_dropped else ""
+    yield "splits", f"{code(', '.join(splits))} images of {data['image_size']} pixels{dropped}"
+    names = facts["class_names"]
+    more = ", ..." if len(names) > MOST_NAMED_CLASSES else ""
+    yield f"{len(names)} classes", ", ".join(map(code, names[:MOST_NAMED_CLASSES])) + more
+    yield "budget", f"{protocol.budget} trials of {search['n_epochs']} epochs"
+    yield "space", ", ".join(map(code, space)) or "nothing varies"
+    chosen = {key: search.get(key) for key in ("sampler", "pruner", "patience_epochs")}
+    yield from ((key.replace("_", " "), code(value)) for key, value in chosen.items() if value)
+    yield "seed", f"{code(configuration.get('seed'))}; each trial's follows from it and its place"
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    yield "versions", f"{code(versions)}, git {code(facts['git_revision'])}"
+    yield "run folder", code(paths.folder.absolute())
+
+
+def _baselines(protocol: Protocol, paths: RunPaths) -> str:
+    return bullets(
+        [
+            (code(name), f"macro-F1 {scores['macro_f1']:.4f}, accuracy {scores['accuracy']:.4f}")
+            for name, scores in known_baselines(protocol, paths.runs).items()
+        ]
+    )
+
+
+def _range_test(paths: RunPaths) -> str | None:
+    """Return what the range test suggests, None where there was none."""
+    record = load_range_record(paths.range_test.record)
+    if record is None:
+        return None
+    suggested = record.suggested_rate
+    if suggested is None:
+        return f"No rate is suggested: the loss never falls in {record.n_steps} steps."
+    return f"Suggested: **{suggested:.2g}**, after {record.n_steps} steps at rising rates."
+
+
+def _comparison(variants: Sequence[Variant]) -> str:
+    base, lines = variants[0], []
+    for variant in ranked(variants)[:MOST_VARIANTS]:
+        spread = "" if variant.spread is None else f" ± {variant.spread:.4f}"
+        found = f"macro-F1 {shown_number(variant.mean, '.4f')}{spread}"
+        if variant is not base:
+            gain = shown_number(difference(variant, base), "+.4f")
+            found += f", {gain}: {verdict(variant, base)}"
+        lines.append((code(variant.label), found))
+    return f"{bullets(lines)}\n\n{RULE}"

@@ -1,0 +1,235 @@
+"""What the report of a study says, composed once for the page and for Markdown.
+
+Every figure comes from the database, but those of final runs and of the range test, which have
+folders of their own.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dashboards.analysis.baselines import BestBaseline, best_of, known_baselines
+from dashboards.analysis.comparison import RULE, Variant, is_comparison, ranked, read_variants
+from dashboards.analysis.confidence import Rivals, rivals
+from dashboards.analysis.cost import Cost, cost_of
+from dashboards.analysis.grid import read_grid
+from dashboards.analysis.importances import Importances, read_importances
+from dashboards.analysis.lr_range import load_range_record
+from dashboards.analysis.reproducibility import Provenance, provenance_of
+from dashboards.analysis.search_space import Hyperparameter, read_space
+from dashboards.analysis.status import StudyStatus, read_status
+from dashboards.figures.base import rate_curve_figure
+from dashboards.figures.captioned import Drawing
+from dashboards.figures.comparison import comparison_figure, heat_map_figure
+from dashboards.figures.timeline import timeline_figure
+from dashboards.formatting import TAKEN_OVER_MARK
+from dashboards.report.data_section import DataPart, read_data_part
+from dashboards.report.final_section import FinalRun, read_final_runs
+from dashboards.report.search_section import SearchDrawings, draw_search
+from storage.attempts import Attempt, read_attempts
+from storage.records import Protocol, read_protocol
+from storage.run_paths import RunPaths
+from storage.study_storage import StudyStorage
+from storage.trial_rows import TrialRow, by_value, read_trials
+
+MOST_TRIALS = 20
+MOST_ATTEMPTS = 600
+MOST_REASONS = 10
+
+
+@dataclass(frozen=True)
+class GivenPoints:
+    """What a study of given points found; empty for a search.
+
+    Attributes:
+        heat_map: Scores over the two axes of a grid, None where it is none.
+        comparison: Curves laid over each other, None where no points are compared.
+        variants: The points that are compared, the base first.
+        rule: How a difference is judged.
+    """
+
+    heat_map: Drawing | None = None
+    comparison: Drawing | None = None
+    variants: Sequence[Variant] = ()
+    rule: str = RULE
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What the report of a study says.
+
+    Attributes:
+        protocol: What the study fixed.
+        written_at: When the report was written.
+        status: How far the study is.
+        cost: What it has cost.
+        timeline: Who trained what and when, None before the first claim.
+        reasons: State, kind and message of trials that ended early, with their number.
+        space: What trials were asked for; empty before the first has begun.
+        importances: Of these, or why there are none.
+        search: What can be drawn of the search.
+        given: What given points found.
+        rows: The best trials.
+        n_rows: Number of all trials.
+        by_number: Every trial by its number.
+        mark: Behind the number of a trial that another study ran.
+        n_validation: Validation images that scores are measured on.
+        rivals: Trials that cannot be told from the best.
+        data_part: The data, with pictures where the decoded images are here.
+    finals: The final runs, oldest first.
+        range_test: Curve of the learning-rate range test, None where there was none.
+        baselines: Scores by name.
+        best_baseline: The best of them.
+        provenance: Where the results come from.
+    """
+
+    protocol: Protocol
+    written_at: str
+    status: StudyStatus
+    cost: Cost
+    timeline: Drawing | None
+    reasons: Sequence[tuple[tuple[str, str, str], int]]
+    space: Sequence[Hyperparameter]
+    importances: Importances
+    search: SearchDrawings
+    given: GivenPoints
+    rows: Sequence[TrialRow]
+    n_rows: int
+    by_number: Mapping[int, TrialRow]
+    mark: str
+    n_validation: int
+    rivals: Rivals | None
+    data_part: DataPart
+    finals: Sequence[FinalRun]
+    range_test: Drawing | None
+    baselines: Mapping[str, Mapping[str, float]]
+    best_baseline: BestBaseline
+    provenance: Provenance
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Every drawing, in the order of the report."""
+        search, given = self.search, self.given
+        drawings = (
+            self.timeline,
+            search.history,
+            search.curves,
+            search.importances,
+            search.parallel,
+            *search.slices,
+            *search.pairs,
+            given.heat_map,
+            given.comparison,
+            self.range_test,
+        )
+        return [one for one in drawings if one is not None]
+
+
+def compose_report(
+    storage: StudyStorage, study_name: str, *, runs: Path, cache: Path | None = None
+) -> ReportContent:
+    """Return what there is to say of a study, at whatever point it stands.
+
+    Args:
+        storage: Its database.
+        study_name: Its name.
+        runs: The folder of all runs.
+        cache: The folder of the decoded images; default that of the study's configuration.
+
+    Raises:
+        StorageError: If there is no such study, or the folder of runs is of another one.
+        DashboardError: If a file of a final run or of the range test is damaged.
+    """
+    protocol = read_protocol(storage.database, study_name)
+    paths = RunPaths(runs, study_name)
+    paths.check(protocol.study_key)
+    rows = read_trials(storage, study_name)
+    status = read_status(storage, study_name)
+    attempts = read_attempts(storage.database, [row.trial_id for row in rows])
+    space = read_space(storage, study_name)
+    is_given = protocol.configuration["search"].get("space") == "given"
+    given = _given(rows) if is_given else GivenPoints()
+    importances = read_importances(storage, study_name, space, is_given=is_given)
+    baselines = known_baselines(protocol, runs)
+    n_validation = int(protocol.facts["n_examples"]["validation"])
+    return ReportContent(
+        protocol=protocol,
+        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        status=status,
+        cost=cost_of(
+            rows,
+            attempts=attempts,
+            budget=protocol.budget,
+            n_epochs=int(protocol.configuration["search"]["n_epochs"]),
+        ),
+        timeline=_timeline(attempts, rows),
+        reasons=_reasons(rows),
+        space=space,
+        importances=importances,
+        search=draw_search(
+            rows, space, importances, shown_below=bool(given.heat_map or given.comparison)
+        ),
+        given=given,
+        rows=by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
+        n_rows=len(rows),
+        by_number={row.number: row for row in rows},
+        mark=TAKEN_OVER_MARK,
+        n_validation=n_validation,
+        rivals=rivals(status.best, rows, n_validation),
+        data_part=read_data_part(protocol, runs=runs, cache=cache),
+        finals=read_final_runs(storage, study_name, paths),
+        range_test=_range_test(paths),
+        baselines=baselines,
+        best_baseline=best_of(baselines),
+        provenance=provenance_of(protocol, rows),
+    )
+
+
+def _reasons(rows: Sequence[TrialRow]) -> list[tuple[tuple[str, str, str], int]]:
+    """Return why the study's own trials ended early, the most frequent reason first."""
+    return Counter(
+        (row.state, row.reason["kind"], row.reason["message"])
+        for row in rows
+        if row.reason and not row.is_taken_over
+    ).most_common(MOST_REASONS)
+
+
+def _timeline(attempts: Sequence[Attempt], rows: Sequence[TrialRow]) -> Drawing | None:
+    if not attempts:
+        return None
+    shown = attempts[-MOST_ATTEMPTS:]
+    bars = "each attempt at a trial"
+    if len(shown) < len(attempts):
+        bars = f"each of the newest {len(shown):,} of {len(attempts):,} attempts at trials"
+    caption = f"A row for each worker (host and process), a bar for {bars}."
+    states = {row.trial_id: row.state for row in rows}
+    figure = timeline_figure(shown, states)
+    return Drawing("workers", "Who trained when", caption, figure)
+
+
+def _given(rows: Sequence[TrialRow]) -> GivenPoints:
+    """Return heat map and comparison of given points, as far as the points are such."""
+    variants = read_variants(rows)
+    grid = read_grid(variants)
+    compared = is_comparison(variants)
+    heat_map = comparison = None
+    if grid:
+        caption = "Best validation macro-F1 of each point, the mean over seeds."
+        heat_map = Drawing("grid", "Grid", caption, heat_map_figure(grid))
+    if compared:
+        caption = "Validation macro-F1 after each epoch, the mean over seeds; the base is thick."
+        figure = comparison_figure(variants)
+        comparison = Drawing("comparison", "Comparison", caption, figure)
+    return GivenPoints(heat_map, comparison, ranked(variants) if compared else ())
+
+
+def _range_test(paths: RunPaths) -> Drawing | None:
+    """Return the curve of the range test, None where there was none."""
+    record = load_range_record(paths.range_test.record)
+    if record is None:
+        return None
+    figure = rate_curve_figure(record.curve)
+    caption = "Training loss of each step, one run, the rate rising from step to step."
+    return Drawing("range-test", "Loss over a rising learning rate", caption, figure)

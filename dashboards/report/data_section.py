@@ -1,0 +1,168 @@
+"""What the report of a study says of its data: counts, how even they are, and pictures.
+
+Pictures come from the images that were decoded for the study, where they still are; only training
+images are opened. Imports torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from dashboards.analysis.baselines import known_baselines
+from dashboards.figures.base import class_counts_figure
+from dashboards.figures.thumbnails import thumbnail
+from dashboards.report.final_section import drawn
+from data.augmented_samples import draw_samples
+from data.configuration import AugmentationConfig, DataConfig
+from data.image_cache import PreparedData, find_prepared
+from storage.records import Protocol
+
+MOST_CLASSES = 12
+N_PICTURES = 5
+N_SAMPLES = 4
+N_DRAWS = 4
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """How the images of one split are divided among the classes.
+
+    The last three are None where the decoded images are not at hand.
+    """
+
+    split: str
+    n_images: int
+    least: int | None = None
+    most: int | None = None
+    figure: Markup | None = None
+
+
+@dataclass(frozen=True)
+class PicturedClass:
+    """A few training images of one class."""
+
+    name: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class VariedImage:
+    """A training image before and after augmentation, and its class."""
+
+    name: str
+    before: Picture
+    after: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """What there is to say of a study's data.
+
+    Attributes:
+        source: Where they come from.
+        fingerprint: Of the data.
+        image_size: Height and width of the images of the search.
+        n_classes: Number of classes.
+        splits: The splits, with the figures where the images are at hand.
+        baselines: Scores on the validation images, by name.
+        cache: Where the decoded images were looked for.
+        classes: A few classes with training images; None where the images are not at hand.
+        varied: A few training images before and after augmentation; None likewise.
+    """
+
+    source: str
+    fingerprint: str
+    image_size: int
+    n_classes: int
+    splits: Sequence[SplitCounts]
+    baselines: Mapping[str, Mapping[str, float]]
+    cache: Path
+    classes: Sequence[PicturedClass] | None
+    varied: Sequence[VariedImage] | None
+
+
+def read_data_part(protocol: Protocol, *, runs: Path, cache: Path | None = None) -> DataPart:
+    """Return what the report says of the data; it needs neither their source nor their images.
+
+    Args:
+        protocol: What the study fixed.
+        runs: The folder of all runs.
+        cache: The folder of the decoded images; default that of the study's configuration.
+
+    Raises:
+        StorageError: If the file of learned baselines is damaged.
+    """
+    config = DataConfig.model_validate(protocol.configuration["data"])
+    cache = cache or config.cache
+    fingerprint: str = protocol.facts["data_fingerprint"]
+    prepared = find_prepared(cache, fingerprint)
+    return DataPart(
+        source=config.source,
+        fingerprint=fingerprint,
+        image_size=config.image_size,
+        n_classes=len(protocol.facts["class_names"]),
+        splits=_splits(protocol.facts["n_examples"], prepared),
+        baselines=known_baselines(protocol, runs),
+        cache=cache,
+        classes=_pictured_classes(prepared, protocol) if prepared else None,
+        varied=_varied_images(prepared, protocol) if prepared else None,
+    )
+
+
+def _splits(n_examples: Mapping[str, int], prepared: PreparedData | None) -> list[SplitCounts]:
+    if prepared is None:
+        return [SplitCounts(split, n_images) for split, n_images in n_examples.items()]
+    described = prepared.description
+    return [
+        SplitCounts(
+            split,
+            described.counts[split],
+            min(counts),
+            max(counts),
+            drawn(class_counts_figure(counts, described.class_names)),
+        )
+        for split, counts in described.class_counts.items()
+    ]
+
+
+def _pictured_classes(prepared: PreparedData, protocol: Protocol) -> list[PicturedClass]:
+    """Return a few images of some classes, which are spread evenly over all."""
+    examples = prepared.train()
+    n_shown = min(MOST_CLASSES, prepared.n_classes)
+    shown = np.linspace(0, prepared.n_classes - 1, n_shown).round().astype(int)
+    random = np.random.default_rng(int(protocol.configuration["seed"]))
+    pictured = []
+    for label in shown:
+        rows_N = np.flatnonzero(examples.labels_N == label)
+        n_pictures = min(N_PICTURES, len(rows_N))
+        chosen = np.sort(random.choice(rows_N, n_pictures, replace=False))
+        pictures = [thumbnail(examples.images_NHWC[row]) for row in chosen]
+        pictured.append(PicturedClass(prepared.class_names[label], pictures))
+    return pictured
+
+
+def _varied_images(prepared: PreparedData, protocol: Protocol) -> list[VariedImage]:
+    configured = protocol.configuration.get("augmentation", {})
+    samples = draw_samples(
+        prepared.train(),
+        AugmentationConfig.model_validate(configured),
+        seed=int(protocol.configuration["seed"]),
+        n_images=N_SAMPLES,
+        n_draws=N_DRAWS,
+    )
+    return [
+        VariedImage(
+            prepared.class_names[label],
+            thumbnail(before_HWC),
+            [thumbnail(after_HWC) for after_HWC in after_DHWC],
+        )
+        for label, before_HWC, after_DHWC in zip(
+            samples.labels_N, samples.before_NHWC, samples.after_NDHWC, strict=True
+        )
+    ]

@@ -1,0 +1,179 @@
+"""The final runs of a study, with what their one test evaluation found, ready to be shown.
+
+All of it was written when the test was taken: nothing here opens the test split.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from dashboards.analysis.confusion import (
+    ConfusedPair,
+    load_confusion_csv,
+    most_confused,
+    neighbour_order,
+)
+from dashboards.figures.base import (
+    MOST_NAMED_CLASSES,
+    split_curves_figure,
+    svg,
+)
+from dashboards.figures.confusion_matrix import confusion_matrix_figure
+from dashboards.figures.mistakes import PicturedMistake, load_mistakes
+from dashboards.figures.thumbnails import thumbnail
+from model.evaluation import ClassReport, per_class_report
+from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
+from storage.errors import StudyNotFoundError
+from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests
+from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
+from storage.study_storage import StudyStorage
+from storage.trial_rows import TrialRow, read_trials
+
+MOST_CLASSES = 8
+MOST_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class TestedClasses:
+    """What the test says of each class.
+
+    Attributes:
+        n_images: Test images of all classes.
+        accuracy_error: Binomial standard error of the accuracy.
+        macro_f1_error: Bootstrap standard error of macro-F1.
+        matrix: The confusion matrix, in the order of the classes.
+        ordered_matrix: The same, classes often confused side by side; None where they are few.
+        reports: Every class, in order.
+        best: Those of the highest F1.
+        worst: Those of the lowest F1, the lowest first.
+        pairs: The pairs with the most mistakes.
+    """
+
+    __test__ = False  # pytest, this is no test
+
+    n_images: int
+    accuracy_error: float
+    macro_f1_error: float
+    matrix: Markup
+    ordered_matrix: Markup | None
+    reports: Sequence[ClassReport]
+    best: Sequence[ClassReport]
+    worst: Sequence[ClassReport]
+    pairs: Sequence[ConfusedPair]
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """A final run as the report shows it; what has not happened yet is None.
+
+    Attributes:
+        row: The run itself.
+        test: Its test evaluation.
+        best: Its best epoch.
+        curves: macro-F1 after each epoch.
+        losses: Loss after each epoch.
+        classes: What the test says of each class.
+        mistakes: The surest mistakes; None also for a run older than they are kept.
+    """
+
+    row: TrialRow
+    test: TestEvaluation | None
+    best: EpochRecord | None
+    curves: Markup | None
+    losses: Markup | None
+    classes: TestedClasses | None
+    mistakes: Sequence[PicturedMistake] | None
+
+    @property
+    def metrics(self) -> Mapping[str, float] | None:
+        """Metrics on the test images."""
+        return self.test.metrics if self.test else None
+
+    @property
+    def gap(self) -> dict[str, float] | None:
+        """Validation minus test, of each score."""
+        if self.metrics is None or self.best is None:
+            return None
+        return {
+            name: getattr(self.best, f"validation_{name}") - self.metrics[name]
+            for name in ("macro_f1", "accuracy", "top5_accuracy", "loss")
+        }
+
+
+def read_final_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> list[FinalRun]:
+    """Return the final runs of a study, oldest first; none where there is none yet.
+
+    Raises:
+        DashboardError: If a confusion matrix or the mistakes are damaged.
+    """
+    try:
+        rows = read_trials(storage, study_name + FINAL_SUFFIX)
+    except StudyNotFoundError:
+        return []
+    tests = {test.trial_id: test for test in read_tests(storage.database, study_name)}
+    records = read_epochs(storage.database, [row.trial_id for row in rows])
+    return [
+        _final_run(row, tests.get(row.trial_id), records.get(row.trial_id, []), paths)
+        for row in rows
+    ]
+
+
+def _final_run(
+    row: TrialRow, test: TestEvaluation | None, records: Sequence[EpochRecord], paths: RunPaths
+) -> FinalRun:
+    files = None if row.slot is None else paths.final(row.slot)
+    return FinalRun(
+        row=row,
+        test=test,
+        best=next((record for record in records if record.epoch == row.best_epoch), None),
+        curves=_curves(records, "macro_f1", "macro-F1"),
+        losses=_curves(records, "loss", "cross-entropy in nats"),
+        classes=_tested_classes(files) if files and files.confusion_csv.is_file() else None,
+        mistakes=_mistakes(files) if files and files.mistakes.is_file() else None,
+    )
+
+
+def _mistakes(files: TrialPaths) -> list[PicturedMistake]:
+    return [
+        replace(mistake, picture=thumbnail(mistake.picture))
+        for mistake in load_mistakes(files.mistakes)
+    ]
+
+
+def _curves(records: Sequence[EpochRecord], name: str, label: str) -> Markup | None:
+    if not records:
+        return None
+    train, validation = (
+        [getattr(record, f"{split}_{name}") for record in records]
+        for split in ("train", "validation")
+    )
+    return drawn(split_curves_figure(train, validation, metric=label))
+
+
+def _tested_classes(files: TrialPaths) -> TestedClasses:
+    confusion, names = load_confusion_csv(files.confusion_csv)
+    reports = per_class_report(torch.from_numpy(confusion), names)
+    ranked = sorted(reports, key=lambda report: -report.f1)
+    n_images = int(confusion.sum())
+    ordered = None
+    if len(names) > MOST_NAMED_CLASSES:
+        ordered = confusion_matrix_figure(confusion, names, order=neighbour_order(confusion))
+    return TestedClasses(
+        n_images=n_images,
+        accuracy_error=accuracy_standard_error(confusion.trace() / n_images, n_images),
+        macro_f1_error=macro_f1_standard_error(confusion),
+        matrix=drawn(confusion_matrix_figure(confusion, names)),
+        ordered_matrix=None if ordered is None else drawn(ordered),
+        reports=reports,
+        best=ranked[: min(MOST_CLASSES, (len(ranked) + 1) // 2)],
+        worst=ranked[::-1][: min(MOST_CLASSES, len(ranked) // 2)],
+        pairs=most_confused(confusion, names, most=MOST_PAIRS),
+    )
+
+
+def drawn(figure: Figure) -> Markup:
+    """Return a figure as markup; matplotlib escapes the texts that it draws."""
+    return Markup(svg(figure))

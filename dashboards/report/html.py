@@ -1,0 +1,109 @@
+"""HTML files that need no network, no server and no other file, filled from templates.
+
+Whatever is put into a page is text, unless it is marked as drawn by us.
+"""
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from dashboards.analysis.comparison import difference, shown_number, verdict
+from dashboards.analysis.confidence import accuracy_error
+from dashboards.errors import DashboardError
+from dashboards.formatting import shown_duration, shown_params
+from storage.run_paths import replace_file
+from storage.trial_rows import TrialRow
+
+
+def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
+    """Fill a template of this folder and write the page.
+
+    Args:
+        path: The HTML file; an older one is replaced.
+        template: Name of the template.
+        context: What the template shows.
+
+    Raises:
+        DashboardError: If the file cannot be written.
+    """
+    write_text(path, render_page(template, context))
+
+
+def render_page(template: str, context: Mapping[str, Any]) -> str:
+    """Return a filled template of this folder."""
+    environment = template_environment(autoescape=True)
+    return environment.get_template(template).render(context)
+
+
+def template_environment(**options: Any) -> Environment:
+    """Return what fills the templates of this folder.
+
+    Args:
+        options: Of jinja's environment, which say how texts are escaped.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
+    )
+    environment.filters["duration"] = shown_duration
+    environment.filters["score"] = shown_score
+    environment.filters["percent"] = lambda value: f"{100 * value:.2f} %"
+    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["params"] = lambda row: shown_params(row).items()
+    environment.filters["picture"] = picture_address
+    environment.filters["number"] = shown_number
+    environment.filters["difference"] = difference
+    environment.filters["verdict"] = verdict
+    environment.filters["accuracy"] = shown_accuracy
+    return environment
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a report.
+
+    Args:
+        path: The file; an older one is replaced.
+        text: What it says.
+
+    Raises:
+        DashboardError: If the file cannot be written.
+    """
+    try:
+        replace_file(path, text.encode())
+    except OSError as error:
+        raise DashboardError(
+            f"report must be a file that can be written, {path} cannot ({error.strerror}): "
+            "choose another path"
+        ) from None
+
+
+def shown_score(value: float | None) -> str:
+    """Return a score with four digits, or what is left of one that would round to nothing."""
+    if value is None:
+        return "–"
+    return f"{value:.1e}" if 0 < value < 0.0005 else f"{value:.4f}"
+
+
+def shown_accuracy(row: TrialRow, n_images: int) -> str:
+    """Return the validation accuracy at a trial's best epoch with its standard error."""
+    error = accuracy_error(row, n_images)
+    if row.best is None or error is None:
+        return "–"
+    return f"{100 * row.best.validation_accuracy:.1f} ± {100 * error:.1f} %"
+
+
+def picture_address(image_HWC: NDArray[np.uint8]) -> str:
+    """Return an RGB image as an address that holds the whole picture."""
+    content = io.BytesIO()
+    Image.fromarray(image_HWC).save(content, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,194 @@
+"""The drawings of a search with their words, and why one is missing. Must not import torch."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from dashboards.analysis.importances import Importances
+from dashboards.analysis.sampling import sample
+from dashboards.analysis.search_space import Hyperparameter, varied
+from dashboards.figures.base import LearningCurve, history_figure, learning_curves_figure
+from dashboards.figures.captioned import Drawing
+from dashboards.figures.search import (
+    importance_figure,
+    pair_figure,
+    parallel_figure,
+    slice_figure,
+)
+from storage.trial_rows import TrialRow, best_complete
+
+FEWEST_SCORED = 3
+MOST_PAIRED = 3
+MOST_SLICES = 12
+MOST_DRAWN = 600
+
+
+@dataclass(frozen=True)
+class SearchDrawings:
+    """What can be drawn of a search so far.
+
+    Attributes:
+        history: The value of each trial; None before the first epoch.
+        curves: All learning curves, likewise.
+        importances: None where there are no importances.
+        parallel: Parallel coordinates, None where there is too little to see.
+        slices: The value over each hyperparameter, likewise empty.
+        pairs: Trials over two hyperparameters each, likewise empty.
+        why_no_shapes: Why parallel coordinates, slices and pairs are missing, else empty.
+    """
+
+    history: Drawing | None
+    curves: Drawing | None
+    importances: Drawing | None
+    parallel: Drawing | None
+    slices: Sequence[Drawing]
+    pairs: Sequence[Drawing]
+    why_no_shapes: str
+
+
+def draw_search(
+    rows: Sequence[TrialRow],
+    space: Sequence[Hyperparameter],
+    importances: Importances,
+    *,
+    shown_below: bool = False,
+) -> SearchDrawings:
+    """Draw what there is to see of a search.
+
+    Args:
+        rows: Its trials.
+        space: Its hyperparameters.
+        importances: Of them.
+        shown_below: Whether given points have figures of their own.
+    """
+    scored = [row for row in rows if row.value is not None]
+    drawn = sample(scored, MOST_DRAWN, lambda row: row.value if row.state == "complete" else None)
+    finished = [row for row in drawn if row.state in ("complete", "pruned")]
+    note = sample_note(len(drawn), len(scored))
+    searched = varied(space, finished)
+    why_no_shapes = (
+        "the figures of the given points show more"
+        if shown_below
+        else _why_no_shapes(finished, searched)
+    )
+    shown = [] if why_no_shapes else _most_important(searched, importances)
+    return SearchDrawings(
+        history=_history(scored),
+        curves=_curves(drawn, note),
+        importances=_importances(importances),
+        parallel=_parallel(searched, finished, note) if len(shown) > 1 else None,
+        slices=[_slice(one, drawn, note) for one in shown[:MOST_SLICES]],
+        pairs=[_pair(x, y, finished, note) for x, y in combinations(shown[:MOST_PAIRED], 2)],
+        why_no_shapes=why_no_shapes,
+    )
+
+
+def _why_no_shapes(finished: Sequence[TrialRow], searched: Sequence[Hyperparameter]) -> str:
+    if len(finished) < FEWEST_SCORED:
+        n_finished = len(finished)
+        return (
+            f"at least {FEWEST_SCORED} complete or pruned trials with a score are needed, there "
+            f"{'is 1' if n_finished == 1 else f'are {n_finished}'}"
+        )
+    return "" if searched else "no hyperparameter has had two values yet"
+
+
+def _most_important(
+    searched: Sequence[Hyperparameter], importances: Importances
+) -> list[Hyperparameter]:
+    """Return the hyperparameters, the most important first.
+
+    Where that is unknown, those with the most values come first: orders of magnitude, other real
+    numbers, whole numbers, choices.
+    """
+
+    def place(one: Hyperparameter) -> tuple[float, bool, bool, bool]:
+        share = importances.shares.get(one.name, 0.0)
+        return (-share, bool(one.choices), one.is_integer, not one.is_log)
+
+    return sorted(searched, key=place)
+
+
+def _history(scored: Sequence[TrialRow]) -> Drawing | None:
+    if not scored:
+        return None
+    caption = (
+        "Best validation macro-F1 of each trial, in the order of the queue; the step is the best "
+        "complete one so far."
+    )
+    return Drawing("history", "Optimisation history", caption, history_figure(scored))
+
+
+def sample_note(n_drawn: int, n_all: int) -> str:
+    """Return what a caption says where only a sample of trials is drawn."""
+    if n_drawn == n_all:
+        return ""
+    return f" {n_drawn:,} of {n_all:,} trials are drawn: the best, the newest, and others between."
+
+
+def _curves(rows: Sequence[TrialRow], note: str) -> Drawing | None:
+    best = best_complete(rows)
+    curves = [
+        LearningCurve(
+            label=f"trial {row.number}, the best",
+            scores=row.curve,
+            pruned=row.state == "pruned",
+            best=best is not None and row.number == best.number,
+        )
+        for row in rows
+        if row.curve
+    ]
+    if not curves:
+        return None
+    caption = f"Validation macro-F1 after each epoch; pruned trials are dashed.{note}"
+    return Drawing("learning-curves", "Learning curves", caption, learning_curves_figure(curves))
+
+
+def _importances(importances: Importances) -> Drawing | None:
+    if not importances.shares:
+        return None
+    caption = (
+        f"PED-ANOVA: what sets the best {importances.n_best} apart from all "
+        f"{importances.n_trials} complete trials; pruned ones do not count. With few trials the "
+        "shares are rough, and a narrow range makes a hyperparameter look unimportant."
+    )
+    figure = importance_figure(importances.shares)
+    return Drawing("importances", "Importance of hyperparameters", caption, figure)
+
+
+def _parallel(
+    searched: Sequence[Hyperparameter], finished: Sequence[TrialRow], note: str
+) -> Drawing:
+    caption = (
+        "A line for each trial, from its hyperparameters to its score: the better, the more "
+        f"orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
+    )
+    return Drawing(
+        "parallel-coordinates",
+        "Parallel coordinates",
+        caption,
+        parallel_figure(searched, finished),
+    )
+
+
+def _slice(one: Hyperparameter, scored: Sequence[TrialRow], note: str) -> Drawing:
+    caption = f"Best validation macro-F1 of each trial; the ring is the best complete one.{note}"
+    return Drawing(
+        f"slice-{_file(one)}", f"Score by {one.label}", caption, slice_figure(one, scored)
+    )
+
+
+def _pair(
+    x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
+) -> Drawing:
+    caption = (
+        "Large and orange is good, crosses are pruned; where trials coincide, the best complete "
+        f"one is on top. No surface is drawn between them, for it would be guessed.{note}"
+    )
+    title = f"{x.label} and {y.label}".capitalize()
+    return Drawing(f"pair-{_file(x)}-{_file(y)}", title, caption, pair_figure(x, y, finished))
+
+
+def _file(one: Hyperparameter) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", one.name)

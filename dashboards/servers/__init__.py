@@ -1,0 +1,1 @@
+"""Web servers: authentication, sockets, Prometheus, TensorBoard."""

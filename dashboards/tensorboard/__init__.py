@@ -1,0 +1,1 @@
+"""TensorBoard runs and their hparams."""

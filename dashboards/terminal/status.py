@@ -1,0 +1,187 @@
+"""The status of a study as a terminal shows it, in 80 columns or more. Must not import torch."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dashboards.analysis.status import ReasonCount, RunningTrial, StudyStatus
+from dashboards.formatting import shown_duration, shown_params
+from dashboards.terminal.trials import STATE_STYLES
+from storage.trial_rows import TrialRow
+
+
+def status_table(
+    status: StudyStatus, *, most_running: int | None = None, now: datetime | None = None
+) -> Group:
+    """Return the status for a terminal of 80 columns or more.
+
+    Args:
+        status: Where the study stands.
+        most_running: Rows of running trials at most; None: all of them.
+        now: Local time of the reading, from which the expected ends are counted.
+    """
+    now = now or datetime.now()
+    parts: list[Any] = [
+        Text.assemble((status.study_name, "bold"), f"  {status.done} of {status.budget} trials"),
+        _bar(status),
+        _counts(status),
+        _best(status.best),
+        _time(status, now),
+    ]
+    if status.running_trials:
+        shown = status.running_trials[:most_running]
+        parts += [_speed(status), Text(), _running_table(shown, now)]
+        n_more = len(status.running_trials) - len(shown)
+        parts += [Text(f"and {n_more} more", "dim")] if n_more else []
+    if status.reasons:
+        parts += [Text(), _early_ends(status)]
+    return Group(*parts)
+
+
+def printable(text: str) -> str:
+    """Return the first line of a text from elsewhere, without control characters."""
+    first = text.strip().partition("\n")[0]
+    return "".join(each if each.isprintable() else "?" for each in first)
+
+
+def shown_time(moment: datetime, now: datetime) -> str:
+    """Return when something is expected: `22:56`, `Tue 03:10` or `2026-12-01 03:10`.
+
+    Seconds are shown where it is less than ten minutes away.
+    """
+    if moment.date() != now.date():
+        is_soon = moment - now < timedelta(days=6)
+        return f"{moment:%a %H:%M}" if is_soon else f"{moment:%Y-%m-%d %H:%M}"
+    is_near = moment - now < timedelta(minutes=10)
+    return f"{moment:%H:%M:%S}" if is_near else f"{moment:%H:%M}"
+
+
+def _bar(status: StudyStatus) -> Table:
+    # A bar ends no line of its own; a row of a grid does.
+    grid = Table.grid()
+    grid.add_row(ProgressBar(total=max(1, status.budget), completed=status.done, width=60))
+    return grid
+
+
+def _counts(status: StudyStatus) -> Text:
+    counts = [(f"{getattr(status, state)} {state}", STATE_STYLES[state]) for state in STATE_STYLES]
+    if status.taken_over:
+        counts.append((f"{status.taken_over} taken over", "dim"))
+    shown = Text("  ").join(Text(*count) for count in counts)
+    if status.lost_attempts:
+        shown.append(f"\n{_times(status.lost_attempts)} a worker was lost with its trial", "red")
+    return shown
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _best(best: TrialRow | None) -> Text:
+    if best is None:
+        return Text("best: none complete yet", "dim")
+    params = ", ".join(f"{name} {text}" for name, text in shown_params(best).items())
+    return Text(
+        f"best: validation macro-F1 {best.value:.4f}, trial {best.number}"
+        f" at epoch {best.best_epoch}\n      {printable(params)}"
+    )
+
+
+def _time(status: StudyStatus, now: datetime) -> Text:
+    spent = f"time: {shown_duration(status.seconds_spent)} spent"
+    left = status.seconds_remaining
+    if status.is_over:
+        return Text(f"{spent}, nothing to go")
+    to_go = "unknown yet to go" if left is None else f"about {shown_duration(left)} to go"
+    if not status.has_live_worker:
+        return Text.assemble(f"{spent}, {to_go}; ", ("no worker is at work", "red"))
+    if left is None:
+        return Text(f"{spent}, {to_go}")
+    return Text(f"{spent}, {to_go}, until {shown_time(now + timedelta(seconds=left), now)}")
+
+
+def _speed(status: StudyStatus) -> Text:
+    if not status.images_per_second:
+        return Text("now:  no speed is known yet")
+    return Text(
+        f"now:  {_count(status.images_per_second)} images/s, "
+        f"{_count(status.epochs_per_hour)} epochs/h"
+    )
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("trial", "epoch", "macro-F1", "images/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("expected end", justify="right", no_wrap=True)
+    table.add_column("last beat", justify="right", no_wrap=True)
+    # The one that gives way: a host's name begins with what tells it apart.
+    table.add_column("worker", min_width=8)
+    table.add_column("process", justify="right", no_wrap=True)
+    for trial in trials:
+        score, rate = trial.validation_macro_f1, trial.images_per_second
+        table.add_row(
+            str(trial.number),
+            f"{trial.epoch}/{trial.n_epochs}",
+            "" if score is None else f"{score:.4f}",
+            "" if rate is None else _count(rate),
+            _expected_end(trial, now),
+            _beat(trial),
+            _worker(trial),
+            "" if trial.pid is None else str(trial.pid),
+        )
+    return table
+
+
+def _expected_end(trial: RunningTrial, now: datetime) -> Text:
+    left = trial.seconds_left
+    if left is None:
+        return Text("unknown yet" if trial.is_alive else "", "dim")
+    end = shown_time(now + timedelta(seconds=left), now)
+    return Text(f"{end}, {shown_duration(left)}")
+
+
+def _beat(trial: RunningTrial) -> Text:
+    if trial.beat_age_seconds is None:
+        return Text("")
+    age = f"{shown_duration(trial.beat_age_seconds)} ago"
+    return Text(age, "" if trial.is_alive else "red")
+
+
+def _worker(trial: RunningTrial) -> Text:
+    if trial.host is None:
+        return Text("nobody", "red")
+    attempt = f" (attempt {trial.attempt})" if (trial.attempt or 1) > 1 else ""
+    # Of the cell, for a column that must not wrap would not give way before the others.
+    return Text(printable(trial.host) + attempt, no_wrap=True, overflow="ellipsis")
+
+
+def _early_ends(status: StudyStatus) -> Text:
+    lines = []
+    for state in ("pruned", "failed"):
+        kinds = [each for each in status.reasons if each.state == state]
+        if kinds:
+            counts = ", ".join(map(_reason_count, kinds))
+            lines.append(Text.assemble((f"{state}:", STATE_STYLES[state]), " ", counts))
+    lines += [
+        Text(f"  trial {end.number} {end.state} after epoch {end.epoch}: {printable(end.message)}")
+        for end in status.newest_early_ends
+    ]
+    shown = Text("\n").join(lines)
+    shown.no_wrap, shown.overflow = True, "ellipsis"
+    return shown
+
+
+def _reason_count(reason: ReasonCount) -> str:
+    kind = "by the pruner" if reason.kind == "pruned" else printable(reason.kind)
+    return f"{reason.count} {kind}"

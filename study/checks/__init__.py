@@ -1,0 +1,1 @@
+"""Checks before a budget is spent: pipeline, learning rate, cheap baselines."""

@@ -1,0 +1,144 @@
+"""Commands that look at a study's data, network and step before a budget is spent."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from study.commands.options import command, json_option
+from study.commands.output import fail, print_json, print_rich
+from study.progress import say, track
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from study.checks.result import CheckResult
+    from study.configuration.config import Request
+
+OVERFIT_IMAGES, OVERFIT_STEPS = 64, 600
+
+
+@command
+@click.option("--quick", is_flag=True, help="Only what takes seconds; `study run` does it too.")
+@click.option(
+    "--overfit-images",
+    type=click.IntRange(min=2),
+    default=OVERFIT_IMAGES,
+    show_default=True,
+    help="Images to learn by heart.",
+)
+@click.option(
+    "--overfit-steps",
+    type=click.IntRange(min=1),
+    default=OVERFIT_STEPS,
+    show_default=True,
+    help="Most steps for that.",
+)
+@json_option
+def sanity(
+    request: "Request", quick: bool, overfit_images: int, overfit_steps: int, as_json: bool
+) -> None:
+    """Check data, network, training step and checkpoint; fail when one is broken."""
+    from data.image_cache import prepare
+    from model.device import set_threads
+    from study.checks.result import failure_line
+    from study.checks.run_checks import Overfitting, Rehearsal
+    from study.creation.create import asked_for
+    from study.errors import UnsoundPipelineError
+    from study.workers.gpus import count_threads
+
+    config, _ = asked_for(request)
+    set_threads(count_threads(config))
+    rehearsal = Rehearsal(config, prepare(config.data, track=track))
+    checks = (
+        rehearsal.quick_checks()
+        if quick
+        else rehearsal.all_checks(Overfitting(overfit_images, overfit_steps))
+    )
+    results = list(checks)
+    if as_json:
+        print_json([vars(result) for result in results])
+    else:
+        print_rich(_table(config.name, results))
+    failure = failure_line(results)
+    if failure is not None:
+        raise UnsoundPipelineError(failure)
+
+
+def _table(name: str, results: "Sequence[CheckResult]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=f"sanity of {name}", box=box.SIMPLE)
+    for heading in ("check", "", "measured", "expected"):
+        table.add_column(heading)
+    says = {True: "[green]pass[/]", False: "[bold red]FAIL[/]", None: ""}
+    for result in results:
+        expected = result.expected
+        if result.passed is False:
+            expected += f"\n[bold]{result.remedy}[/]"
+        table.add_row(result.name, says[result.passed], result.measured, expected)
+    return table
+
+
+@command
+@click.option("--low", type=float, help="First learning rate; default 1e-3, adam and adamw 1e-5.")
+@click.option("--high", type=float, help="Last learning rate; default 10, adam and adamw 1.")
+@click.option("--steps", type=int, default=300, show_default=True, help="Training steps.")
+@click.option("--apply", is_flag=True, help="Write a configuration with a narrowed search range.")
+@json_option
+def lr_range(
+    request: "Request",
+    low: float | None,
+    high: float | None,
+    steps: int,
+    apply: bool,
+    as_json: bool,
+) -> None:
+    """Train a few steps at rising learning rates, and suggest one."""
+    from study.checks.lr_finder import free_paths, range_test, refuse_narrowing
+    from study.creation.create import asked_for
+    from study.session.session import open_session
+
+    config, found = asked_for(request)
+    if apply:
+        refuse_narrowing(config, exists=found is not None)
+    session = None if found is None else open_session(request)
+    if session is not None:
+        config = session.config
+    test = range_test(config, low=low, high=high, n_steps=steps)
+    paths = free_paths(config) if session is None else session.paths.range_test
+
+    from data.image_cache import prepare
+    from model.device import set_threads
+    from study.checks.lr_finder import run_range_test, write_narrowed
+    from study.configuration.search_space import SPACES
+    from study.session.suggested_commands import assignment, suggested
+    from study.trial.dashboard_notes import note_study
+    from study.workers.gpus import count_threads
+
+    prepared = prepare(config.data, track=track) if session is None else session.prepare_data()
+    set_threads(count_threads(config))
+    curve = run_range_test(config, prepared, test, paths)
+    if session is not None:
+        note_study(session)
+    if as_json:
+        print(paths.record.read_text())
+    else:
+        say(f"the curve is in {paths.picture}")
+    if curve.suggested_rate is None:
+        fail(
+            f"no learning rate is suggested, the loss never falls between {test.low:g} and "
+            f"{test.high:g}: widen --low and --high, or take more --steps",
+            1,
+        )
+    narrowed = write_narrowed(config, curve.suggested_rate, paths) if apply else None
+    if not as_json:
+        rate = float(f"{curve.suggested_rate:.2g}")
+        say(f"suggested: --set {assignment('optimization.learning_rate', rate)}")
+        if narrowed is not None:
+            go_on = suggested("run", "--config", str(paths.configuration), place=config.storage)
+            say(f"searched from {narrowed.low:g} to {narrowed.high:g} by: {go_on}")
+        elif session is None and "learning_rate" in SPACES[config.search.space]:
+            say("a search draws its own: --apply writes a configuration that draws around this")

@@ -1,0 +1,70 @@
+"""Commands that look at data, before the first study of them or beside it."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from study.commands.options import command, json_option
+from study.commands.output import print_json, print_rich
+from study.progress import say, track
+
+if TYPE_CHECKING:
+    from study.configuration.config import Request
+
+
+@command
+@json_option
+def data(request: "Request", as_json: bool) -> None:
+    """Decode the images, if not done yet, describe them and write a report."""
+    from data.image_cache import prepare
+    from study.session.data_choice import chosen_configuration
+
+    config = chosen_configuration(request)
+    prepared = prepare(config.data, track=track)
+    described = prepared.description
+    if as_json:
+        print_json(described.model_dump(mode="json"))
+        return
+
+    from dashboards.report.data_report import write_data_report
+    from dashboards.terminal.data import data_tables
+    from storage.run_paths import DataPaths
+    from study.checks.baselines import find_learned, guessed
+
+    print_rich(*data_tables(described))
+    learned = find_learned(prepared, config.storage.runs)
+    paths = DataPaths(config.storage.runs, prepared.fingerprint)
+    write_data_report(
+        prepared,
+        paths,
+        augmentation=config.augmentation,
+        seed=config.seed,
+        baselines=guessed(prepared) | (learned.scores if learned else {}),
+    )
+    say(f"the report is {paths.report}, its pictures are in `study tensorboard --all` too")
+
+
+@command
+@json_option
+def baselines(request: "Request", as_json: bool) -> None:
+    """Measure guesses and two cheap learners on the validation images."""
+    from dashboards.analysis.baselines import baselines_table
+    from data.image_cache import prepare
+    from study.checks.baselines import guessed, learned
+    from study.session.data_choice import chosen_configuration
+    from study.trial.dashboard_notes import note_studies_on
+
+    config = chosen_configuration(request)
+    prepared = prepare(config.data, track=track)
+    found = learned(
+        prepared, config.storage.runs, announce=lambda text: print(text, file=sys.stderr)
+    )
+    scores = guessed(prepared) | found.scores
+    n_validation = prepared.description.counts["validation"]
+    if as_json:
+        print_json(asdict(found) | {"scores": scores, "n_validation_images": n_validation})
+    else:
+        print_rich(
+            baselines_table(scores, n_train=found.n_train_images, n_validation=n_validation)
+        )
+    note_studies_on(prepared.fingerprint, config.storage)

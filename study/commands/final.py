@@ -1,0 +1,87 @@
+"""Commands that train the winner for long, and judge weights."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from study.commands.options import command, json_option
+from study.commands.output import (
+    best_baseline,
+    epoch_progress,
+    fail,
+    print_json,
+    print_metrics,
+    stoppable,
+)
+from study.progress import say, survive_lost_output, track
+from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
+
+if TYPE_CHECKING:
+    from study.configuration.config import Request
+
+
+@command
+@click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
+def final(request: "Request", reopen: str | None) -> None:
+    """Train the winner for long, then test it, once."""
+    survive_lost_output()
+
+    from study.session.enqueue import adopt_enqueued, requeue_told
+    from study.session.promotion import choose_winner
+    from study.session.session import open_session
+
+    session = adopt_enqueued(open_session(request))
+    requeue_told(session)
+    session.compare_code()
+    winner = choose_winner(session)
+
+    from study.final.final_run import open_final, run_final
+
+    stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
+    say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
+    queued = open_final(session, winner, reopen=reopen, track=stoppable(stop))
+    queued.compare_code()
+    prepared = queued.prepare_data()
+    with epoch_progress(queued) as announce:
+        result = run_final(queued, prepared, stop=stop, announce=announce)
+    if result is None:
+        fail("stopped before the end of the final run: the same command continues", INTERRUPTED)
+    if result.was_done:
+        say(f"the final run of trial {result.searched_trial} was tested before; its result stands")
+    print_metrics(result.metrics)
+    say(str(best_baseline(session)))
+    say(f"everything of this run lies in {result.paths.folder}")
+
+
+@command
+@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
+    """Evaluate the best.pt of a trial or final run on the validation split."""
+    from storage.checkpoints import load_checkpoint
+
+    saved = load_checkpoint(checkpoint)
+
+    from data.image_cache import prepare
+    from study.final.evaluate import (
+        evaluate_checkpoint,
+        refuse_untrained_data,
+        trained_configuration,
+    )
+
+    resolved = request.resolve(base=trained_configuration(saved, checkpoint))
+    prepared = prepare(resolved.data, track=track)
+    refuse_untrained_data(saved, prepared, checkpoint)
+    found = evaluate_checkpoint(
+        saved,
+        prepared.validation(),
+        execution=resolved.execution,
+        evaluation=resolved.evaluation,
+    )
+    metrics = asdict(found.metrics)
+    if as_json:
+        print_json(metrics)
+    else:
+        print_metrics({"validation": metrics})

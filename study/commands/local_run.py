@@ -1,0 +1,69 @@
+"""What every command does that works on a study here: local workers, then what came out."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from study.commands.output import fail, say_places, stoppable
+from study.progress import say, survive_lost_output
+from study.stop_signal import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, parse_duration
+
+if TYPE_CHECKING:
+    from data.split_writer import Track
+    from study.session.session import StudySession
+
+
+def run_locally(
+    opening: "Callable[[Track], StudySession]",
+    *,
+    stop_after: str | None,
+    show: "Callable[[StudySession], None]",
+    skip_checks: bool = False,
+) -> None:
+    """Open or create a study, run local workers until its budget is done, show the results.
+
+    Args:
+        opening: Opens or creates the study, showing the progress of the decoding.
+        stop_after: Duration after which the workers leave in order; None: never.
+        show: Shows the results, also of a study that was stopped.
+        skip_checks: Whether a new study begins without the quick sanity checks.
+    """
+    survive_lost_output()
+    stop = StopFlag(after_seconds=parse_duration(stop_after))
+
+    import study.creation.create  # noqa: F401 - the callers', imported before signals are heard
+    from study.session.suggested_commands import suggested
+    from study.trial.dashboard_notes import note_study
+    from study.workers.gpus import worker_environments
+    from study.workers.launcher import run_workers
+
+    stop.install(grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED)
+    session = opening(stoppable(stop))
+    say_places(session)
+    if session.count_unfinished() == 0:
+        say(f"the budget of {n_trials(session.protocol.budget)} is done")
+    else:
+        session.compare_code()
+        run_workers(
+            session,
+            worker_environments(session.config),
+            check_first=not (skip_checks or session.has_begun()),
+            stop=stop,
+        )
+    show(session)
+    note_study(session)  # with the figures that were drawn
+    n_unfinished = session.count_unfinished()
+    if n_unfinished:
+        message = f"stopped with {n_trials(n_unfinished)} to go: the same command continues"
+        if stop_after and not stop.is_signalled:
+            say(message)
+            return
+        fail(message, INTERRUPTED)
+    if not session.has_complete_trial():
+        fail("no trial is complete: see the reasons with `study trials --json`", 1)
+    name = session.protocol.study_name
+    say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+
+
+def n_trials(number: int) -> str:
+    """Return a number of trials in words."""
+    return f"{number} trial{'' if number == 1 else 's'}"

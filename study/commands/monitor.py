@@ -1,0 +1,118 @@
+"""Commands that follow a study while it runs: on a terminal, in a script, in Prometheus."""
+
+import logging
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from study.commands.options import command, json_option, server_options
+from study.commands.output import (
+    best_baseline,
+    fail,
+    print_json,
+    print_rich,
+    refuse_dumb_terminal,
+)
+from study.progress import is_terminal, say
+
+if TYPE_CHECKING:
+    from study.configuration.config import Request
+    from study.session.session import StudySession
+
+SHORTEST_SECONDS = 0.2
+
+
+@command
+@json_option
+@click.option("--schema", is_flag=True, help="Print the JSON schema of what --json prints.")
+@click.option(
+    "--watch",
+    "watching",
+    is_flag=True,
+    help="Refresh until the study is done; in a terminal only.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=SHORTEST_SECONDS),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two looks of --watch.",
+)
+def status(request: "Request", as_json: bool, schema: bool, watching: bool, every: float) -> None:
+    """Show how far a study is, who works on it, and when it may be done."""
+    if schema:
+        from importlib import resources
+
+        print(
+            resources.files("dashboards.analysis").joinpath("status_schema.json").read_text(),
+            end="",
+        )
+        return
+    if watching and (as_json or not is_terminal()):
+        what = "a terminal without --json" if as_json else "a terminal, this output is none"
+        fail(f"--watch must have {what}: leave it out, and ask again when needed", 2)
+    if watching:
+        refuse_dumb_terminal()
+
+    from dashboards.analysis.status import read_status
+    from dashboards.terminal.status import status_table
+    from study.session.session import open_session
+
+    session = open_session(request, reading=True)
+    if watching:
+        _watch(session, every)
+        return
+    now = read_status(session.storage_handle, session.protocol.study_name)
+    if as_json:
+        print_json(now.as_json())
+    else:
+        print_rich(status_table(now))
+        say(str(best_baseline(session)))
+
+
+def _watch(session: "StudySession", every_seconds: float) -> None:
+    from rich.console import Console
+
+    from dashboards.analysis.status import read_status
+    from dashboards.terminal.watch import watch_status
+
+    # The terminal gets its own screen back whichever signal ends this.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The view itself says that the database is away, and asks again.
+    logging.getLogger("storage").setLevel(logging.ERROR)
+    session.storage_handle.database.leave_when(lambda: True)
+    watch_status(
+        partial(read_status, session.storage_handle, session.protocol.study_name),
+        every_seconds=every_seconds,
+        footer=str(best_baseline(session)),
+        console=Console(),
+    )
+
+
+@command
+@server_options(9464)
+@click.option("--once", is_flag=True, help="Print the metrics and leave, serving nothing.")
+def metrics(request: "Request", host: str, port: int, once: bool) -> None:
+    """Serve metrics for Prometheus: of all studies of the database, or of --name."""
+    from dashboards.servers.prometheus import serve_metrics
+    from dashboards.servers.prometheus_metrics import StudiesReader, metrics_text, registry_of
+    from storage.errors import DatabaseAwayError
+    from storage.study_storage import open_study_storage
+
+    place = request.place()
+    reader = StudiesReader(
+        lambda: open_study_storage(place.storage.url, outage_seconds=0.0, read_only=True),
+        name=place.name,
+    )
+    try:
+        reader.read()  # refuses here what would only be seen by who reads the log
+    except DatabaseAwayError as error:
+        logging.getLogger(__name__).warning("%s", error)
+    registry = registry_of(reader)
+    if once:
+        print(metrics_text(registry), end="")
+    else:
+        serve_metrics(registry, host=host, port=port, say=say)

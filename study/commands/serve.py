@@ -1,0 +1,58 @@
+"""Servers of what is read: optuna-dashboard and TensorBoard."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from study.commands.options import command, server_options
+
+if TYPE_CHECKING:
+    from study.configuration.config import Request
+
+
+token_option = click.option(
+    "--token",
+    envvar="STUDY_DASHBOARD_TOKEN",
+    metavar="TOKEN",
+    help="What a browser must know; made up where --host is reached from elsewhere.",
+)
+OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
+
+
+@command
+@server_options(8080)
+@token_option
+@click.option("--writable", is_flag=True, help="Let the pages change notes and delete studies.")
+def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
+    """Serve optuna-dashboard on all studies of the database, read-only unless --writable."""
+    from dashboards.optuna_dashboard.app import build_dashboard, serve_dashboard
+    from dashboards.optuna_dashboard.artifacts import RunFiles
+    from storage.records import read_protocol
+    from storage.study_storage import open_study_storage
+
+    asked = request.place()
+    place = asked.storage
+    handle = open_study_storage(place.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable)
+    if asked.name:
+        read_protocol(handle.database, asked.name)  # refuses a name that is not there
+    app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
+    serve_dashboard(app, host=host, port=port, token=token, writable=writable)
+
+
+@command
+@server_options(6006)
+@token_option
+@click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
+def tensorboard(
+    request: "Request", host: str, port: int, token: str | None, all_runs: bool
+) -> None:
+    """Serve TensorBoard on the runs of the study."""
+    from dashboards.servers.tensorboard import serve_tensorboard
+    from study.session.session import open_session
+
+    folder = request.place().storage.runs
+    if not all_runs:
+        session = open_session(request, reading=True, with_runs=True)
+        session.storage_handle.engine.dispose()  # no connection is held while it serves
+        folder = session.paths.folder
+    serve_tensorboard(folder, host=host, port=port, token=token)

@@ -1,0 +1,80 @@
+"""Commands that only read."""
+
+from typing import TYPE_CHECKING
+
+from study.commands.options import command, json_option
+from study.commands.output import best_baseline, print_json, print_rich, print_trials
+from study.progress import say
+
+if TYPE_CHECKING:
+    from study.configuration.config import Request
+
+
+@command
+def config(request: "Request") -> None:
+    """Print the resolved configuration."""
+    from storage.configuration import shown_url
+    from study.configuration.config import as_yaml, preset_names
+
+    resolved = request.resolve()
+    url = shown_url(resolved.storage.url)
+    storage = resolved.storage.model_copy(update={"url": url})
+    print(f"# presets: {', '.join(preset_names())}")
+    print(as_yaml(resolved.model_copy(update={"storage": storage})), end="")
+
+
+@command
+@json_option
+def trials(request: "Request", as_json: bool) -> None:
+    """List the best hundred trials of a study; with --json all."""
+    from storage.trial_rows import read_trials
+    from study.session.session import open_session
+
+    session = open_session(request, reading=True)
+    if as_json:
+        rows = read_trials(session.storage_handle, session.protocol.study_name)
+        print_json([row.as_json() for row in rows])
+    else:
+        print_trials(session)
+
+
+@command
+@json_option
+def best(request: "Request", as_json: bool) -> None:
+    """Show the best complete trial of a study so far."""
+    from dashboards.terminal.trials import trials_table
+    from storage.study_totals import best_ids
+    from storage.trial_rows import read_some
+    from study.errors import StudyError
+    from study.session.session import open_session
+
+    session = open_session(request, reading=True)
+    name, handle = session.protocol.study_name, session.storage_handle
+    best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
+    if not best:
+        raise StudyError(
+            f"study {name!r} must have a complete trial, it has none yet: see `study status`"
+        )
+    if as_json:
+        print_json(best[0].as_json())
+    else:
+        print_rich(trials_table(best))
+        say(str(best_baseline(session)))
+
+
+@command
+def report(request: "Request") -> None:
+    """Write the report of a study: one HTML file, and the same as Markdown."""
+    from dashboards.report.report import write_report
+    from study.session.session import open_session
+
+    session = open_session(request, reading=True, with_runs=True)
+    write_report(
+        session.storage_handle,
+        session.protocol.study_name,
+        runs=session.config.storage.runs,
+        path=session.paths.report,
+        cache=session.config.data.cache,
+    )
+    report_file = session.paths.report
+    say(f"the report is {report_file}, as Markdown {report_file.with_suffix('.md').name}")

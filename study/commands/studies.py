@@ -1,0 +1,202 @@
+"""Commands that create, run and mend a study."""
+
+import functools
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from study.commands.local_run import run_locally
+from study.commands.options import command, json_option, stop_after_option
+from study.commands.output import (
+    epoch_progress,
+    fail,
+    outage_of,
+    print_json,
+    print_trials,
+    say_places,
+    stoppable,
+)
+from study.progress import say, survive_lost_output, track
+from study.stop_signal import (
+    WORKER_GRACE_SECONDS,
+    StopFlag,
+    StopRequested,
+    parse_duration,
+)
+
+if TYPE_CHECKING:
+    from data.split_writer import Track
+    from study.configuration.config import Request
+    from study.session.session import StudySession
+
+logger = logging.getLogger(__name__)
+
+
+@command
+def init(request: "Request") -> None:
+    """Create a study: prepare the data, fix the protocol, queue the whole budget."""
+    from study.creation.create import open_or_create
+
+    say_places(open_or_create(request, track=track))
+
+
+@command
+@stop_after_option
+@click.option("--skip-checks", is_flag=True, help="Begin without the quick sanity checks.")
+def run(request: "Request", stop_after: str | None, skip_checks: bool) -> None:
+    """Create the study if needed, run local workers until its budget is done, show the trials."""
+
+    def opening(track: "Track") -> "StudySession":
+        from study.creation.create import open_or_create
+
+        return open_or_create(request, track=track)
+
+    run_locally(opening, stop_after=stop_after, show=print_trials, skip_checks=skip_checks)
+
+
+@command
+@stop_after_option
+@click.option(
+    "--leave-when-idle", is_flag=True, help="Leave when nothing waits, though others still run."
+)
+@click.option("--check-first", is_flag=True, help="Leave at once if a quick sanity check fails.")
+def worker(
+    request: "Request", stop_after: str | None, leave_when_idle: bool, check_first: bool
+) -> None:
+    """Join a study and work until nothing waits and nothing runs."""
+    survive_lost_output()
+    stop = StopFlag(after_seconds=parse_duration(stop_after))
+    stop.follow_launcher()
+    logging.getLogger("study").setLevel(logging.INFO)
+
+    from study.session.session import await_session
+
+    try:
+        session = await_session(request, stop=stop)
+        session.compare_code()
+
+        from study.checks.run_checks import refuse_broken
+        from study.workers.worker import Worker
+
+        stop.install(grace_seconds=WORKER_GRACE_SECONDS)
+        prepared = session.prepare_data(track=stoppable(stop))
+    except StopRequested:
+        return
+
+    try:
+        with epoch_progress(session) as announce:
+            ready = Worker(
+                session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
+            )
+            if check_first:
+                refuse_broken(session.config, prepared)
+            ready.work()
+    except Exception as error:
+        if not (stop.is_set and outage_of(error)):
+            raise
+        logger.warning("stopped while the database is away: another takes the trial over")
+
+
+@command
+def extend(request: "Request") -> None:
+    """Add so many --trials to the budget of a study."""
+    from dataclasses import replace
+
+    from study.creation.create import extend_budget
+    from study.errors import StudyError
+    from study.session.session import open_session
+
+    n_more = request.options["search.n_trials"]
+    if n_more is None or n_more < 1:
+        got = "none" if n_more is None else n_more
+        raise StudyError(f"--trials must be at least 1, got {got}: say how many to add")
+    others = {key: value for key, value in request.options.items() if key != "search.n_trials"}
+    session = extend_budget(open_session(replace(request, options=others)), n_more)
+    say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
+
+
+@command
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
+    """Try given hyperparameters, before what else waits: learning_rate=0.1 blocks=2-2-2."""
+    from storage.optuna_rows import SLOT
+    from storage.trial_rows import STATE_NAMES
+    from study.session.enqueue import enqueue
+    from study.session.session import open_session
+    from study.session.suggested_commands import suggested
+
+    session = open_session(request)
+    trial, is_new = enqueue(session, assignments)
+    if not is_new:
+        say(f"trial {trial.number} has these hyperparameters already: {STATE_NAMES[trial.state]}")
+        return
+    name, place = session.protocol.study_name, session.config.storage
+    slot = trial.user_attrs[SLOT]
+    say(f"trial {trial.number} is next, in slot {slot}: the budget of study {name} grew by one")
+    say(f"running workers claim it, else: {suggested('run', '--name', name, place=place)}")
+
+
+@command
+@click.argument("new")
+def fork(request: "Request", new: str) -> None:
+    """Start a changed study NEW from the one of --name, with its trials where they still fit."""
+    from study.creation.fork import fork
+    from study.session.suggested_commands import suggested
+
+    session, ancestry = fork(request, new, track=track)
+    say_places(session)
+    for line in ancestry.lines():
+        say(line)
+    say(f"next: {suggested('run', '--name', new, place=session.config.storage)}")
+
+
+@command
+@click.option("--repair", is_flag=True, help="Repair what is found.")
+@json_option
+def doctor(request: "Request", repair: bool, as_json: bool) -> None:
+    """List what a crash has left, and what --repair would do; only tell what may be others'."""
+    from study.doctor.doctor import examine
+
+    treated = []
+    for one in examine(request, repair=repair, say=functools.partial(print, file=sys.stderr)):
+        treated.append(one)
+        if not as_json:
+            say(one.line)
+    if as_json:
+        print_json([one.as_json() for one in treated])
+    n_left = sum(one.outcome == "found" for one in treated)
+    if n_left:
+        fail(f"{n_left} to repair: the same command with --repair does it", 1)
+    if not as_json:
+        say("nothing is left to repair")
+
+
+@command
+@click.option(
+    "--tasks",
+    "n_tasks",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Tasks of the array, one worker each.",
+)
+@click.option("--at-once", type=click.IntRange(min=1), help="Most tasks at a time; default all.")
+@click.option("--time", default="4:00:00", show_default=True, help="Time limit of a task.")
+@click.option("--gpus-per-task", type=click.IntRange(0, 1), default=1, show_default=True)
+@click.option("--cpus-per-task", type=click.IntRange(min=1), help="Default: workers.threads.")
+@click.option("--partition", help="Default: the cluster's.")
+@click.option("--node", help="The one node that runs all tasks; SQLite needs it.")
+@click.option("--leave-when-idle", is_flag=True, help="Passed on to the workers.")
+@click.option("--sbatch", "more", multiple=True, help="Any other option of sbatch; repeatable.")
+def slurm_script(request: "Request", time: str, leave_when_idle: bool, **asked: Any) -> None:
+    """Print a batch script that runs workers as an array of Slurm tasks."""
+    from study.session.session import open_session
+    from study.workers.slurm import ArrayJob, parse_time_limit, script_hints, slurm_script
+
+    job = ArrayJob(limit_seconds=parse_time_limit(time), **asked)
+    session = open_session(request)
+    print(slurm_script(session, job, leave_when_idle=leave_when_idle), end="")
+    for hint in script_hints(session, job):  # not on the standard output, which is the script
+        print(hint, file=sys.stderr)

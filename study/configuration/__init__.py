@@ -1,0 +1,1 @@
+"""What a user configures: settings, search space, grids."""

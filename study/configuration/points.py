@@ -1,0 +1,205 @@
+"""Points that a study is given instead of drawing them: settings by dotted key, and a label.
+
+A point may set whatever belongs to the network, its optimisation or the augmentation, and the
+seed; what it leaves out is configured. In Optuna each setting that any point gives is a
+categorical parameter of every trial. Must not import optuna: a trial is only asked for values.
+"""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from study.configuration.dotted_keys import assign, value_at
+from study.configuration.reject_booleans import truth_value_for_a_number
+from study.configuration.search_space import Asked, Choice, Hyperparameters, suggest
+from study.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from study.configuration.config import StudyConfig
+
+SEED = "seed"
+LABEL = "label"
+SECTIONS = ("network", "optimization", "augmentation")
+
+Settings = Mapping[str, Any]
+Explain = Callable[[ValidationError], str]
+
+
+def at_point(config: "StudyConfig", settings: Settings) -> "StudyConfig":
+    """Return the configuration of one run: with settings in the place of a study's own.
+
+    Args:
+        config: What applies where the settings say nothing.
+        settings: Values by dotted key.
+
+    Raises:
+        ValidationError: If the settings are none, or do not fit together.
+    """
+    if not settings and not config.search.points:
+        return config
+    values: dict[str, Any] = {
+        name: value.model_dump() if name in SECTIONS else value for name, value in config
+    }
+    for key, value in settings.items():
+        assign(values, key, value)
+    alone = {"space": "fixed", "points": (), "n_trials": 1}
+    values["search"] = config.search.model_copy(update=alone)
+    return type(config).model_validate(values)
+
+
+def checked_points(
+    config: "StudyConfig", *, known: Sequence[str], explain: Explain
+) -> "StudyConfig":
+    """Return a configuration whose points hold plain values of the settings' own types.
+
+    Args:
+        config: A configuration that is valid but for its points.
+        known: The dotted keys of all settings.
+        explain: Says in one line why values are refused.
+
+    Raises:
+        ConfigurationError: If a point has a foreign key, makes no valid configuration, or repeats
+            another one; the message names the point.
+    """
+    if not config.search.points:
+        return config
+    allowed = [key for key in known if key == SEED or key.partition(".")[0] in SECTIONS]
+    points = []
+    for index, point in enumerate(config.search.points):
+        where = f"search.points[{index}]"
+        _refuse_foreign_keys(point, allowed, where)
+        points.append(_plain(config, point, where, explain))
+    search = config.search.model_copy(update={"points": tuple(points)})
+    checked = config.model_copy(update={"search": search})
+    _refuse_repetitions(checked)
+    return checked
+
+
+def _refuse_foreign_keys(point: Settings, allowed: Sequence[str], where: str) -> None:
+    for key in point:
+        if key not in allowed and key != LABEL:
+            nearest = difflib.get_close_matches(key, [*allowed, LABEL], n=1, cutoff=0)
+            raise ConfigurationError(
+                f"{where}: a point sets network, optimization, augmentation, seed or label, "
+                f"got {key}: did you mean {nearest[0]}?"
+            )
+    label = point.get(LABEL, "-")
+    if not isinstance(label, str) or not label.strip():
+        raise ConfigurationError(f"{where}: label must be a text, got {label!r}: name the point")
+
+
+def _plain(config: "StudyConfig", point: Settings, where: str, explain: Explain) -> Settings:
+    settings = settings_of(point)
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        assign(nested, key, value)
+    mistaken = truth_value_for_a_number(type(config), nested)
+    if mistaken is not None:
+        key, value = mistaken
+        raise ConfigurationError(
+            f"{where}: {key}: true and false are no numbers, got {value!r}: see `study config`"
+        )
+    try:
+        found = at_point(config, settings)
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {explain(error)}") from None
+    values = {key: value_at(found, key) for key in settings}
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    return plain | ({LABEL: point[LABEL]} if LABEL in point else {})
+
+
+def _refuse_repetitions(config: "StudyConfig") -> None:
+    """Refuse a point that repeats another, and a label on points that differ in more than seed."""
+    keys = given_keys(config)
+    first_of_settings: dict[tuple[Choice, ...], int] = {}
+    settings_of_label: dict[str, tuple[int, dict[str, Choice]]] = {}
+    for index, params in enumerate(given_params(config)):
+        same = first_of_settings.setdefault(tuple(params[key] for key in keys), index)
+        if same != index:
+            raise ConfigurationError(
+                f"search.points[{index}] must differ from search.points[{same}], it sets the "
+                "same values: leave it out, or give it another seed"
+            )
+        label = config.search.points[index].get(LABEL)
+        if label is None:
+            continue
+        unseeded = {key: value for key, value in params.items() if key != SEED}
+        earlier, named = settings_of_label.setdefault(label, (index, unseeded))
+        if named != unseeded:
+            raise ConfigurationError(
+                f"search.points[{index}] and search.points[{earlier}] have the label {label!r} "
+                "and must differ in their seed only: give another label"
+            )
+
+
+def settings_of(point: Settings) -> Settings:
+    """Return what a point sets, without its label."""
+    return {key: value for key, value in point.items() if key != LABEL}
+
+
+def given_keys(config: "StudyConfig") -> list[str]:
+    """Return the settings that any point of a study gives, the earliest first."""
+    keys = (key for point in config.search.points for key in settings_of(point))
+    return list(dict.fromkeys(keys))
+
+
+def given_params(config: "StudyConfig") -> list[dict[str, Choice]]:
+    """Return each point as Optuna's parameters: all given settings, the configured ones too."""
+    return [
+        {key: as_choice(value) for key, value in point.items()} for point in _whole_points(config)
+    ]
+
+
+def _whole_points(config: "StudyConfig") -> Iterator[Settings]:
+    keys = given_keys(config)
+    for point in config.search.points:
+        found = at_point(config, settings_of(point))
+        yield {key: value_at(found, key) for key in keys}
+
+
+def as_choice(value: Any) -> Choice:
+    """Return a setting as Optuna keeps it: a list as a text such as `3-3-3`."""
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def ask_settings(trial: Asked, config: "StudyConfig") -> dict[str, Any]:
+    """Ask a trial for the settings of its point; none where a study's points are not given.
+
+    Args:
+        trial: Optuna's trial, with fixed parameters; one that is resumed answers the same.
+        config: Configuration of the study.
+    """
+    values: dict[str, dict[Choice, Any]] = {key: {} for key in given_keys(config)}
+    for point in _whole_points(config):
+        for key, value in point.items():
+            values[key][as_choice(value)] = value
+    return {
+        key: by_choice[trial.suggest_categorical(key, list(by_choice))]
+        for key, by_choice in values.items()
+    }
+
+
+def configured_by(
+    trial: Asked, config: "StudyConfig"
+) -> tuple["StudyConfig", Hyperparameters, dict[str, Any]]:
+    """Ask a trial what it is.
+
+    Returns:
+        The study's configuration with the trial's values in place, its hyperparameters, and the
+        settings of its point where points are given.
+    """
+    settings = ask_settings(trial, config)
+    pointed = at_point(config, settings)
+    search = config.search
+    hyperparameters = suggest(
+        trial,
+        search.space,
+        search.ranges,
+        network=pointed.network,
+        optimization=pointed.optimization,
+    )
+    network, optimization = hyperparameters.applied_to(pointed.network, pointed.optimization)
+    changes = {"network": network, "optimization": optimization}
+    return pointed.model_copy(update=changes), hyperparameters, settings

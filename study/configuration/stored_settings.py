@@ -1,0 +1,65 @@
+"""Which settings a study freezes, and what its stored configuration means to newer code."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from study.configuration.config import StudyConfig
+from study.configuration.dotted_keys import assign
+
+OPERATIONAL: dict[str, Any] = {
+    "name": True,
+    "description": True,
+    "storage": True,
+    "protocol": True,
+    "final": True,
+    "workers": {"n_workers", "per_gpu"},
+    "execution": {"device"},
+    "data": {"source", "cache"},
+    "search": {"n_trials"},
+}
+ADDED_SETTINGS: dict[str, Any] = {}
+"""What studies stored before a frozen setting was added mean, by its dotted key.
+
+Whoever adds a setting, or a range of the search, says here which value older studies ran with. A
+study that lacks a setting without such an entry is rejected: its default would change trials that
+are still to come.
+"""
+
+
+def frozen_part(config: StudyConfig) -> dict[str, Any]:
+    """Return the settings that a study fixes, as JSON values."""
+    return config.model_dump(mode="json", exclude=OPERATIONAL)
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration with what `ADDED_SETTINGS` say that it means."""
+    values = deepcopy(dict(stored))
+    for key, meaning in ADDED_SETTINGS.items():
+        if not _holds(values, key):
+            assign(values, key, meaning)
+    return values
+
+
+def missing_settings(stored: Mapping[str, Any]) -> list[str]:
+    """Return the frozen settings, by dotted key, that a stored configuration says nothing of."""
+    values = completed(stored)
+    return [key for key in _leaves(frozen_part(StudyConfig())) if not _holds(values, key)]
+
+
+def _holds(values: Any, dotted_key: str) -> bool:
+    for part in dotted_key.split("."):
+        if not isinstance(values, Mapping):  # a whole section that was stored as none
+            return True
+        if part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

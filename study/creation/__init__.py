@@ -1,0 +1,1 @@
+"""Creates studies: new, forked, or of given configurations."""

@@ -1,0 +1,380 @@
+"""Creating a study, with its whole budget as a queue, and adding to it.
+
+The protocol is stored last, under a lock: a study that can be found is whole, and what a cut-off
+`init` has left behind is replaced by the next one.
+"""
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from data.image_cache import PreparedData, prepare
+from data.split_writer import Track, no_progress
+from model.baselines import guesses
+from storage.addresses import parse_url, sqlite_path
+from storage.errors import StudyNotFoundError
+from storage.init_lock import initialising
+from storage.optuna_rows import FIXED_PARAMS, SLOT
+from storage.orphaned_rows import remove_orphans
+from storage.own_study import own_trials
+from storage.records import (
+    Protocol,
+    add_protocol,
+    find_protocol,
+    raise_budget,
+    read_protocol,
+)
+from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name
+from storage.study_storage import (
+    StudyStorage,
+    create_study_storage,
+    open_study_storage,
+)
+from study.configuration.config import Request, StudyConfig, as_stored
+from study.configuration.points import LABEL, given_params
+from study.configuration.stored_settings import completed
+from study.creation.warm_start import Inherit, add_inherited, inherit_nothing
+from study.errors import StudyError
+from study.session.enqueue import adopt_all, adopt_enqueued, requeue_told
+from study.session.protocol import (
+    completed_by,
+    located,
+    protocol_fingerprint,
+    refuse_added_settings,
+    refuse_differences,
+    refuse_other_budget,
+    refuse_other_data,
+    refuse_other_runs_folder,
+)
+from study.session.session import StudySession, bind, refuse_deleted
+from study.session.versions import git_revision, versions
+from study.trial.dashboard_notes import note_study
+from study.workers.gpus import count_threads, count_workers
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in the queue.
+
+    Attributes:
+        params: Optuna parameters given beforehand; what is missing is sampled.
+        attributes: More user attributes of the trial.
+        state: Of the trial.
+    """
+
+    params: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    state: TrialState = TrialState.WAITING
+
+
+SAMPLED = Point({}, {})
+
+
+def places(config: StudyConfig, slots: range) -> list[Point]:
+    """Return places of a study's queue.
+
+    Raises:
+        StudyError: If the study is one of given points and has not so many.
+    """
+    if config.search.space != "given":
+        return [SAMPLED] * len(slots)
+    points = config.search.points
+    if slots.stop > len(points):
+        raise StudyError(
+            f"--trials must stay within the {len(points)} given points of study {config.name!r}, "
+            f"got {slots.stop} in all: start a changed study with more search.points"
+        )
+    params = given_params(config)
+    return [
+        Point(params[slot], {key: points[slot][key] for key in (LABEL,) if key in points[slot]})
+        for slot in slots
+    ]
+
+
+def open_or_create(request: Request, *, track: Track = no_progress) -> StudySession:
+    """Create the study that is asked for, or open it where it exists.
+
+    A request that names neither preset nor file means the study as it is; one that names no
+    number of trials means the budget that it has.
+
+    Raises:
+        StudyError: If a local worker for each GPU is asked for and there is none.
+        ProtocolError: If the study exists and was fixed differently.
+        DataError: If the data cannot be used.
+        StorageError: If the database or the runs folder is refused.
+    """
+    config, found = asked_for(request)
+    if found is not None and not request.gives("search.n_trials"):
+        config = with_budget(config, found.budget)
+    count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
+    # Workers that adopt what was enqueued let the budget grow meanwhile.
+    gives_budget = found is None or request.gives("search.n_trials")
+    return initialise(config, gives_budget=gives_budget, track=track)
+
+
+def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
+    """Return the configuration that a request means, and its study where there is one.
+
+    A request that names neither preset nor file means the study as it is.
+    """
+    config = request.resolve()
+    found = find_study(config, config.name)
+    if found is None:
+        return config, None
+    if not request.names_configuration:
+        config = request.resolve(base=completed(found.configuration))
+    return completed_by(config, found, request), found
+
+
+def with_budget(config: StudyConfig, n_trials: int) -> StudyConfig:
+    """Return a configuration with another number of trials."""
+    search = config.search.model_copy(update={"n_trials": n_trials})
+    return config.model_copy(update={"search": search})
+
+
+def initialise(
+    config: StudyConfig,
+    *,
+    name: str | None = None,
+    points: Iterable[Point] | None = None,
+    gives_budget: bool = True,
+    inherit: Inherit = inherit_nothing,
+    track: Track = no_progress,
+) -> StudySession:
+    """Create a study with its whole budget as waiting trials; one that exists stays as it is.
+
+    What can be refused is refused before data are decoded, and data before anything is stored.
+
+    Args:
+        config: The resolved configuration.
+        name: Under which the study is stored; default `config.name`.
+        points: Places of the queue with given parameters; default those of the configuration.
+        gives_budget: Whether a study of another budget is rejected.
+        inherit: Asked, where the study is created, what else it begins with.
+        track: Shows the progress of the decoding.
+
+    Returns:
+        The opened study.
+
+    Raises:
+        ProtocolError: If the study exists and was fixed differently.
+        DataError: If the data cannot be used.
+        StorageError: If the database or the runs folder is refused.
+    """
+    name = name or config.name
+    queue = list(points) if points is not None else places(config, range(config.search.n_trials))
+    budget = len(queue) if gives_budget else None
+    paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
+    # Looked at before the protocol, for another `init` may finish between the two looks.
+    in_use = paths.folder.is_dir() and not paths.is_unused()
+    found = find_study(config, name)
+    if found is not None:
+        _refuse_other(found, config, budget=budget)
+    else:
+        in_use = in_use and not name.endswith(FINAL_SUFFIX)
+        refuse_runs_folder(paths.folder, config, in_use=in_use)
+    prepared = prepare(config.data, track=track)
+    place = config.storage
+    handle = create_study_storage(place.url, outage_seconds=place.outage_seconds)
+    with initialising(parse_url(place.url)):
+        protocol = find_protocol(handle.database, name)
+        if protocol is not None:
+            _refuse_other(protocol, config, budget=budget)
+            refuse_other_data(protocol, config, prepared.fingerprint)
+        else:
+            protocol = _create(handle, _completed(config), name, queue, prepared, inherit)
+        session = bind(config, protocol, handle, place)
+        if not session.is_final:
+            session.paths.claim(protocol.study_key)
+    requeue_told(session)
+    session = adopt_enqueued(session)
+    note_study(session)
+    return session
+
+
+def extend_budget(session: StudySession, n_more: int) -> StudySession:
+    """Add the next places to the queue of a study; return the study with its larger budget.
+
+    Raises:
+        StudyError: If the study is one of given points and has not so many more.
+    """
+    return _extend(session, lambda first: places(session.config, range(first, first + n_more)))
+
+
+def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
+    """Add given places to the queue of a study; return the study with its larger budget."""
+    return _extend(session, lambda _first: points)
+
+
+def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) -> StudySession:
+    name = session.protocol.study_name
+    database = session.storage_handle.database
+    with initialising(parse_url(session.config.storage.url)):
+        adopt_all(session)
+        protocol = read_protocol(database, name)
+        points = from_slot(protocol.budget)
+        remove_orphans(database)
+        larger = replace(protocol, budget=protocol.budget + len(points))
+        # The trials first: a death in between leaves places that the same command finds again.
+        fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
+        raise_budget(database, name, larger.budget)
+    session = replace(session, protocol=larger)
+    note_study(session)
+    return session
+
+
+def _create(
+    handle: StudyStorage,
+    config: StudyConfig,
+    name: str,
+    queue: Sequence[Point],
+    prepared: PreparedData,
+    inherit: Inherit,
+) -> Protocol:
+    """Fill the study, then store the protocol; the caller holds the init lock."""
+    _remove_leftovers(handle, name)
+    inherited = inherit(handle, prepared)
+    optuna_study = optuna.create_study(
+        study_name=name,
+        storage=handle,
+        direction="maximize",
+        load_if_exists=True,  # only where the answer to its creation was lost
+    )
+    add_inherited(handle, optuna_study, inherited)
+    fill_queue(optuna_study, queue, first_slot=0)
+    protocol = Protocol(
+        study_name=name,
+        budget=len(queue),
+        configuration=as_stored(config),
+        fingerprint=protocol_fingerprint(config, prepared.fingerprint),
+        facts={**_facts(prepared, config), **inherited.facts},
+    )
+    add_protocol(handle.database, protocol)
+    return protocol
+
+
+def _remove_leftovers(handle: StudyStorage, name: str) -> None:
+    """Remove what an `init` that was cut off before its protocol has left in Optuna's tables.
+
+    Raises:
+        StudyError: If somebody else's Optuna study has this name.
+    """
+    for study in handle.get_all_studies():
+        if study.study_name == name:
+            trials = handle.get_all_trials(study._study_id, deepcopy=False)
+            if len(own_trials(trials)) < len(trials) or any(map(has_run, trials)):
+                raise StudyError(
+                    f"--name must be free, the database holds another program's study {name!r}, "
+                    "or a copy: choose another --name"
+                )
+            handle.delete_study(study._study_id)
+    # Also of studies that somebody has deleted with Optuna's own command.
+    remove_orphans(handle.database)
+
+
+def has_run(trial: FrozenTrial) -> bool:
+    """Return whether a slot has been worked on, or is."""
+    return SLOT in trial.user_attrs and trial.state != TrialState.WAITING
+
+
+def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
+    """Add the places that are missing; the caller holds the init lock."""
+    # Imported trials, and those of other programs, have no slot.
+    there = {trial.user_attrs.get(SLOT) for trial in optuna_study.get_trials(deepcopy=False)}
+    for slot, point in enumerate(points, start=first_slot):
+        if slot not in there:
+            given = {FIXED_PARAMS: dict(point.params)} if point.params else {}
+            optuna_study.add_trial(
+                create_trial(
+                    state=point.state,
+                    user_attrs={SLOT: slot, **point.attributes},
+                    system_attrs=given,
+                )
+            )
+
+
+def find_study(config: StudyConfig, name: str) -> Protocol | None:
+    """Return the protocol of a study at the location of a configuration, None without one.
+
+    Raises:
+        StudyDeletedError: If Optuna's own tools have deleted it.
+    """
+    place = config.storage
+    try:
+        handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
+    except StudyNotFoundError:
+        return None
+    try:
+        found = find_protocol(handle.database, name)
+        if found is not None:
+            refuse_deleted(handle, found, place)
+        return found
+    finally:
+        handle.engine.dispose()
+
+
+def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
+    refuse_added_settings(protocol, config)
+    refuse_differences(protocol, config)
+    if not protocol.study_name.endswith(FINAL_SUFFIX):
+        refuse_other_runs_folder(protocol, config)
+    if budget is not None:
+        refuse_other_budget(protocol, config, budget=budget)
+
+
+def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
+    """Refuse the run folder of a new study if it cannot be written or is not free.
+
+    Raises:
+        StudyError: If it is the database file, cannot be written, or is in use.
+    """
+    url = parse_url(config.storage.url)
+    if url.drivername == "sqlite" and sqlite_path(url) == folder.absolute():
+        raise StudyError(
+            f"--name must not make the run folder the database file, {folder} is both: "
+            "choose another --name"
+        )
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise StudyError(
+            f"--runs must be a folder that can be written, {nearest} cannot: choose another"
+        )
+    if in_use:
+        move = shlex.join(["mv", str(folder), str(free_name(folder))])
+        raise StudyError(
+            f"--runs must hold no other study {folder.name!r}, {folder} is in use: "
+            f"move it away with `{move}`, or choose another --name or --runs"
+        )
+
+
+def _completed(config: StudyConfig) -> StudyConfig:
+    """Return the configuration with threads counted and a local source as an absolute path."""
+    return config.model_copy(
+        update={
+            "workers": config.workers.model_copy(update={"threads": count_threads(config)}),
+            "data": config.data.model_copy(update={"source": located(config.data.source)}),
+        }
+    )
+
+
+def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
+    described = prepared.description
+    train, validation = described.class_counts["train"], described.class_counts["validation"]
+    return {
+        "data_fingerprint": prepared.fingerprint,
+        "class_names": list(prepared.class_names),
+        "n_examples": dict(described.counts),
+        "n_dropped": dict(described.dropped_counts),
+        "baselines": {
+            name: vars(guess) for name, guess in guesses(validation, train_counts=train).items()
+        },
+        "runs_folder": str(config.storage.runs.absolute()),
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }

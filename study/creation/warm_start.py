@@ -1,0 +1,116 @@
+"""Which trials of a study are the very same experiments in another one, and how they move there.
+
+A trial is taken over when its hyperparameters, those that the old space left out included, are a
+point of the new space, and nothing else that decides its result differs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from data.image_cache import PreparedData
+from storage.records import TAKEN_OVER_FROM, Protocol, copy_epochs
+from storage.study_storage import StudyStorage
+from study.configuration.config import StudyConfig, validated
+from study.configuration.fixed_trial import FixedTrial, OutOfRangeError, params_of, point_in
+from study.configuration.stored_settings import completed, frozen_part
+from study.session.protocol import Difference, differences
+from study.trial.samplers import build_pruner
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a new study begins with, beside its queue.
+
+    Attributes:
+        trials: Finished trials to add, by the row number of the trial that was run; each has the
+            user attribute `taken_over_from` and no place in the queue.
+        facts: More facts of the protocol.
+    """
+
+    trials: Mapping[int, FrozenTrial] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Inherit = Callable[[StudyStorage, PreparedData], Inheritance]
+
+
+def inherit_nothing(_handle: StudyStorage, _prepared: PreparedData) -> Inheritance:
+    """Begin with the queue alone."""
+    return Inheritance()
+
+
+def add_inherited(
+    handle: StudyStorage, optuna_study: optuna.Study, inherited: Inheritance
+) -> None:
+    """Add the trials to a new study, with their epochs; the caller holds the init lock."""
+    row_of_origin = {}
+    for origin, trial in inherited.trials.items():
+        row_of_origin[origin] = handle.create_new_trial(optuna_study._study_id, trial)
+    copy_epochs(handle.database, row_of_origin)
+
+
+def other_experiment(old: StudyConfig, new: StudyConfig) -> list[Difference]:
+    """Return the settings that make a trial of the same hyperparameters another experiment."""
+    fixed = old.model_copy(update={"search": old.search.model_copy(update={"space": "fixed"})})
+    hyperparameters = params_of(FixedTrial({}), fixed)
+
+    def experiment(config: StudyConfig) -> dict[str, Any]:
+        network, optimization = hyperparameters.applied_to(config.network, config.optimization)
+        same = {"network": network, "optimization": optimization}
+        settings = frozen_part(config.model_copy(update=same))
+        length = config.search.model_dump(include={"n_epochs", "patience_epochs"})
+        return settings | {"search": length}
+
+    return differences(experiment(old), experiment(new))
+
+
+def take_over(
+    trials: Sequence[FrozenTrial], origin: Protocol, new: StudyConfig
+) -> dict[int, FrozenTrial]:
+    """Return those trials that are points of a new study's space, as rows of it.
+
+    Args:
+        trials: Finished trials of the study that is forked.
+        origin: Its protocol.
+        new: Configuration of the new study.
+
+    Returns:
+        The rows, by the row number of the trial that was run.
+    """
+    old = validated(completed(origin.configuration))
+    rows = {}
+    for trial in trials:
+        try:
+            point = point_in(new, params_of(FixedTrial(trial.params), old))
+        except OutOfRangeError:
+            continue
+        rows[trial._trial_id] = _as_row(trial, point, origin.study_name, new)
+    return rows
+
+
+def _as_row(
+    trial: FrozenTrial, point: FixedTrial, study_name: str, new: StudyConfig
+) -> FrozenTrial:
+    """Return a copy of a trial with the new ranges: TPE learns from equal ranges only."""
+    row = deepcopy(trial)
+    row.params, row.distributions = point.params, point.distributions
+    first = trial.user_attrs.get(TAKEN_OVER_FROM, {"study": study_name, "trial": trial.number})
+    noted = {key: value for key, value in trial.user_attrs.items() if key != "slot"}
+    row.user_attrs = noted | {TAKEN_OVER_FROM: first}
+    row.system_attrs = _pruner_notes(trial, new)
+    return row
+
+
+def _pruner_notes(trial: FrozenTrial, new: StudyConfig) -> dict[str, Any]:
+    """Return what the new study's pruner would have noted of a trial: halving keeps its rungs."""
+    replayed = optuna.create_study(direction="maximize", pruner=build_pruner(new.search))
+    live = replayed.ask()
+    for step in sorted(trial.intermediate_values):
+        live.report(trial.intermediate_values[step], step)
+        live.should_prune()
+    return dict(replayed.trials[0].system_attrs)

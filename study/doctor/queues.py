@@ -1,0 +1,163 @@
+"""Queues that a cut-off `init`, `fork` or `extend` has left, and rows without a trial.
+
+The caller holds the init lock, so that nobody is filling a queue.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from optuna.trial import FrozenTrial, TrialState
+
+from storage.optuna_rows import FIXED_PARAMS, SLOT
+from storage.orphaned_rows import count_orphans, remove_orphans
+from storage.own_study import own_trials
+from storage.records import raise_budget, study_names
+from storage.run_paths import free_name, writing
+from storage.study_deletion import delete_named_study
+from storage.study_storage import StudyStorage
+from storage.study_totals import Slot, foreign_ids
+from storage.trial_rows import STATE_NAMES
+from study.creation.create import fill_queue, has_run, places
+from study.doctor.finding import Finding, count
+from study.doctor.run_folders import is_claimed
+from study.session.session import StudySession, final_name
+from study.session.suggested_commands import suggested
+
+
+def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding]:
+    """Find Optuna studies of ours without a protocol.
+
+    Args:
+        handle: The database.
+        named: The study that is asked for, whose name may thus be taken for ours.
+    """
+    whole = set(study_names(handle.database))
+    asked_for = set() if named is None else {named, final_name(named)}
+    for study in handle.get_all_studies():
+        name, study_id = study.study_name, study._study_id
+        if name in whole:
+            continue
+        trials = handle.get_all_trials(study_id, deepcopy=False)
+        where = f"study {name}"
+        if len(own_trials(trials)) < len(trials):
+            continue  # another program's
+
+        def delete(study_id: int = study_id) -> bool:
+            handle.delete_study(study_id)
+            remove_orphans(handle.database)
+            return True
+
+        if any(map(has_run, trials)):
+            yield Finding(where, "has trials that have run but no protocol", "left alone")
+        elif trials or name in asked_for:
+            places = count(len(trials), "trial")
+            yield Finding(where, f"cut off before its protocol, with {places}", "deleted", delete)
+        else:
+            yield Finding(
+                where,
+                "has neither trials nor a protocol",
+                f"left alone, for it may be another program's; --name {name} --repair deletes it",
+            )
+
+
+def deleted_studies(broken: Sequence[StudySession], *, named: bool) -> Iterator[Finding]:
+    """Find studies that Optuna's own tools have deleted, final runs among them.
+
+    Args:
+        broken: Studies with a protocol that Optuna no longer has.
+        named: Whether they are asked for by name, so that a repair sets aside what is left.
+    """
+    for session in broken:
+        words = ("doctor", "--name", session.searched_name, "--repair")
+        command = suggested(*words, place=session.config.storage)
+        where = f"study {session.protocol.study_name}"
+        what = "was deleted with Optuna's own tools, its protocol and run folder are left"
+        if named:
+            yield Finding(where, what, "set aside", partial(_set_aside, session))
+        else:
+            yield Finding(where, what, f"left alone; `{command}` sets them aside")
+
+
+def _set_aside(session: StudySession) -> bool:
+    """Delete the protocol of a study, with what else Optuna has of it, and rename its folder.
+
+    Folders of final runs stay: a result in them still says that the test split was opened.
+    """
+    is_whole = is_claimed(session) and not session.is_final
+    grace = session.config.storage.grace_seconds
+    delete_named_study(session.storage_handle, session.protocol.study_name, grace=grace)
+    if is_whole:
+        with writing(folder := session.paths.folder):
+            folder.rename(free_name(folder))
+    return True
+
+
+def _foreign(session: StudySession) -> list[FrozenTrial]:
+    handle = session.storage_handle
+    return handle.get_trials(foreign_ids(handle.database, session.protocol.study_name))
+
+
+def foreign_findings(session: StudySession) -> Iterator[Finding]:
+    """Find trials that other programs have added to a study."""
+    for trial in _foreign(session):
+        where = f"study {session.protocol.study_name}, trial {trial.number}"
+        state = STATE_NAMES[trial.state]
+        remedy = "left alone; no worker claims it or waits for it"
+        if trial.state == TrialState.COMPLETE and SLOT in trial.user_attrs:
+            remedy = "left alone; the next worker queues its slot again"
+        elif trial.state.is_finished():
+            remedy = "left alone; search, best, report and final ignore it"
+        elif trial.state == TrialState.WAITING and not session.is_final:
+            remedy = "the next worker gives it a slot"
+        yield Finding(where, f"{state}, the work of another program", remedy)
+
+
+def orphaned_rows(handle: StudyStorage) -> Iterator[Finding]:
+    """Find attempts and epochs of trials that are no longer there."""
+    orphans = count_orphans(handle.database)
+
+    def remove() -> bool:
+        remove_orphans(handle.database)
+        return True
+
+    if orphans.n_attempts or orphans.n_epochs:
+        rows = f"{count(orphans.n_attempts, 'attempt')} and {count(orphans.n_epochs, 'epoch')}"
+        yield Finding("database", f"{rows} of trials that it no longer has", "deleted", remove)
+
+
+def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Finding]:
+    """Find places that are missing in a study's queue, or beyond its budget."""
+    protocol, handle = session.protocol, session.storage_handle
+    where = f"study {protocol.study_name}"
+    slots = {trial.slot for trial in trials}
+    slots |= {int(one.user_attrs[SLOT]) for one in _foreign(session) if SLOT in one.user_attrs}
+    budget = max(slots | {protocol.budget - 1}) + 1
+    missing = sorted(set(range(budget)) - slots)
+
+    def fill() -> bool:
+        remove_orphans(handle.database)
+        fill_queue(session.optuna_study(), places(session.config, range(budget)), first_slot=0)
+        return True
+
+    def raise_it() -> bool:
+        raise_budget(handle.database, protocol.study_name, budget)
+        return True
+
+    if missing:
+        shown = ", ".join(map(str, missing))
+        what = f"{len(missing)} of {count(budget, 'place')} missing in the queue ({shown})"
+        study_id = session.optuna_study()._study_id
+        every = handle.get_all_trials(study_id, deepcopy=False)
+        numbers = [trial.number for trial in every]
+        given = session.config.search.space == "given"
+        with_params = any(FIXED_PARAMS in trial.system_attrs for trial in every)
+        if session.is_final or (with_params and not given):
+            yield Finding(where, what, "left alone, for their parameters are not known")
+        elif sorted(numbers) != list(range(len(numbers))):  # Optuna counts to number a trial
+            yield Finding(where, what, "left alone, for Optuna would give a number twice")
+        else:
+            yield Finding(where, what, "queued", fill)
+    if budget > protocol.budget:
+        n_more = count(budget - protocol.budget, "place")
+        what = f"{n_more} beyond the budget of {protocol.budget}, for an `extend` was cut off"
+        yield Finding(where, what, f"added to the budget, which is {budget} then", raise_it)

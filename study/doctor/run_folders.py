@@ -1,0 +1,195 @@
+"""What a crash can leave below the runs folder.
+
+The caller holds the init lock, so that no queue grows meanwhile. Nothing is removed from a folder
+whose marker does not name the study.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import suppress
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from storage.checkpoints import load_checkpoint, superfluous_weights
+from storage.errors import CheckpointError
+from storage.leases import read_endings, read_owners
+from storage.process_identity import Owner, is_running
+from storage.records import find_protocol, read_epochs, read_protocol, study_names
+from storage.run_paths import (
+    PartFile,
+    RunPaths,
+    claimed_folders,
+    part_files,
+    remove,
+)
+from storage.study_storage import StudyStorage
+from storage.study_totals import Slot
+from study.configuration.fixed_trial import OutOfRangeError
+from study.doctor.finding import Finding, count
+from study.final.unknown_tests import forgotten_tests
+from study.session.session import StudySession
+from study.trial.identity import Identity
+from study.workers.checkpoint_retention import finished_runs
+
+
+def unclaimed_folder(session: StudySession) -> Iterator[Finding]:
+    """Find a run folder without the study's marker, which `init` writes last of all."""
+    paths, key = session.paths, session.protocol.study_key
+    found = paths.key()
+    where = str(paths.folder)
+
+    def claim() -> bool:
+        paths.claim(key)
+        return True
+
+    if found == key:
+        return
+    if found is not None:
+        yield Finding(where, "is the run folder of another study of this name", _other_runs())
+    elif not _has_been_worked_on(session) and paths.is_unused():
+        what = f"is not yet marked as the run folder of study {session.protocol.study_name}"
+        yield Finding(where, what, "marked", claim)
+    else:
+        what = f"is not the run folder of study {session.protocol.study_name}"
+        yield Finding(where, what, _other_runs())
+
+
+def _other_runs() -> str:
+    return "left alone; name the folder given at `study init` with --runs"
+
+
+def _has_been_worked_on(session: StudySession) -> bool:
+    ids = [trial.trial_id for trial in session.places()]
+    return bool(read_endings(session.storage_handle.database, ids))
+
+
+def is_claimed(session: StudySession) -> bool:
+    """Return whether the run folder is that of the study, also for its final runs."""
+    searched = find_protocol(session.storage_handle.database, session.searched_name)
+    return searched is not None and session.paths.key() == searched.study_key
+
+
+def folders_without_a_place(
+    paths: RunPaths, slots: Set[int], final: Set[int]
+) -> Iterator[Finding]:
+    """Find run folders of trials and final runs that no queue holds.
+
+    Args:
+        paths: The folders of the study.
+        slots: Places in its queue.
+        final: Places in the queue of its final runs.
+    """
+    for there, places in ((paths.trial_folders(), slots), (paths.final_folders(), final)):
+        for slot in sorted(there.keys() - places):
+            folder = there[slot].folder
+            if not there[slot].metrics.exists():
+                what = "a run folder without a place in the queue"
+                yield Finding(str(folder), what, "deleted", _removal([folder]))
+
+
+def forgotten_results(session: StudySession) -> Iterator[Finding]:
+    """Find test results that the database has no claim of."""
+    for files in forgotten_tests(session).values():
+        yield Finding(
+            str(files.metrics),
+            "a test result that the database does not know, as after its return from a backup",
+            "left alone; `study final --reopen REASON` trains another run beside it",
+        )
+
+
+def weights_of_others(session: StudySession) -> Iterator[Finding]:
+    """Find weights that are not those of the trial in whose folder they lie."""
+    for trial in session.places():
+        paths = session.trial_paths(trial.slot)
+        if trial.state == TrialState.FAIL:
+            continue
+        for path in superfluous_weights(paths, kept=False):
+            reason = _why_foreign(session, trial, path)
+            if reason is not None:
+                what = f"weights of another trial or history ({reason})"
+                remedy = "left alone; do not use them"
+                if not trial.state.is_finished():
+                    remedy = "left alone; set aside when the trial goes on"
+                yield Finding(str(path), what, remedy)
+
+
+def _why_foreign(session: StudySession, trial: Slot, path: Path) -> str | None:
+    try:
+        saved = load_checkpoint(path)
+        identity = Identity.of_trial(session, session.storage_handle.get_trial(trial.trial_id))
+    except CheckpointError:  # gone meanwhile, or damaged
+        return None
+    except OutOfRangeError:
+        return "the trial has no hyperparameters yet"
+    # Counted after the file was read: a worker may be at it.
+    records = read_epochs(session.storage_handle.database, [trial.trial_id])
+    return identity.why_foreign(saved, len(records.get(trial.trial_id, ())))
+
+
+def weights_beyond_the_kept(session: StudySession) -> Iterator[Finding]:
+    """Find weights of finished trials that nothing needs."""
+    for run in finished_runs(session):
+        files = superfluous_weights(run.paths, kept=run.kept)
+        if files:
+            what = f"{count(len(files), 'file')} of weights that nothing needs ({_size(files)})"
+            yield Finding(str(run.paths.folder), what, "deleted", _removal(files))
+
+
+def abandoned_parts(session: StudySession) -> Iterator[Finding]:
+    """Find what dead processes were writing, in a study's run folder or its trials' folders."""
+    grace_seconds = session.config.storage.grace_seconds
+    parts: list[tuple[PartFile, Iterable[Owner]]] = []
+    if not session.is_final:
+        parts += [(part, ()) for part in part_files(session.paths.folder, below=False)]
+    trials = session.places()
+    owners = read_owners(session.storage_handle.database, [trial.trial_id for trial in trials])
+    for trial in trials:
+        folder = session.trial_paths(trial.slot).folder
+        mine = owners.get(trial.trial_id, set())
+        parts += [(part, mine) for part in part_files(folder, below=True)]
+    for part, writers in parts:
+        if _is_abandoned(part, writers, grace_seconds=grace_seconds):
+            what = f"process {part.pid} died before it was written ({_size([part.path])})"
+            yield Finding(str(part.path), what, "deleted", _removal([part.path]))
+
+
+def _is_abandoned(part: PartFile, writers: Iterable[Owner], *, grace_seconds: float) -> bool:
+    """Return whether the writer is dead, or silent for so long that nobody waits for it.
+
+    The name tells the process but not its host; the attempts at the trial tell both.
+    """
+    if is_running(part.pid):
+        return False
+    suspects = [owner for owner in writers if owner.pid == part.pid]
+    age_seconds = part.age_seconds
+    is_known = bool(suspects) and all(
+        owner.is_known_dead(silent_seconds=age_seconds) for owner in suspects
+    )
+    return is_known or age_seconds > grace_seconds
+
+
+def other_folders(handle: StudyStorage, runs: Path) -> Iterator[Finding]:
+    """Find run folders of studies that the database does not have."""
+    database = handle.database
+    keys = {read_protocol(database, name).study_key for name in study_names(database)}
+    for folder, key in claimed_folders(runs).items():
+        if key not in keys:
+            what = "the run folder of a study that this database does not have"
+            yield Finding(str(folder), what, "left alone, for it may be another database's")
+
+
+def _removal(paths: Iterable[Path]) -> Callable[[], bool]:
+    def delete() -> bool:
+        for path in paths:
+            remove(path)
+        return True
+
+    return delete
+
+
+def _size(files: Iterable[Path]) -> str:
+    n_bytes = 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            n_bytes += file.stat().st_size
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else count(n_bytes, "byte")

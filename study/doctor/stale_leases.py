@@ -1,0 +1,149 @@
+"""Trials whose worker is gone: open leases that nobody renews, and trials that nobody holds.
+
+A repair claims the trial first, as a worker would, so that a living worker's trial is never
+touched; then it withdraws its claim, and Optuna's state follows.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from optuna.trial import TrialState
+
+from dashboards.formatting import shown_duration
+from storage.leases import HeldLease, acquire, held_leases, withdraw
+from storage.lost_workers import Watch
+from storage.process_identity import Owner
+from storage.study_storage import StudyStorage
+from study.doctor.finding import Finding
+from study.session.session import StudySession
+
+GIVEN_BACK = "given back to the queue"
+
+
+@dataclass(frozen=True)
+class Ward:
+    """A study whose workers are watched."""
+
+    watch: Watch
+    trial_ids: frozenset[int]
+    heartbeat_seconds: float
+    grace_seconds: float
+
+    @classmethod
+    def of(cls, session: StudySession) -> "Ward":
+        """Return a ward of a study's workers, by the settings of that study."""
+        seconds = session.config.storage.heartbeat_seconds
+        grace = session.config.storage.grace_seconds
+        database = session.storage_handle.database
+        watch = Watch(database, heartbeat_seconds=seconds, grace_seconds=grace)
+        ids = frozenset(trial.trial_id for trial in session.places())
+        return cls(watch, ids, seconds, grace)
+
+    def look(self) -> list[HeldLease]:
+        """Look once; return the leases on trials of the study."""
+        return [lease for trial, lease in self.watch.look().items() if trial in self.trial_ids]
+
+    def is_doubtful(self, lease: HeldLease) -> bool:
+        """Return whether a beat is old, of a process that may live."""
+        return lease.age_seconds > self.grace_seconds and not self.watch.is_lost(lease)
+
+
+def await_lost(
+    sessions: Sequence[StudySession], *, say: Callable[[str], None]
+) -> dict[int, HeldLease]:
+    """Return the leases whose worker is lost, by trial id.
+
+    A dead process of this host is known at once. Where a beat is old, this waits until it has
+    stood still for two beats, for after an outage every beat is old.
+
+    Args:
+        sessions: The studies.
+        say: Told how long this waits.
+    """
+    wards = [Ward.of(session) for session in sessions]
+    held = [ward.look() for ward in wards]
+    doubtful = [
+        ward
+        for ward, leases in zip(wards, held, strict=True)
+        if any(map(ward.is_doubtful, leases))
+    ]
+    if doubtful:
+        seconds = max(2 * ward.heartbeat_seconds for ward in doubtful)
+        say(f"waiting {seconds:g} s to see whether workers with an old beat beat again")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(min(ward.heartbeat_seconds for ward in wards) / 2)
+            held = [ward.look() for ward in wards]
+    return {
+        lease.trial_id: lease
+        for ward, leases in zip(wards, held, strict=True)
+        for lease in leases
+        if ward.watch.is_lost(lease)
+    }
+
+
+def unattended_trials(session: StudySession, lost: Mapping[int, HeldLease]) -> Iterator[Finding]:
+    """Find open leases of lost workers, and running trials that nobody holds.
+
+    Args:
+        session: The study.
+        lost: What `await_lost` returned.
+    """
+    handle = session.storage_handle
+    held = held_leases(handle.database)
+    nobody = _running_without(session, held)
+    for trial in session.places():
+        trial_id = trial.trial_id
+        where = f"study {session.protocol.study_name}, trial {trial.number}"
+        lease = lost.get(trial_id)
+        if lease is not None and _is_same(lease, held.get(trial_id)):
+            what = f"{trial.state.name.lower()}, held by {_worker(lease)}"
+            remedy = "freed" if trial.state.is_finished() else GIVEN_BACK
+            yield Finding(where, what, remedy, partial(give_back, handle, trial_id, lost=lease))
+        elif trial_id in nobody:
+            what = "running, but held by nobody"
+            yield Finding(where, what, GIVEN_BACK, partial(give_back, handle, trial_id))
+
+
+def give_back(handle: StudyStorage, trial_id: int, *, lost: HeldLease | None = None) -> bool:
+    """Let a trial wait again; return False where a worker has it by now.
+
+    Args:
+        handle: The database.
+        trial_id: Optuna's row number.
+        lost: The lease of its lost worker, which ends; it must not have changed since.
+    """
+    claim = acquire(handle.database, trial_id, Owner.current(), lost=lost)
+    if claim is None:
+        return False
+    withdraw(handle.database, claim)
+    return True
+
+
+def _running_without(session: StudySession, held: Mapping[int, HeldLease]) -> set[int]:
+    """Return the running trials that nobody holds, in two looks.
+
+    Leases and trials are read one after the other: seen once, a trial may have been claimed in
+    between.
+    """
+
+    def look(held: Mapping[int, HeldLease]) -> set[int]:
+        running = (trial for trial in session.places() if trial.state == TrialState.RUNNING)
+        return {trial.trial_id for trial in running} - held.keys()
+
+    once = look(held)
+    return once and once & look(held_leases(session.storage_handle.database))
+
+
+def _is_same(lease: HeldLease, now: HeldLease | None) -> bool:
+    return now is not None and (lease.attempt, lease.beat_at) == (now.attempt, now.beat_at)
+
+
+def _worker(lease: HeldLease) -> str:
+    owner = Owner.parse(lease.owner)
+    is_dead = owner.is_known_dead(silent_seconds=lease.age_seconds)
+    state = "is dead" if is_dead else "is silent"
+    age = shown_duration(lease.age_seconds)
+    return f"process {owner.pid} on {owner.host}, which {state} (last beat {age} ago)"

@@ -1,0 +1,1 @@
+"""Trains the winner for long and evaluates it on the test split once."""

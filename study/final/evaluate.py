@@ -1,0 +1,90 @@
+"""Saved weights, judged again: by the commands `final` and `evaluate`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data.batches import EvaluationBatches
+from data.image_cache import Examples, PreparedData
+from model.configuration import DeviceConfig, EvaluationConfig
+from model.device import reproducible_kernels, resolve_execution
+from model.evaluation import Collector, Evaluation, evaluate
+from model.network import build_network
+from model.training_state import evaluated_weights
+from study.configuration.config import validated
+from study.configuration.stored_settings import completed, missing_settings
+from study.errors import StudyError
+from study.trial.components import EVALUATION_BATCH_SIZE
+
+
+def refuse_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, path: Path) -> None:
+    """Refuse to judge weights on other data than those they were trained with.
+
+    Raises:
+        StudyError: If the fingerprints differ.
+    """
+    trained = checkpoint["data_fingerprint"]
+    if trained != prepared.fingerprint:
+        raise StudyError(
+            f"--data must be the data of {path} (fingerprint {trained[:12]}), those found have "
+            f"{prepared.fingerprint[:12]}: give the same data and settings"
+        )
+
+
+def trained_configuration(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the configuration that weights were trained with, as JSON values.
+
+    Raises:
+        StudyError: If they were saved before this code had a setting, and say nothing of it.
+    """
+    stored = json.loads(checkpoint["configuration"])
+    if missing := missing_settings(stored):
+        raise StudyError(
+            f"CHECKPOINT must have a value for every setting, {path} was saved before there was "
+            f"{', '.join(missing)}: evaluate it with the version that trained it"
+        )
+    return completed(stored)
+
+
+def evaluate_checkpoint(
+    checkpoint: dict[str, Any],
+    examples: Examples,
+    *,
+    execution: DeviceConfig,
+    evaluation: EvaluationConfig | None = None,
+    collect: Collector | None = None,
+) -> Evaluation:
+    """Evaluate saved weights on examples of the size and statistics they were trained with.
+
+    Args:
+        checkpoint: What a trial saved as its best weights.
+        examples: Images and labels.
+        execution: Where and in which precision the network runs.
+        evaluation: How it is judged; default as its run did.
+        collect: Sees the logits and labels of every batch.
+    """
+    config = validated(completed(json.loads(checkpoint["configuration"])))
+    resolved = resolve_execution(execution)
+    n_classes = len(checkpoint["class_names"])
+    network = build_network(config.network, n_classes=n_classes)
+    best = "network" in checkpoint
+    network.load_state_dict(
+        checkpoint["network"] if best else evaluated_weights(checkpoint["state"])
+    )
+    resolved.place(network)
+    batches = EvaluationBatches(
+        examples,
+        batch_size=EVALUATION_BATCH_SIZE,
+        mean=checkpoint["mean"],
+        std=checkpoint["std"],
+        device=resolved.device,
+    )
+    with reproducible_kernels():
+        return evaluate(
+            network,
+            batches(),
+            n_classes=n_classes,
+            execution=resolved,
+            flip_average=(evaluation or config.evaluation).flip_average,
+            collect=collect,
+        )

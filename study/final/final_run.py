@@ -1,0 +1,181 @@
+"""The long run of the winner, which ends with its one test.
+
+A final run is a study of its own with a queue of one given point, so it is claimed, resumed and
+recorded like any trial. Its test evaluation is claimed in the database before the split is opened.
+"""
+
+import time
+
+from optuna.trial import FrozenTrial, TrialState
+
+from data.image_cache import PreparedData
+from data.split_writer import Track, no_progress
+from storage.leases import Heartbeat, acquire, end
+from storage.lost_workers import Watch
+from storage.optuna_rows import SLOT
+from storage.own_study import own_trials
+from storage.process_identity import Owner
+from storage.records import read_tests
+from storage.trial_rows import TrialRow
+from study.configuration.config import StudyConfig
+from study.creation.create import Point, extend, initialise
+from study.errors import ProtocolError, StudyError
+from study.final.test_evaluation import FinalResult, take_test
+from study.final.unknown_tests import (
+    forgotten_places,
+    forgotten_tests,
+    refuse_forgotten,
+    remember_tests,
+)
+from study.session.session import StudySession, final_name
+from study.stop_signal import StopFlag
+from study.trial.dashboard_notes import note_test
+from study.workers.worker import Announce, Worker
+
+FIRST_REASON = "the first final run of the study"
+
+
+def final_config(config: StudyConfig) -> StudyConfig:
+    """Return the configuration of a study's final runs: longer, at full size, nothing pruned."""
+    final = config.final
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"image_size": final.image_size}),
+            "search": config.search.model_copy(
+                update={"n_epochs": final.n_epochs, "n_trials": 1, "pruner": "none"}
+            ),
+            "workers": config.workers.model_copy(update={"n_workers": 1, "threads": None}),
+        }
+    )
+
+
+def open_final(
+    session: StudySession, winner: TrialRow, *, reopen: str | None, track: Track = no_progress
+) -> StudySession:
+    """Queue the final run of a winner, or find the one that is queued.
+
+    A run that failed has not seen the test split, so another is queued without asking. The same
+    call after its run is over changes nothing.
+
+    Args:
+        session: The searched study.
+        winner: Its winner.
+        reopen: Why another run may see the test split after an earlier one has.
+        track: Shows the progress of the decoding.
+
+    Raises:
+        ProtocolError: If another trial has the final run and no reason is given, if the runs
+            folder holds a test result that the database does not know and no reason is given, or
+            if its length or size is not what was queued.
+    """
+    name = session.protocol.study_name
+    reason = reopen or FIRST_REASON
+    point = Point(winner.params, {"searched_trial": winner.number, "test_reason": reason})
+    runs = _queued(session)
+    forgotten = forgotten_tests(session)
+    if reopen is None and not (runs and _is_tested(session, runs[-1])):
+        refuse_forgotten(forgotten)
+    places = forgotten_places(forgotten)
+    try:
+        opened = initialise(
+            final_config(session.config),
+            name=final_name(name),
+            points=[point] * len(runs) or [*places, point],
+            track=track,
+        )
+    except ProtocolError as error:
+        raise ProtocolError(f"a final run stays as it was queued: {error}") from None
+    if reopen is not None and forgotten:
+        opened = extend(opened, places[opened.protocol.budget :])
+        remember_tests(opened, forgotten)
+    last = _queued(session)[-1]
+    has_failed = last.state in (TrialState.FAIL, TrialState.PRUNED)
+    if has_failed and not _is_tested(session, last):
+        return extend(opened, [point])
+    searched_trial = last.user_attrs["searched_trial"]
+    is_the_same = searched_trial == winner.number and reopen in (
+        None,
+        last.user_attrs["test_reason"],
+    )
+    if (is_the_same and not has_failed) or not last.state.is_finished():
+        return opened
+    if reopen is None:
+        raise ProtocolError(
+            f"the final run of study {name!r} is that of trial "
+            f"{searched_trial}, the winner is now trial {winner.number}: "
+            "add `--reopen REASON` for another final run"
+        )
+    return extend(opened, [point])
+
+
+def _is_tested(session: StudySession, run: FrozenTrial) -> bool:
+    tests = read_tests(session.storage_handle.database, session.searched_name)
+    return any(test.trial_id == run._trial_id for test in tests)
+
+
+def _queued(session: StudySession) -> list[FrozenTrial]:
+    """Return the final runs of a study in the order of their slots."""
+    handle = session.storage_handle
+    names = {study.study_name: study._study_id for study in handle.get_all_studies()}
+    study_id = names.get(final_name(session.protocol.study_name))
+    if study_id is None:
+        return []
+    runs = own_trials(handle.get_all_trials(study_id))
+    return sorted(runs, key=lambda run: int(run.user_attrs[SLOT]))
+
+
+def run_final(
+    final: StudySession, prepared: PreparedData, *, stop: StopFlag, announce: Announce
+) -> FinalResult | None:
+    """Train the queued final runs and test the last one.
+
+    Returns:
+        The result; None where the run was stopped before its end.
+
+    Raises:
+        StudyError: If the run failed.
+    """
+    Worker(final, prepared, stop=stop, announce=announce).work()
+    runs = final.optuna_study().get_trials(deepcopy=False)
+    run = max(runs, key=lambda trial: int(trial.user_attrs[SLOT]))
+    if not run.state.is_finished():
+        return None
+    if run.state != TrialState.COMPLETE:
+        reason = run.user_attrs.get("reason", {}).get("message", "unknown")
+        raise StudyError(
+            f"the final run ended {run.state.name.lower()} ({reason}): "
+            "mend the cause; the same command queues another"
+        )
+    return _test(final, prepared, run, stop=stop)
+
+
+def _test(
+    final: StudySession, prepared: PreparedData, run: FrozenTrial, *, stop: StopFlag
+) -> FinalResult | None:
+    """Take the test, or wait for the process that takes it; None where a stop was asked for."""
+    database = final.storage_handle.database
+    place = final.config.storage
+    watch = Watch(
+        database,
+        heartbeat_seconds=place.heartbeat_seconds,
+        grace_seconds=place.grace_seconds,
+    )
+    while not stop.is_set:
+        held = watch.look().get(run._trial_id)
+        if held is None or watch.is_lost(held):
+            lease = acquire(database, run._trial_id, Owner.current(), lost=held)
+            if lease is not None:
+                break
+        time.sleep(min(1.0, place.heartbeat_seconds))
+    else:
+        return None
+    seconds = place.heartbeat_seconds
+    ending = "test cut off"
+    try:
+        with Heartbeat(database, lease, seconds=seconds, between=watch.look) as heartbeat:
+            result = take_test(final, prepared, run)
+            note_test(final, heartbeat, run, result.metrics)
+        ending = "tested"
+    finally:
+        end(database, lease, ending)
+    return result

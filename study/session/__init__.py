@@ -1,0 +1,1 @@
+"""An opened study and its stored configuration."""

@@ -1,0 +1,27 @@
+"""Which trial wins a search, and why."""
+
+from storage.study_totals import best_ids
+from storage.trial_rows import TrialRow, read_some
+from study.errors import StudyError
+from study.session.session import StudySession
+
+
+def choose_winner(session: StudySession) -> TrialRow:
+    """Return the complete trial with the highest validation macro-F1, the earliest of equals.
+
+    Raises:
+        StudyError: If the search is not over, or has no complete trial.
+    """
+    name, handle = session.protocol.study_name, session.storage_handle
+    if unfinished := session.count_unfinished():
+        raise StudyError(
+            f"study {name!r} must be over before its final run, {unfinished} of "
+            f"{len(session.places())} trials are not: finish them with `study run --name {name}`"
+        )
+    best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
+    if not best:
+        raise StudyError(
+            f"study {name!r} must have a complete trial, it has none of "
+            f"{len(session.places())}: see the reasons with `study trials --name {name} --json`"
+        )
+    return best[0]

@@ -1,0 +1,258 @@
+"""What a study fixes before its first trial, and how a difference is refused.
+
+Frozen is all that changes the result of a trial or of the search. Where things lie and how many
+workers run is operational; budget and final run have commands of their own. Every refusal names
+the field, both values, and the command for going on.
+"""
+
+import logging
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.errors import StorageError, StudyNotFoundError
+from storage.records import Protocol, fingerprint
+from storage.run_paths import FINAL_SUFFIX, RunPaths
+from study.configuration.config import Request, StudyConfig, validated
+from study.configuration.stored_settings import completed, frozen_part, missing_settings
+from study.errors import ProtocolError
+from study.session.suggested_commands import fork_command, suggested
+from study.session.versions import git_revision, versions
+
+logger = logging.getLogger(__name__)
+
+# A final run is a study with these two of its settings in the place of the searched ones.
+SETTING_OF_FINAL_RUN = {
+    "search.n_epochs": "final.n_epochs",
+    "data.image_size": "final.image_size",
+}
+STRICT = "protocol.strict"
+POINTS = "search.points"
+LONGEST_VALUE = 100
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting with two values; None where one side has none."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        one = self._first_within()
+        return f"{one.key} is {_shown(one.old)} there, {_shown(one.new)} here"
+
+    def _first_within(self) -> "Difference":
+        """Return what first differs in two lists that are too long to be shown, else itself."""
+        old, new = self.old, self.new
+        if not (isinstance(old, list) and isinstance(new, list)):
+            return self
+        if max(len(repr(old)), len(repr(new))) <= LONGEST_VALUE:
+            return self
+        if len(old) != len(new):
+            return Difference(f"number of {self.key}", len(old), len(new))
+        place = next(n for n in range(len(old)) if old[n] != new[n])
+        key = f"{self.key}[{place}]"
+        return differences({key: old[place]}, {key: new[place]})[0]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """Return in which values two mappings differ, by dotted key."""
+    found: list[Difference] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            within = differences(before, after)
+            found += [Difference(f"{key}.{one.key}", one.old, one.new) for one in within]
+        elif before != after:
+            found.append(Difference(key, before, after))
+    return found
+
+
+def protocol_fingerprint(config: StudyConfig, data_fingerprint: str) -> str:
+    """Return the SHA-256 of what a study fixes."""
+    return fingerprint([frozen_part(config), data_fingerprint])
+
+
+def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> StudyConfig:
+    """Return a configuration with what a study keeps unless a request says otherwise.
+
+    These are the threads that `init` has counted and the strictness: a file that does not name
+    them does not change them.
+    """
+    fixed = validated(completed(protocol.configuration))
+    threads = given.workers.threads or fixed.workers.threads
+    strict = given if request.gives(STRICT) else fixed
+    return given.model_copy(
+        update={
+            "workers": given.workers.model_copy(update={"threads": threads}),
+            "protocol": strict.protocol,
+        }
+    )
+
+
+def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
+    """Refuse to go on with a study that was fixed differently.
+
+    Args:
+        protocol: What the study fixed.
+        given: Configuration to go on with; unset threads stand for those of the study.
+
+    Raises:
+        ProtocolError: If they differ; the message names each field with both values.
+    """
+    fixed = validated(completed(protocol.configuration))
+    old, new = frozen_part(fixed), frozen_part(given)
+    if given.workers.threads is None:
+        new["workers"] = old["workers"]
+    found = differences(old, new)
+    if protocol.study_name.endswith(FINAL_SUFFIX):
+        names = SETTING_OF_FINAL_RUN
+        found = [Difference(names.get(one.key, one.key), one.old, one.new) for one in found]
+    if found:
+        name = _searched_name(protocol)
+        changes = {one.key: one.new for one in found}
+        command = fork_command(name, changes, place=given.storage)
+        fits_a_line = POINTS not in changes
+        other = f"start a changed study with `{command}`" if fits_a_line else "another --name"
+        raise ProtocolError(
+            f"study {name!r} was fixed with other settings: {'; '.join(map(str, found))}: "
+            f"give the same settings, or {other}"
+        )
+
+
+def refuse_added_settings(protocol: Protocol, given: StudyConfig) -> None:
+    """Reject a study that was stored before this code had a setting, and says nothing of it.
+
+    Raises:
+        ProtocolError: If it lacks a frozen setting; the message names all of them.
+    """
+    missing = missing_settings(protocol.configuration)
+    if missing:
+        name = _searched_name(protocol)
+        revision = protocol.facts.get("git_revision") or "its git revision was not stored"
+        raise ProtocolError(
+            f"study {name!r} must have a value for every setting, it was stored before there was "
+            f"{', '.join(missing)}: finish it with the version that created it ({revision}), or "
+            f"start a changed study with `{fork_command(name, {}, place=given.storage)}`"
+        )
+
+
+def refuse_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) -> None:
+    """Refuse data that are not those the study began with.
+
+    Args:
+        protocol: What the study fixed.
+        given: Configuration that the data were found with.
+        fingerprint: Of the data that were found.
+
+    Raises:
+        ProtocolError: If the fingerprints differ.
+    """
+    fixed = protocol.facts["data_fingerprint"]
+    if fixed == fingerprint:
+        return
+    name, source = _searched_name(protocol), located(given.data.source)
+    command = fork_command(name, {"data.source": source}, place=given.storage)
+    raise ProtocolError(
+        f"--data must be the data of study {name!r}, their fingerprint is {fixed[:12]} there "
+        f"(from {protocol.configuration['data']['source']!r} at init), {fingerprint[:12]} here "
+        f"(from {source!r}): give the same data, or start a changed study with `{command}`"
+    )
+
+
+def located(source: str) -> str:
+    """Return a data source that means the same in any folder."""
+    folder = Path(source).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else source
+
+
+def refuse_other_runs_folder(
+    protocol: Protocol, given: StudyConfig, *, reading: bool = False
+) -> None:
+    """Refuse a runs folder that is neither the one of `init` nor the same under another path.
+
+    Args:
+        protocol: What the study fixed.
+        given: Configuration to go on with.
+        reading: Whether nothing is to be changed, which the remedy heeds.
+
+    Raises:
+        ProtocolError: If the study's marker is not in it.
+    """
+    fixed, runs = protocol.facts.get("runs_folder"), given.storage.runs.absolute()
+    # Studies of earlier versions did not note it; their marker is looked for all the same.
+    if fixed is None or runs.resolve() == Path(fixed).resolve():
+        return
+    name = protocol.study_name
+    try:
+        RunPaths(runs, name).check(protocol.study_key)
+    except StorageError as error:
+        missing = isinstance(error, StudyNotFoundError)
+        found = "holds no such study" if missing else "holds another study of this name"
+        remedy = (
+            "give that folder with --runs, under its path on this machine; `study status`, "
+            "`trials`, `best` and `dashboard` need none"
+            if reading
+            else f"go on with `--runs {shlex.quote(fixed)}`, or start a changed study here with "
+            f"`{fork_command(name, {}, place=given.storage)}`"
+        )
+        raise ProtocolError(
+            f"storage.runs is '{fixed}' there, '{runs}' here, which {found}: {remedy}"
+        ) from None
+
+
+def refuse_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) -> None:
+    """Refuse a budget that is not the study's.
+
+    Raises:
+        ProtocolError: If it differs; the message holds the command that changes it.
+    """
+    name, fixed = protocol.study_name, protocol.budget
+    rule = f"--trials must be {fixed}, the budget of study {name!r}, got {budget}"
+    extend = ("extend", "--name", name, "--trials")
+    if budget > fixed:
+        command = suggested(*extend, str(budget - fixed), place=given.storage)
+        raise ProtocolError(f"{rule}: add to it with `{command}`")
+    if budget < fixed:
+        command = suggested(*extend, "N", place=given.storage)
+        raise ProtocolError(
+            f"{rule}: a budget only grows, with `{command}`; leave --trials out to go on"
+        )
+
+
+def code_differences(protocol: Protocol) -> list[Difference]:
+    """Return how this code differs from that with which a study began."""
+    there = {"git_revision": protocol.facts["git_revision"], **protocol.facts["versions"]}
+    return differences(there, {"git_revision": git_revision(), **versions()})
+
+
+def compare_code(protocol: Protocol, given: StudyConfig) -> None:
+    """Warn, in one line, when this code is not that with which a study began.
+
+    Raises:
+        ProtocolError: If it differs and `protocol.strict` is set.
+    """
+    found = code_differences(protocol)
+    if not found:
+        return
+    name = _searched_name(protocol)
+    says = f"study {name!r} began with another code version: {'; '.join(map(str, found))}"
+    if given.protocol.strict:
+        raise ProtocolError(
+            f"{says}: go on with that version, accept this one with `--set {STRICT}=false`, or "
+            f"start a changed study with `{fork_command(name, {}, place=given.storage)}`"
+        )
+    logger.warning("%s: refuse this with --set %s=true", says, STRICT)
+
+
+def _searched_name(protocol: Protocol) -> str:
+    return protocol.study_name.removesuffix(FINAL_SUFFIX)

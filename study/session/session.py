@@ -1,0 +1,270 @@
+"""An opened study: what every command but `study init` begins with."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState
+
+from data.image_cache import PreparedData, prepare
+from data.split_writer import Track, no_progress
+from model.seeds import derive_seed
+from storage.configuration import StorageConfig
+from storage.errors import DatabaseAwayError, StudyDeletedError, StudyNotFoundError
+from storage.own_study import OwnStudy, open_study
+from storage.records import Protocol, read_protocol, study_names
+from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
+from storage.study_storage import StudyStorage, open_study_storage
+from storage.study_totals import (
+    Slot,
+    count_states,
+    longest_epoch_seconds,
+    read_slots,
+    read_totals,
+)
+from study.configuration.config import Request, StudyConfig
+from study.configuration.stored_settings import completed
+from study.errors import StudyError
+from study.session.protocol import (
+    compare_code,
+    completed_by,
+    refuse_added_settings,
+    refuse_differences,
+    refuse_other_data,
+    refuse_other_runs_folder,
+)
+from study.session.suggested_commands import suggested
+from study.stop_signal import StopFlag, StopRequested
+
+# Optuna would say on standard error that a study was created; we say it ourselves.
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+logger = logging.getLogger(__name__)
+
+INIT_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class StudySession:
+    """An opened study.
+
+    Attributes:
+        config: The study's configuration, with the operational settings given here.
+        protocol: What the study fixed.
+        storage_handle: Its database.
+        is_final: Whether this is the queue of final runs of a searched study.
+    """
+
+    config: StudyConfig
+    protocol: Protocol
+    storage_handle: StudyStorage
+    is_final: bool
+
+    @property
+    def searched_name(self) -> str:
+        """Name of the searched study, also for its final runs."""
+        return self.protocol.study_name.removesuffix(FINAL_SUFFIX)
+
+    @property
+    def paths(self) -> RunPaths:
+        """Folders of the searched study."""
+        return RunPaths(self.config.storage.runs, self.searched_name)
+
+    @property
+    def sampling_seed(self) -> int:
+        """Seed of the sampler: a fork that took trials over must not draw their points again."""
+        fork = self.protocol.facts.get("forked_from")
+        if fork is None or not fork["taken_over"]:
+            return self.config.seed
+        return derive_seed(self.config.seed, "fork", self.protocol.study_name)
+
+    def trial_paths(self, slot: int) -> TrialPaths:
+        """Files of a place in the queue."""
+        return self.paths.final(slot) if self.is_final else self.paths.trial(slot)
+
+    def optuna_study(self) -> OwnStudy:
+        """Return Optuna's view of the study, without foreign trials."""
+        return open_study(self.storage_handle, self.protocol.study_name)
+
+    def places(self) -> list[Slot]:
+        """Return the trials that are slots of the queue."""
+        return read_slots(self.storage_handle.database, self.protocol.study_name)
+
+    def has_begun(self) -> bool:
+        """Return whether any slot of the queue has been worked on, be it for an epoch."""
+        totals = read_totals(self.storage_handle.database, self.protocol.study_name)
+        waiting = TrialState.WAITING
+        return any(one.state != waiting or one.n_begun for one in totals if not one.is_imported)
+
+    def count_unfinished(self) -> int:
+        """Return how many trials wait or run."""
+        return sum(n for state, n in self._states().items() if not state.is_finished())
+
+    def has_complete_trial(self) -> bool:
+        """Return whether there is a result to choose from."""
+        return TrialState.COMPLETE in self._states()
+
+    def _states(self) -> dict[TrialState, int]:
+        return count_states(self.storage_handle.database, self.protocol.study_name)
+
+    def longest_epoch_seconds(self) -> float | None:
+        """Return the duration of the longest epoch of the study so far, None before the first."""
+        return longest_epoch_seconds(self.storage_handle.database, self.protocol.study_name)
+
+    def prepare_data(self, *, track: Track = no_progress) -> PreparedData:
+        """Open the study's data.
+
+        Raises:
+            ProtocolError: If the data are not those that the study began with.
+        """
+        prepared = prepare(self.config.data, track=track)
+        refuse_other_data(self.protocol, self.config, prepared.fingerprint)
+        return prepared
+
+    def compare_code(self) -> None:
+        """Warn, or refuse, when this code is not that with which the study began.
+
+        Raises:
+            ProtocolError: If it differs and `protocol.strict` is set.
+        """
+        compare_code(self.protocol, self.config)
+
+
+def final_name(study_name: str) -> str:
+    """Return the name under which a study's final runs are queued."""
+    return study_name + FINAL_SUFFIX
+
+
+def open_session(
+    request: Request, name: str | None = None, *, reading: bool = False, with_runs: bool = False
+) -> StudySession:
+    """Open an existing study with the operational settings that are asked for.
+
+    Args:
+        request: Names the database and the runs folder; anything else it says must be operational,
+            or what the study fixed.
+        name: Name of the study; default the request's, or the only one in the database.
+        reading: Whether the database is only read, which needs no runs folder by itself.
+        with_runs: Whether a reader needs the runs folder too.
+
+    Raises:
+        StudyNotFoundError: If it does not exist.
+        StorageError: If the database or the runs folder is refused.
+        ProtocolError: If the request differs from what the study fixed.
+    """
+    place = request.place()
+    handle = open_study_storage(
+        place.storage.url, outage_seconds=place.storage.outage_seconds, read_only=reading
+    )
+    try:
+        protocol = read_protocol(handle.database, name or place.name or only_study(handle))
+        refuse_deleted(handle, protocol, place.storage)
+        base = completed(protocol.configuration)
+        asked = completed_by(request.resolve(base=base), protocol, request)
+        refuse_differences(protocol, asked)
+        if not reading:
+            refuse_added_settings(protocol, asked)
+        session = bind(asked, protocol, handle, place.storage)
+        if with_runs or not reading:
+            searched = read_protocol(handle.database, session.searched_name)
+            refuse_other_runs_folder(searched, session.config, reading=reading)
+            session.paths.check(searched.study_key)
+    except Exception:
+        handle.engine.dispose()  # whoever waits for an `init` asks again and again
+        raise
+    return session
+
+
+def await_session(request: Request, *, stop: StopFlag) -> StudySession:
+    """Open a study, waiting a minute for the `study init` that creates it, or out an outage.
+
+    Raises:
+        StudyNotFoundError: If it still does not exist.
+        DatabaseAwayError: If the database still does not answer.
+        StopRequested: If a stop was asked for while waiting.
+    """
+    start = time.monotonic()
+    outage_seconds = request.place().storage.outage_seconds
+    said = ""
+    while True:
+        try:
+            return open_session(request)
+        except StudyDeletedError:
+            raise
+        except (StudyNotFoundError, DatabaseAwayError) as error:
+            is_away = isinstance(error, DatabaseAwayError)
+            waits_seconds = outage_seconds if is_away else INIT_WAIT_SECONDS
+            if time.monotonic() - start > waits_seconds:
+                raise
+            if str(error) != said:
+                said = str(error)
+                logger.warning("waiting: %s", said)
+        if stop.is_set:
+            raise StopRequested
+        time.sleep(1.0)
+
+
+def refuse_deleted(handle: StudyStorage, protocol: Protocol, place: StorageConfig) -> None:
+    """Reject a study that has a protocol, but is missing in Optuna's tables.
+
+    Raises:
+        StudyDeletedError: If it is; the message holds the command that frees its name.
+    """
+    try:
+        handle.get_study_id_from_name(protocol.study_name)
+    except KeyError:
+        name = protocol.study_name.removesuffix(FINAL_SUFFIX)
+        command = suggested("doctor", "--name", name, "--repair", place=place)
+        raise StudyDeletedError(
+            f"study {protocol.study_name!r} was deleted with Optuna's own tools, its protocol and "
+            f"run folder are left: `{command}` sets them aside, then the name is free"
+        ) from None
+
+
+def only_study(handle: StudyStorage, *, besides: str = "") -> str:
+    """Return the name of the one study of a database, final runs not counted.
+
+    Args:
+        handle: The database.
+        besides: Name of another study, which counts only where it is alone.
+
+    Raises:
+        StudyError: If there are several.
+        StudyNotFoundError: If there are none.
+    """
+    searched = [name for name in study_names(handle.database) if not name.endswith(FINAL_SUFFIX)]
+    names = [name for name in searched if name != besides] or searched
+    if not names:
+        raise StudyNotFoundError(
+            "--name must say which study, there are none yet: create one with `study init`"
+        )
+    if len(names) != 1:
+        raise StudyError(
+            f"--name must say which study, there are {', '.join(names)}: add --name NAME"
+        )
+    return names[0]
+
+
+def bind(
+    config: StudyConfig, protocol: Protocol, handle: StudyStorage, place: StorageConfig
+) -> StudySession:
+    """Return a session on a study.
+
+    Args:
+        config: What the study fixed, with the operational settings of this process.
+        protocol: What the study fixed, as stored.
+        handle: The study's database.
+        place: Its address, and the runs folder.
+    """
+    location = {"url": place.url, "runs": place.runs}
+    threads = protocol.configuration["workers"]["threads"]
+    bound = config.model_copy(
+        update={
+            "name": protocol.study_name.removesuffix(FINAL_SUFFIX),
+            "storage": config.storage.model_copy(update=location),
+            "workers": config.workers.model_copy(update={"threads": threads}),
+        }
+    )
+    is_final = protocol.study_name.endswith(FINAL_SUFFIX)
+    return StudySession(bound, protocol, handle, is_final)

@@ -1,0 +1,1 @@
+"""One trial: its network, training, records and identity."""

@@ -1,0 +1,214 @@
+"""One trial: build, resume, loop over epochs, hand each result to the sinks, return the value."""
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+
+from dashboards.tensorboard.writer import TensorBoardLog
+from data.batches import TrainBatches
+from data.image_cache import PreparedData
+from model.errors import DivergedError
+from model.network import count_parameters
+from model.targets import TrainBatch
+from model.training import EpochResult, train_epochs
+from model.training_state import BestEpoch, TrainingState
+from storage.leases import Heartbeat
+from storage.optuna_rows import BEST_EPOCH
+from storage.records import read_protocol
+from storage.run_paths import TrialPaths, write_atomically
+from study.configuration.config import as_stored
+from study.configuration.points import LABEL, configured_by
+from study.errors import StudyError
+from study.session.session import StudySession
+from study.session.versions import git_revision, versions
+from study.stop_signal import StopFlag, StopRequested
+from study.trial.components import evaluation_batches, fresh_state, train_batches
+from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
+from study.trial.faults import training
+from study.trial.hparams import row_name, shown_hyperparameters
+from study.trial.identity import Identity, load_own
+
+logger = logging.getLogger(__name__)
+
+
+class TrialRun:
+    """One trial on its way through a worker.
+
+    Args:
+        session: The study.
+        trial: Optuna's trial.
+        prepared: The study's data.
+        stop: Asked at every batch.
+    """
+
+    def __init__(
+        self, session: StudySession, trial: optuna.Trial, prepared: PreparedData, *, stop: StopFlag
+    ) -> None:
+        self._session = session
+        self._trial = trial
+        self._prepared = prepared
+        self._stop = stop
+        with training():
+            self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
+        slot = int(trial.user_attrs["slot"])
+        self.identity = Identity.of(session, self.config, slot)
+        self.seed = self.identity.run.seed
+        self.paths: TrialPaths = session.trial_paths(slot)
+
+    def __call__(
+        self, trial_id: int, heartbeat: Heartbeat, announce: Callable[[EpochResult], None]
+    ) -> float:
+        """Train to the end.
+
+        Returns:
+            The best validation macro-F1 of all epochs.
+
+        Raises:
+            TrialPruned: If the pruner gives the trial up.
+            StopRequested: If the worker was asked to stop.
+            LeaseLostError: If another worker has taken the trial over.
+            DivergedError: If the loss is not finite.
+            TrainingError: If training the configuration fails otherwise.
+        """
+        database, runs = self._session.storage_handle.database, self._session.paths
+        study_key = read_protocol(database, self._session.searched_name).study_key
+        runs.check(study_key)
+        batches = train_batches(
+            self.config, self._prepared, self._prepared.train(), seed=self.seed
+        )
+        state = self._start_or_resume(batches.n_batches)
+        self._describe(state)
+        report = ReportAndPrune(
+            self._trial.study,
+            self._session.storage_handle,
+            trial_id,
+            heartbeat,
+            is_over=self._is_over,
+        )
+        with (
+            closing(
+                TensorBoardLog(self.paths.tensorboard, next_epoch=state.epochs_done + 1)
+            ) as log,
+            closing(self._epochs(state, batches)) as epochs,
+        ):
+            sinks: tuple[EpochSink, ...] = (
+                Confirm(heartbeat, runs, study_key),
+                ShowEpoch(log, self.paths, announce),
+                SaveCheckpoint(self.paths, self._header()),
+                report,
+            )
+            try:
+                report.catch_up(state)
+                for result in epochs:
+                    for sink in sinks:
+                        sink(result, state)
+            except (optuna.TrialPruned, DivergedError):
+                self._conclude(state, log)
+                raise
+            self._conclude(state, log)
+        if state.best is None:
+            raise RuntimeError("a trial without an epoch cannot have a value")
+        if state.epochs_done < self.config.search.n_epochs:
+            self._trial.set_user_attr("reason", stopped_early(state.best, state.epochs_done))
+        return state.best.macro_f1
+
+    def _is_over(self, state: TrainingState) -> bool:
+        search = self.config.search
+        return state.is_over(n_epochs=search.n_epochs, patience_epochs=search.patience_epochs)
+
+    def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
+        if self.paths.metrics.is_file():  # never overwritten, nor renamed
+            raise StudyError(f"{self.paths.metrics} must not exist yet: see `study doctor`")
+        with training():
+            state = fresh_state(
+                self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
+            )
+        self.paths.remove_unfinished()
+        checkpoint = load_own(self._session, self._trial._trial_id, self.identity)
+        if checkpoint is not None:
+            state.load_state_dict(checkpoint["state"])
+            logger.info("resumed after epoch %d", state.epochs_done)
+        return state
+
+    def _epochs(
+        self, state: TrainingState, batches: TrainBatches
+    ) -> Generator[EpochResult, None, None]:
+        validation = evaluation_batches(self.config, self._prepared, self._prepared.validation())
+        with training():
+            yield from train_epochs(
+                state,
+                lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),
+                lambda: self._stop.interrupting(validation()),
+                n_epochs=self.config.search.n_epochs,
+                seed=self.seed,
+                patience_epochs=self.config.search.patience_epochs,
+            )
+
+    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[TrainBatch]:
+        """Return the batches of an epoch, if there is time enough left to save it.
+
+        Raises:
+            StopRequested: If there is not.
+        """
+        if not self._stop.leaves_time_for(self._session.longest_epoch_seconds):
+            raise StopRequested
+        return batches(epoch)
+
+    def _describe(self, state: TrainingState) -> None:
+        """Leave the resolved configuration in the run folder, and attributes with the trial."""
+        text = json.dumps(as_stored(self.config), indent=2)
+        write_atomically(self.paths.configuration, text.encode())
+        attributes = {
+            "seed": self.seed,
+            "host": socket.gethostname(),
+            "device": str(state.execution.device),
+            "n_parameters": count_parameters(state.network),
+            "versions": versions(),
+            "git_revision": git_revision(),
+        }
+        for key, value in attributes.items():
+            if self._trial.user_attrs.get(key) != value:
+                self._trial.set_user_attr(key, value)
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "configuration": json.dumps(as_stored(self.config)),
+            "class_names": list(self._prepared.class_names),
+            "mean": list(self._prepared.mean),
+            "std": list(self._prepared.std),
+            **asdict(self.identity.run),
+        }
+
+    def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
+        """Note the best epoch, and show it in TensorBoard's HParams; without one, the settings."""
+        metrics: dict[str, float] = {}
+        if state.best is not None:
+            self._trial.set_user_attr(BEST_EPOCH, state.best.epoch)
+            best = asdict(state.history[state.best.epoch - 1].validation)
+            metrics = {f"best/{name}": value for name, value in best.items()}
+            metrics["best/epoch"] = state.best.epoch
+        label = self._trial.user_attrs.get(LABEL)
+        log.write_row(
+            row_name(
+                self._session.searched_name,
+                self._trial.number,
+                label,
+                is_final=self._session.is_final,
+            ),
+            shown_hyperparameters(
+                self._session.config, self.hyperparameters, self.settings, label
+            ),
+            metrics,
+        )
+
+
+def stopped_early(best: BestEpoch, epochs_done: int) -> dict[str, str]:
+    """Return what is noted with a complete trial that ended before its last epoch."""
+    waited = f"no better macro-F1 in the {epochs_done - best.epoch} epochs after {best.epoch}"
+    return {"kind": "stopped early", "message": waited}

@@ -1,0 +1,1 @@
+"""Workers: claim trials, run on GPUs, and end."""

@@ -1,0 +1,94 @@
+"""Which trial a worker takes next: one that another has lost, else the first that waits.
+
+A worker may die between any two lines, and another finds what it needs to go on. Must not import
+torch.
+"""
+
+import logging
+from collections.abc import Mapping, Set
+
+import optuna
+from optuna.trial import TrialState
+
+from storage.configuration import StorageConfig
+from storage.leases import (
+    HeldLease,
+    Lease,
+    acquire,
+    acquire_waiting,
+    refuse_other_machines,
+)
+from storage.lost_workers import Watch
+from storage.process_identity import Owner
+from storage.study_storage import StudyStorage
+from storage.study_totals import count_states, running_ids
+
+logger = logging.getLogger(__name__)
+
+
+class Claimant:
+    """Claims trials of a study for this process.
+
+    Args:
+        handle: The study's database.
+        optuna_study: Optuna's view of the study.
+        place: How patient workers are with each other.
+
+    Attributes:
+        watch: Looks at the leases of others; to be looked through at every beat.
+    """
+
+    def __init__(
+        self, handle: StudyStorage, optuna_study: optuna.Study, place: StorageConfig
+    ) -> None:
+        self._handle = handle
+        self._optuna_study = optuna_study
+        self._grace_seconds = place.grace_seconds
+        self._study_id = optuna_study._study_id
+        self._owner = Owner.current()
+        self._put_off: set[int] = set()
+        self.watch = Watch(
+            handle.database,
+            heartbeat_seconds=place.heartbeat_seconds,
+            grace_seconds=place.grace_seconds,
+        )
+
+    def claim(self) -> Lease | None:
+        """Return a lease on a trial that its worker has lost, else on the first that waits.
+
+        Raises:
+            StorageError: If a worker of another machine uses the same SQLite file.
+        """
+        held = self.watch.look()
+        refuse_other_machines(self._handle.database, [*held.values()], grace=self._grace_seconds)
+        lost = {trial_id: lease for trial_id, lease in held.items() if self.watch.is_lost(lease)}
+        taken_over = self._take_over(held.keys() - lost, lost) if lost else None
+        if taken_over is not None:
+            return taken_over
+        database = self._handle.database
+        waiting = acquire_waiting(database, self._study_id, self._owner, last=self._put_off)
+        return waiting or self._take_over(held.keys() - lost, {})
+
+    def _take_over(self, live: Set[int], lost: Mapping[int, HeldLease]) -> Lease | None:
+        """Return a lease on a running trial whose worker is lost, or that nobody holds."""
+        for trial_id in running_ids(self._handle.database, self._optuna_study.study_name):
+            if trial_id in live:
+                continue
+            seen = lost.get(trial_id)
+            lease = acquire(self._handle.database, trial_id, self._owner, lost=seen, running=True)
+            if lease is None:
+                continue
+            logger.info("took over trial row %d from a lost worker", trial_id)
+            return lease
+        return None
+
+    def put_off(self, trial_id: int) -> None:
+        """Let a trial wait until every other one has been tried."""
+        self._put_off.add(trial_id)
+
+    def is_over(self, *, when_idle: bool = False) -> bool:
+        """Return whether nothing waits and nothing runs; `when_idle`, whether nothing waits."""
+        states = count_states(self._handle.database, self._optuna_study.study_name)
+        return not states.get(TrialState.WAITING) and (
+            when_idle or not states.get(TrialState.RUNNING)
+        )

@@ -1,0 +1,117 @@
+"""What `study status --json` prints, held against its schema."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from dashboards.analysis.status import (
+    BEST_KEYS,
+    EarlyEnd,
+    ReasonCount,
+    RunningTrial,
+    StudyStatus,
+    read_status,
+)
+from storage.study_storage import StudyStorage
+from tests.dashboards.conftest import STUDY_NAME
+
+SCHEMA = json.loads(
+    resources.files("dashboards.analysis").joinpath("status_schema.json").read_text()
+)
+FREE = {"params"}
+
+
+def validated(status: StudyStatus) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(status.as_json(), allow_nan=False))
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    return found
+
+
+def end_the_rest(storage: StudyStorage, state: TrialState, reason: dict[str, str] | None) -> None:
+    optuna_study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+    for trial in optuna_study.get_trials():
+        if not trial.state.is_finished():
+            if trial.state == TrialState.WAITING:
+                storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+            if reason:
+                storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+            values = [0.3] if state == TrialState.COMPLETE else None
+            storage.set_trial_user_attr(trial._trial_id, "best_epoch", 1)
+            storage.set_trial_state_values(trial._trial_id, state, values)
+
+
+def test_schema_is_one_and_leaves_nothing_open() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for name, described in objects(SCHEMA):
+        if name not in FREE:
+            assert described["additionalProperties"] is False, name
+            assert set(described["required"]) == set(described["properties"]), name
+
+
+def objects(described: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if "object" in described.get("type", ()):
+        yield name, described
+    for key, value in described.get("properties", {}).items():
+        yield from objects(value, key)
+    if "items" in described:
+        yield from objects(described["items"], f"{name}[]")
+
+
+def test_schema_names_what_the_code_has() -> None:
+    kinds = {"running_trials[]": RunningTrial, "reasons[]": ReasonCount}
+    kinds |= {"newest_early_ends[]": EarlyEnd, "": StudyStatus}
+    for name, described in objects(SCHEMA):
+        if name in kinds:
+            assert set(described["properties"]) == {field.name for field in fields(kinds[name])}
+        elif name == "best":
+            assert set(described["properties"]) == set(BEST_KEYS)
+
+
+def test_status_of_empty_study_is_valid(empty_study: StudyStorage) -> None:
+    found = validated(read_status(empty_study, STUDY_NAME))
+    assert found["waiting"] == 6 and found["best"] is None and found["newest_epoch_at"] is None
+
+
+def test_status_of_running_study_is_valid(searched_study: StudyStorage) -> None:
+    found = validated(read_status(searched_study, STUDY_NAME))
+    assert len(found["running_trials"]) == 1 and len(found["reasons"]) == 2
+
+
+def test_status_of_study_with_trials_taken_over_is_valid(forked_study: StudyStorage) -> None:
+    assert validated(read_status(forked_study, STUDY_NAME))["best"]["slot"] is None
+
+
+def test_status_of_failed_study_is_valid_without_any_reason_too(
+    empty_study: StudyStorage,
+) -> None:
+    end_the_rest(empty_study, TrialState.FAIL, None)
+    found = validated(read_status(empty_study, STUDY_NAME))
+    assert found["reasons"] == [{"state": "failed", "kind": "unknown", "count": 6}]
+    assert [end["number"] for end in found["newest_early_ends"]] == [5, 4, 3]
+
+
+def test_status_of_finished_study_is_valid(searched_study: StudyStorage) -> None:
+    end_the_rest(searched_study, TrialState.COMPLETE, None)
+    status = read_status(searched_study, STUDY_NAME)
+    found = validated(status)
+    assert status.is_over and found["running_trials"] == []
+    assert found["seconds_remaining"] == 0
+
+
+def test_schema_refuses_what_it_does_not_name(searched_study: StudyStorage) -> None:
+    found = validated(read_status(searched_study, STUDY_NAME))
+    for wrong in (
+        found | {"colour": "red"},
+        {key: value for key, value in found.items() if key != "read_at"},
+        found | {"waiting": -1},
+        found | {"best": found["best"] | {"trial_id": 1}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, SCHEMA)

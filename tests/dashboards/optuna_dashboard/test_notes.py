@@ -1,0 +1,135 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from dashboards.optuna_dashboard.note_markdown import LEVELS, LONGEST, bullets, code, spark_line
+from dashboards.optuna_dashboard.notes import study_note, trial_note
+from model.rate_curve import RateCurve
+from storage.records import Protocol, read_protocol
+from storage.run_paths import RunPaths
+from storage.study_storage import StudyStorage
+from storage.trial_rows import TrialRow, read_trials
+
+EVIL = "<script>alert(1)</script>"
+PIECES = st.sampled_from(
+    ["`", "``", "|", "\\", "\n", "\r\n", "\n\n", " ", "<b>", "![x](y)", "[x](y)", "www.a.org"]
+    + ["*", "_", "#", "- ", "1. ", "```\n", "~~~", "&lt;", "\0", "\u202e", "\u2028", "text", "é"]
+)
+
+
+def inline(markdown: str) -> list[Token]:
+    """Return everything in a text that is not a block."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    return [child for token in tokens for child in token.children or []]
+
+
+@given(st.one_of(st.text(), st.lists(PIECES).map("".join)))
+def test_data_within_a_note_are_shown_as_text_and_nothing_else(text: str) -> None:
+    shown = inline(f"ends {code(text)}.\n\n{bullets([(code(text), code(text))])}\n\nlast")
+    assert {token.type for token in shown} <= {"text", "code_inline"}
+    spans = [token.content for token in shown if token.type == "code_inline"]
+    assert len(spans) in (0, 3) and len(set(spans)) <= 1
+    for span in spans:
+        assert len(span) <= LONGEST + 1
+        if text.isascii() and text.isprintable() and len(text) <= LONGEST:
+            assert span == " ".join(text.split())
+    assert shown[-1].content == "last"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=200))
+def test_spark_line_has_a_bar_for_each_value_and_both_extremes(values: list[float]) -> None:
+    line = spark_line(values, most=200)
+    assert len(line) == len(values) and set(line) <= set(LEVELS)
+    assert line[values.index(min(values))] == LEVELS[0]
+    if max(values) - min(values) > 1e-6:
+        assert line[values.index(max(values))] == LEVELS[-1]
+    assert len(spark_line(values)) <= 60
+
+
+def rows_of(storage: StudyStorage) -> dict[str, TrialRow]:
+    return {row.state: row for row in read_trials(storage, "pets")}
+
+
+def test_trial_note_says_how_where_and_with_what(searched_study: StudyStorage) -> None:
+    paths = RunPaths(Path("runs"), "pets").trial(1)
+    rows = rows_of(searched_study)
+    complete = trial_note(rows["complete"], paths, n_epochs=4)
+    assert complete.startswith("**complete** after 4 of 4 epochs")
+    assert "macro-F1 **0.6100** in epoch 4" in complete
+    assert "` ▁▆██ `" in complete and "from 0.3000 to 0.6100" in complete
+    assert "` learning rate `: `" in complete and "` blocks `: `" in complete
+    assert "` node[1] `" in complete and str(Path("runs/pets/trials/00001").absolute()) in complete
+    pruned = trial_note(rows["pruned"], paths, n_epochs=4)
+    assert "after 2 of 4 epochs" in pruned and "` pruned `: ` below the median `" in pruned
+    failed = trial_note(rows["failed"], paths, n_epochs=4)
+    assert "after 0 of 4" in failed and "` exception `: ` <b>no memory</b> `" in failed
+    assert "macro-F1" not in failed
+
+
+def test_every_text_of_a_trial_is_shown_as_text(searched_study: StudyStorage) -> None:
+    row = replace(
+        rows_of(searched_study)["complete"],
+        reason={"kind": EVIL, "message": f"![{EVIL}](http://evil)"},
+        params={EVIL: EVIL},
+        host=EVIL,
+        attributes={"device": EVIL, "seed": EVIL},
+    )
+    tokens = inline(trial_note(row, RunPaths(Path(EVIL), "pets").trial(1), n_epochs=4))
+    assert {token.type for token in tokens} <= {
+        *("text", "code_inline", "softbreak", "strong_open", "strong_close")
+    }
+    assert not any("script" in token.content for token in tokens if token.type == "text")
+
+
+def test_study_note_tells_the_protocol_and_no_password(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    paths = RunPaths(tmp_path, "pets")
+    note = study_note(protocol_of(searched_study), paths, [], space=[EVIL])
+    for part in ("f" * 64, "d" * 64, "train 90", "torch 2.11.0", "0123abc", "` majority `", "tpe"):
+        assert part in note
+    assert "hunter2" not in note and "Learning-rate" not in note
+    tokens = inline(note)
+    assert not any("html" in token.type or "link" in token.type for token in tokens)
+    assert EVIL in [token.content for token in tokens if token.type == "code_inline"]
+
+
+def test_study_note_tells_what_the_range_test_found(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    paths = RunPaths(tmp_path, "pets")
+    paths.range_test.folder.mkdir(parents=True)
+    curve = RateCurve((0.1,), (2.0,), None).as_dict()
+    for suggested, says in ((0.1234, "**0.12**"), (None, "No rate is suggested")):
+        record = {"suggested_rate": suggested, "n_steps": 300, "curve": curve}
+        paths.range_test.record.write_text(json.dumps(record))
+        assert says in study_note(protocol_of(searched_study), paths, [], space=[EVIL])
+
+
+def test_study_note_tells_what_a_comparison_found(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    first = rows_of(searched_study)["complete"]
+    rows = [
+        replace(first, slot=slot, value=value, params={"seed": seed}, attributes={"label": label})
+        for slot, (label, seed, value) in enumerate(
+            [("base", 0, 0.5), ("base", 1, 0.52), (EVIL, 0, 0.7), (EVIL, 1, 0.71)]
+        )
+    ]
+    for row in rows[2:]:
+        row.params["optimization.learning_rate"] = 0.3
+    protocol = protocol_of(searched_study)
+    search = protocol.configuration["search"] | {"space": "given", "points": [{}] * 4}
+    given = replace(protocol, configuration=protocol.configuration | {"search": search})
+    note = study_note(given, RunPaths(tmp_path, "pets"), rows, space=[])
+    assert f"- ` {EVIL} `: macro-F1 0.7050 ± 0.0071, +0.1950: clear" in note
+    assert "nothing varies" in note
+
+
+def protocol_of(storage: StudyStorage) -> Protocol:
+    return read_protocol(storage.database, "pets")

@@ -1,0 +1,228 @@
+"""The report, parsed as a browser would."""
+
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import create_trial
+
+from dashboards.analysis.confusion import save_confusion_csv
+from dashboards.errors import DashboardError
+from dashboards.figures.mistakes import PicturedMistake, save_mistakes
+from dashboards.report.report import write_report
+from storage.errors import StorageError, StudyNotFoundError
+from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
+from storage.run_paths import RunPaths, TrialPaths
+from storage.study_storage import StudyStorage
+
+VOID_TAGS = {"meta", "br", "img", "link", "input", "hr"}
+CLASS_NAMES = ["cat", "<script>alert(1)</script>", "$dog_1$"]
+
+
+class Page(HTMLParser):
+    """Tags, texts and addresses of a page; fails where tags do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        addresses = [value or "" for name, value in attrs if name.endswith(("src", "href"))]
+        self.addresses += [address for address in addresses if not address.startswith("#")]
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID_TAGS:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def runs(tmp_path: Path, empty_study: StudyStorage) -> Path:
+    key = read_protocol(empty_study.database, "pets").study_key
+    RunPaths(tmp_path / "runs", "pets").claim(key)
+    return tmp_path / "runs"
+
+
+def report(opened: StudyStorage, runs: Path) -> Page:
+    path = runs / "pets" / "report.html"
+    write_report(opened, "pets", runs=runs, path=path)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def final_section(runs: Path) -> Page:
+    text = (runs / "pets" / "report.html").read_text(encoding="utf-8")
+    return Page("<h2>Final run" + text.split("<h2>Final run")[1].split("</section>")[0])
+
+
+def test_report_of_new_study_is_sensible(empty_study: StudyStorage, runs: Path) -> None:
+    page = report(empty_study, runs)
+    assert "No epoch is trained yet." in page.text
+    assert "0 / 6" in page.text and page.tags["svg"] == 0
+    assert "Final run, test" in page.text and "test images not used yet" in page.text
+
+
+def test_report_of_search_shows_figures_trials_and_cost(
+    searched_study: StudyStorage, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    # History, curves, parallel coordinates, 5 slices, 3 pairs, who trained when.
+    assert page.tags["svg"] == 12
+    assert "0.6100" in page.text and "validation, trial 1" in page.text
+    assert "11 epochs trained, of 24" in page.text and "pruning has saved 2" in page.text
+    assert "exception: <b>no memory</b>" in page.text and page.tags["b"] == 4
+
+
+def test_report_of_fork_tells_its_own_trials_from_those_taken_over(
+    forked_study: StudyStorage, runs: Path
+) -> None:
+    page = report(forked_study, runs)
+    assert "1 trial was taken over from study older and is not counted here" in page.text
+    assert "6*" in page.text and "* taken over from another study" in page.text
+    assert "11 epochs trained, of 24" in page.text
+
+
+def test_report_of_final_run_before_its_test_says_so(
+    searched_study: StudyStorage, final_trial_id: int, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    assert "not evaluated yet" in page.text and "best epoch 3" in page.text
+
+
+METRICS = {"loss": 1.2, "accuracy": 0.6543, "top5_accuracy": 1.0, "macro_f1": 0.6321}
+CONFUSION = np.array([[4, 1, 0], [0, 3, 2], [1, 0, 5]])
+
+
+@pytest.fixture
+def tested(searched_study: StudyStorage, final_trial_id: int, runs: Path) -> TrialPaths:
+    """The files of a final run that was tested before its mistakes were kept."""
+    evaluation = TestEvaluation(
+        final_trial_id, "pets", 1, "the search is over <i>", "abc" * 21 + "d"
+    )
+    claim_test(searched_study.database, evaluation)
+    finish_test(searched_study.database, final_trial_id, METRICS)
+    files = RunPaths(runs, "pets").final(0)
+    save_confusion_csv(files.confusion_csv, CONFUSION, CLASS_NAMES)
+    return files
+
+
+def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    assert "0.6321" in page.text and "65.43 %" in page.text
+    assert "the search is over <i>" in page.text
+    assert page.tags["script"] == 0 and "<script>alert(1)</script>" in page.text
+    assert final_section(runs).tags["svg"] == 3 and "Easiest classes" in page.text
+    assert "± 10.83 %" in page.text and "Measured on 16 test images" in page.text
+    assert "validation minus test+0.0679" in page.text.replace("\n", "")
+    assert "2 of 5" in page.text.split("Most confused")[1]
+    assert "The pictures of its mistakes were not kept." in page.text
+
+
+@pytest.mark.slow
+def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    assert "first of" not in report(searched_study, runs).text
+    final = optuna.load_study(study_name="pets-final", storage=searched_study)
+    final.add_trial(create_trial(value=0.8, user_attrs={"slot": 1, "best_epoch": 1}))
+    again = final.get_trials()[1]._trial_id
+    claim_test(searched_study.database, TestEvaluation(again, "pets", 0, "a mistake", "f" * 64))
+    finish_test(searched_study.database, again, {**METRICS, "macro_f1": 0.9, "accuracy": 0.91})
+    text = report(searched_study, runs).text
+    assert "Final run, test0.6321accuracy 65.43 %; first of 2, trial 1\n" in text
+    assert "Final run 2 of 2" in text and "0.9000" in text
+    markdown = (runs / "pets" / "report.md").read_text(encoding="utf-8")
+    assert "**0.6321**, accuracy 65.43 %; first of 2, trial 1 |" in markdown
+
+
+def test_report_of_tested_final_run_shows_its_surest_mistakes(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    pixels = np.full((120, 120, 3), 9, dtype=np.uint8)
+    mistakes = [PicturedMistake(7, CLASS_NAMES[1], '"><b>', 0.987, pixels)]
+    save_mistakes(tested.mistakes, mistakes)
+    page = report(searched_study, runs)
+    shown = page.text.split("Surest mistakes")[1]
+    assert "<script>alert(1)</script>" in shown and '"><b>' in shown and "98.70 %" in shown
+    assert page.tags["script"] == 0
+    section = final_section(runs)
+    assert section.tags["img"] == 1 and section.tags["b"] == 1
+    save_mistakes(tested.mistakes, [])
+    assert "Every test image was recognised" in report(searched_study, runs).text
+
+
+def test_report_with_damaged_mistakes_is_refused(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    tested.mistakes.write_text("{")
+    with pytest.raises(DashboardError, match="remove it to leave them out"):
+        report(searched_study, runs)
+
+
+def test_report_of_many_classes_numbers_them_and_stays_small(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    random = np.random.default_rng(0)
+    confusion = random.poisson(0.2, (200, 200)) + 30 * np.eye(200, dtype=int)
+    save_confusion_csv(tested.confusion_csv, confusion, [f"<b>{n}" for n in range(200)])
+    page = report(searched_study, runs)
+    assert "classes often confused side by side" in page.text
+    assert "199<b>199" in page.text.split("All classes by number")[1].replace("\n", "")
+    assert (runs / "pets" / "report.html").stat().st_size < 1_000_000
+
+
+def test_report_without_the_images_says_so_in_a_line(
+    searched_study: StudyStorage, runs: Path
+) -> None:
+    page = report(searched_study, runs)
+    assert "Pictures and classes are left out" in page.text and page.tags["img"] == 0
+
+
+def test_report_needs_nothing_from_elsewhere(searched_study: StudyStorage, runs: Path) -> None:
+    page = report(searched_study, runs)
+    assert [address for address in page.addresses if not address.startswith("data:")] == []
+    assert page.tags["link"] == 0
+
+
+def test_report_never_shows_the_database_settings(empty_study: StudyStorage, runs: Path) -> None:
+    assert "hunter2" in read_protocol(empty_study.database, "pets").configuration["storage"]["url"]
+    assert "hunter2" not in report(empty_study, runs).text
+
+
+def test_report_of_unknown_study_is_refused(empty_study: StudyStorage, runs: Path) -> None:
+    with pytest.raises(StudyNotFoundError, match="got 'cats'"):
+        write_report(empty_study, "cats", runs=runs, path=runs / "report.html")
+
+
+def test_report_with_runs_of_another_study_is_refused(
+    empty_study: StudyStorage, tmp_path: Path
+) -> None:
+    RunPaths(tmp_path / "others", "pets").claim("another key")
+    with pytest.raises(StorageError, match="holds another study of this name"):
+        write_report(empty_study, "pets", runs=tmp_path / "others", path=tmp_path / "r.html")
+
+
+def test_report_to_a_path_that_is_no_file_is_refused(
+    empty_study: StudyStorage, runs: Path
+) -> None:
+    with pytest.raises(DashboardError, match="choose another path"):
+        write_report(empty_study, "pets", runs=runs, path=runs)

@@ -1,0 +1,194 @@
+"""The report of a study at each point where it may stand, as a page and as Markdown."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from optuna.trial import TrialState
+
+from dashboards.report.content import compose_report
+from dashboards.report.report import write_report
+from storage.leases import acquire
+from storage.process_identity import Owner
+from storage.records import read_protocol
+from storage.run_paths import RunPaths
+from storage.study_storage import StudyStorage, create_study_storage
+from tests.dashboards.report.test_report import Page
+from tests.tools.searches import add_trial, create_search
+
+COMPLETE = TrialState.COMPLETE
+N_EPOCHS = 4
+HOSTILE = "<script>alert(1)</script>"
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
+
+AddTrials = Callable[..., None]
+
+
+@pytest.fixture
+def handle(tmp_path: Path) -> Iterator[StudyStorage]:
+    opened = create_study_storage(f"sqlite:///{tmp_path / 'study.db'}", outage_seconds=5)
+    names = ("cat", HOSTILE, "a|b`c`[d](http://e)")
+    create_search(opened, "pets", n_trials=12, n_epochs=N_EPOCHS, class_names=names)
+    RunPaths(tmp_path / "runs", "pets").claim(read_protocol(opened.database, "pets").study_key)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def add(handle: StudyStorage) -> AddTrials:
+    def add_trials(n_trials: int, state: TrialState, n_epochs: int, reason: str = "") -> None:
+        first = len(handle.get_all_trials(handle.get_study_id_from_name("pets")))
+        kind = "pruned" if state is TrialState.PRUNED else "exception"
+        noted = {"reason": {"kind": kind, "message": reason}} if reason else {}
+        for slot in range(first, first + n_trials):
+            add_trial(handle, "pets", slot=slot, state=state, n_epochs=n_epochs, attributes=noted)
+
+    return add_trials
+
+
+@pytest.fixture
+def written(handle: StudyStorage, tmp_path: Path) -> Callable[[], tuple[Page, str, Page]]:
+    """Write the report; return page, Markdown, and what a reader of the Markdown sees."""
+
+    def write() -> tuple[Page, str, Page]:
+        path = tmp_path / "runs" / "pets" / "report.html"
+        write_report(handle, "pets", runs=tmp_path / "runs", path=path)
+        text = path.with_suffix(".md").read_text(encoding="utf-8")
+        html = path.read_text(encoding="utf-8")
+        assert not re.search(r"@import|url\((?!['\"]?(#|data:))", html)
+        page, shown = Page(html), Page(MARKDOWN.render(text))
+        assert [one for one in page.addresses if not one.startswith("data:")] == []
+        pictures = {one.name for one in (path.parent / "report-figures").iterdir()}
+        assert set(shown.addresses) == {f"report-figures/{name}" for name in pictures}
+        assert page.tags["script"] == shown.tags["script"] == 0
+        return page, text, shown
+
+    return write
+
+
+Written = Callable[[], tuple[Page, str, Page]]
+
+
+def test_before_the_first_trial_there_is_protocol_and_no_figure(written: Written) -> None:
+    page, _, shown = written()
+    for one in (page, shown):
+        assert "No epoch is trained yet." in one.text and "no trial complete yet" in one.text
+        assert "No trial has drawn a hyperparameter" in one.text and "12 trials of 4" in one.text
+        assert one.tags["svg"] == one.tags["img"] == 0
+
+
+def test_first_running_trial_has_its_curve_but_no_slices(
+    add: AddTrials, handle: StudyStorage, written: Written
+) -> None:
+    add(1, TrialState.RUNNING, 2)
+    acquire(handle.database, 1, Owner.current())
+    page, _, shown = written()
+    assert page.tags["svg"] == shown.tags["img"] == 3  # who trained when, history, curves
+    for one in (page, shown):
+        assert "at least 10 complete trials are needed, there are 0" in one.text
+        assert "at least 3 complete or pruned trials with a score are needed" in one.text
+        assert "1 worker has claimed trials" in one.text
+        assert "No trial is complete: these are the best scores so far." in one.text
+
+
+def test_trials_that_all_failed_before_an_epoch_show_their_reasons(
+    add: AddTrials, written: Written
+) -> None:
+    add(3, TrialState.FAIL, 0, reason=f"no | memory {HOSTILE} `x` [y](http://z)")
+    page, _, shown = written()
+    for one in (page, shown):
+        assert "No epoch is trained yet." in one.text
+        assert f"exception: no | memory {HOSTILE} `x` [y](http://z)" in one.text
+        assert "3 failed" in one.text and one.tags["a"] == 0
+
+
+def test_pruned_trials_alone_are_drawn_without_importances(
+    add: AddTrials, written: Written
+) -> None:
+    add(5, TrialState.PRUNED, 2, reason="below the median")
+    page, _, shown = written()
+    for one in (page, shown):
+        assert "No importances of hyperparameters: at least 10" in one.text
+        assert "Score by learning rate" in one.text and "Parallel coordinates" in one.text
+        assert "pruning has saved 10 (about 2 min)" in one.text
+
+
+def test_complete_search_shows_importances_and_all_figures(
+    add: AddTrials, handle: StudyStorage, tmp_path: Path, written: Written
+) -> None:
+    add(12, TrialState.COMPLETE, N_EPOCHS)
+    page, _, shown = written()
+    # History, curves, importances, parallel coordinates, 6 slices, 3 pairs.
+    assert page.tags["svg"] == shown.tags["img"] == 13
+    content = compose_report(handle, "pets", runs=tmp_path / "runs")
+    assert next(iter(content.importances.shares)) == "learning_rate"
+    assert sum(content.importances.shares.values()) == pytest.approx(1)
+    assert content.importances.n_best == 5
+    assert content.search.slices[0].title == "Score by learning rate"
+    for one in (page, shown):
+        assert "sets the best 5 apart from all 12 complete trials" in one.text
+        assert "with 10,000 validation images" in one.text
+        assert "logarithmic" in one.text and "0.001 to 1" in one.text
+        assert "0123abc with changes" in one.text and "study 7, splits 5" in one.text
+
+
+def test_figures_of_an_older_report_do_not_stay(
+    add: AddTrials, tmp_path: Path, written: Written
+) -> None:
+    folder = tmp_path / "runs" / "pets" / "report-figures"
+    folder.mkdir()
+    (folder / "older.png").write_bytes(b"")
+    written()
+    assert not (folder / "older.png").exists()
+
+
+def test_hostile_class_names_are_text_in_the_page(written: Written) -> None:
+    page, _, _ = written()
+    assert HOSTILE in page.text and "a|b`c`[d](http://e)" in page.text
+
+
+def test_configuration_in_markdown_ends_no_block(handle: StudyStorage, written: Written) -> None:
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE protocols SET configuration = "
+            "json_set(configuration, '$.description', '```</code><script>alert(2)</script>')"
+        )
+    page, text, shown = written()
+    assert "````json" in text
+    assert "```</code><script>alert(2)</script>" in page.text
+    assert "```</code><script>alert(2)</script>" in shown.text
+
+
+def test_given_points_have_no_importances_and_say_why(
+    add: AddTrials, handle: StudyStorage, tmp_path: Path
+) -> None:
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE protocols SET configuration = "
+            "json_set(configuration, '$.search.space', 'given')"
+        )
+    add(12, TrialState.COMPLETE, N_EPOCHS)
+    importances = compose_report(handle, "pets", runs=tmp_path / "runs").importances
+    assert importances.shares == {} and "the points were given" in importances.why_none
+
+
+def test_compared_points_are_drawn_once_and_their_labels_are_text(
+    handle: StudyStorage, written: Written
+) -> None:
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE protocols SET configuration = "
+            "json_set(configuration, '$.search.space', 'given')"
+        )
+    label = f"{HOSTILE} | `x`"
+    for slot, name in enumerate(("plain", label, label)):
+        attributes = {"label": name}
+        add_trial(
+            handle, "pets", slot=slot, state=COMPLETE, n_epochs=N_EPOCHS, attributes=attributes
+        )
+    page, _, shown = written()
+    assert page.tags["svg"] == shown.tags["img"] == 3  # history, curves, comparison
+    for one in (page, shown):
+        assert label in one.text and "the figures of the given points show more" in one.text

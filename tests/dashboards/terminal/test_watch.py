@@ -1,0 +1,235 @@
+"""The status that is drawn again and again, and the readings behind it."""
+
+import io
+import re
+import threading
+import time
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from hypothesis import example as case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy.exc import OperationalError
+
+from dashboards.analysis.status import EarlyEnd, ReasonCount, StudyStatus, read_status
+from dashboards.analysis.timed_read import Lookout
+from dashboards.terminal.status import printable, shown_time, status_table
+from dashboards.terminal.watch import Screen, StatusView, watch_status
+from storage.errors import DatabaseAwayError, StudyNotFoundError
+from storage.leases import LOST, acquire, end, held_leases
+from storage.process_identity import Owner
+from storage.study_storage import StudyStorage
+from tests.dashboards.conftest import STUDY_NAME
+from tests.dashboards.statuses import example
+
+AWAY = OperationalError("SELECT 1", None, Exception("connection refused\nIs it running?"))
+
+
+def drawn(status: StudyStatus, width: int = 80, **how: object) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        console.print(status_table(status, **how))  # type: ignore[arg-type]
+    return capture.get()
+
+
+@pytest.fixture
+def running(searched_study: StudyStorage) -> StudyStatus:
+    return read_status(searched_study, STUDY_NAME)
+
+
+def watched(*looks: StudyStatus | Exception, every: float = 0.01) -> str:
+    """Watch something that finds this, in turn; return everything that the terminal got."""
+    turns = iter(looks)
+
+    def read() -> StudyStatus:
+        look = next(turns)
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    console = Console(width=80, height=40, file=io.StringIO(), force_terminal=True)
+    watch_status(read, every_seconds=every, footer="a baseline", console=console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def over(status: StudyStatus) -> StudyStatus:
+    return replace(status, waiting=0, running=0, complete=6, running_trials=())
+
+
+def test_watch_ends_with_the_study_and_leaves_its_last_view(running: StudyStatus) -> None:
+    text = watched(running, over(running))
+    own_screen, left = text.split("\x1b[?1049l")
+    assert "Ctrl-C ends the watch" in own_screen and "1 waiting" in own_screen
+    assert "0 waiting" in left and "a baseline" in left and "Ctrl-C" not in left
+
+
+def test_watch_goes_on_through_an_outage_and_says_since_when(running: StudyStatus) -> None:
+    text = watched(running, AWAY, AWAY, over(running))
+    away = text.index("database away since")
+    assert "asking again (connection refused)" in text[away : away + 100]
+    assert "Is it running" not in text
+    assert text.rindex("0 waiting") > away
+
+
+@given(
+    n_running=st.integers(0, 30),
+    height=st.integers(6, 60),
+    host=st.text(min_size=1, max_size=90),
+    reason=st.text(max_size=300),
+)
+@settings(max_examples=25)
+@case(n_running=3, height=24, host="gpu-node-with-a-long-name-0.cluster", reason="no answer")
+def test_last_line_is_on_the_screen_however_much_is_above_it(
+    n_running: int, height: int, host: str, reason: str
+) -> None:
+    (trial,) = example().running_trials
+    trials = (replace(trial, host=host, attempt=2),) * n_running
+    status = replace(example(), running=n_running, running_trials=trials, lost_attempts=3)
+    line = Text(f"away {printable(reason)} end")
+    view = StatusView(status, datetime.now(), "a baseline")
+    console = Console(width=80, height=height, file=io.StringIO(), force_terminal=False)
+    lines = console.render_lines(Screen(view, line))
+    text = ["".join(part.text for part in each) for each in lines]
+    assert len(text) <= height and text[0].startswith("pets") and "end" in text[-1]
+    n_shown = sum("123456" in each for each in text)
+    assert n_shown <= n_running
+    if height >= 24:
+        assert any("baseline" in each for each in text)
+        assert n_shown == n_running or len(text) == height
+
+
+def test_watch_of_a_study_that_is_gone_ends_with_that_error(running: StudyStatus) -> None:
+    with pytest.raises(StudyNotFoundError, match="gone"):
+        watched(running, StudyNotFoundError("gone"))
+
+
+def test_look_at_a_database_that_hangs_comes_back_in_time_and_later_finds_the_answer() -> None:
+    answer = threading.Event()
+    n_readings = 0
+
+    def read() -> int:
+        nonlocal n_readings
+        n_readings += 1
+        answer.wait(10)
+        return n_readings
+
+    lookout = Lookout(read)
+    begin = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(DatabaseAwayError, match=r"no answer within 0.05 s"):
+            lookout.look(0.05)
+    assert time.monotonic() - begin < 5 and n_readings == 1
+    answer.set()
+    assert lookout.look(5) in (1, 2)
+    assert lookout.look(5) == n_readings
+
+
+def test_look_that_meets_a_mistake_of_ours_raises_it() -> None:
+    lookout = Lookout[None](lambda: (_ for _ in ()).throw(ZeroDivisionError("ours")))
+    with pytest.raises(ZeroDivisionError):
+        lookout.look(5)
+
+
+def test_speed_and_ends_follow_the_newest_epochs(
+    searched_study: StudyStorage, running: StudyStatus
+) -> None:
+    (trial,) = running.running_trials
+    assert (trial.images_per_second, trial.epoch_seconds) == (900.0, 10.0)
+    assert (running.images_per_second, running.epochs_per_hour) == (900.0, 360.0)
+    # Three epochs of 10 s are left, and the next has begun at most 10 s ago.
+    assert trial.seconds_left is not None and 20 <= trial.seconds_left <= 30
+    assert trial.attempt == 1
+
+
+def test_trial_of_a_silent_worker_has_no_expected_end_and_counts_for_no_speed(
+    searched_study: StudyStorage,
+) -> None:
+    with searched_study.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE attempts SET beat_at = beat_at - 36000")
+    status = read_status(searched_study, STUDY_NAME)
+    assert (status.images_per_second, status.epochs_per_hour) == (0.0, 0.0)
+    assert "no speed is known yet" in drawn(status) and "10.0 h ago" in drawn(status)
+    (trial,) = status.running_trials
+    assert trial.host is not None and trial.seconds_left is None
+    assert "to go; no worker is at work\n" in drawn(status) and "until" not in drawn(status)
+    assert status.as_json()["seconds_remaining"] > 0
+
+
+def test_time_line_tells_a_study_of_live_workers_from_one_that_waits_for_them(
+    running: StudyStatus, empty_study: StudyStorage
+) -> None:
+    noon = datetime(2026, 3, 4, 12, 0)  # at midnight the end would have the name of its day
+    assert re.search(r"to go, until \d\d:\d\d", drawn(running, now=noon))
+    waiting = drawn(read_status(empty_study, STUDY_NAME))
+    assert "time: 0 s spent, unknown yet to go; no worker is at work\n" in waiting
+    assert "nothing to go" in drawn(over(running)) and "at work" not in drawn(over(running))
+
+
+def test_lost_worker_is_counted_and_the_next_attempt_shown(searched_study: StudyStorage) -> None:
+    database = searched_study.database
+    (lost,) = held_leases(database).values()
+    taken = acquire(database, lost.trial_id, replace(Owner.current(), pid=1, host="b"), lost=lost)
+    assert taken is not None
+    status = read_status(searched_study, STUDY_NAME)
+    assert (status.lost_attempts, status.running_trials[0].attempt) == (1, 2)
+    text = drawn(status, width=120)
+    assert "once a worker was lost" in text and "b (attempt 2)" in text
+    end(database, taken, LOST)
+    status = read_status(searched_study, STUDY_NAME)
+    assert status.running_trials[0].host is None
+    assert "twice a worker was lost" in drawn(status) and "nobody" in drawn(status)
+
+
+def test_early_ends_are_counted_by_reason_and_shown_newest_first(running: StudyStatus) -> None:
+    assert running.reasons == (
+        ReasonCount("pruned", "pruned", 1),
+        ReasonCount("failed", "exception", 1),
+    )
+    assert running.newest_early_ends[0] == EarlyEnd(
+        3, "failed", 0, "exception", "<b>no memory</b>"
+    )
+    text = drawn(running)
+    assert "pruned: 1 by the pruner\nfailed: 1 exception\n  trial 3 failed after epoch 0" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+@given(host=st.text(min_size=1), message=st.text())
+def test_drawing_of_any_texts_is_printable_and_no_wider_than_the_terminal(
+    width: int, host: str, message: str
+) -> None:
+    status = example()
+    trial = replace(status.running_trials[0], host=host)
+    ended = EarlyEnd(3, "failed", 0, "exception", message)
+    text = drawn(replace(status, running_trials=(trial,), newest_early_ends=(ended,)), width=width)
+    assert all(each == "\n" or each.isprintable() for each in text)
+    assert "process" in text
+
+
+def test_rows_beyond_the_terminal_are_counted(running: StudyStatus) -> None:
+    (trial,) = running.running_trials
+    many = replace(running, running=9, running_trials=(trial,) * 9)
+    assert "and 6 more" in drawn(many, most_running=3)
+    assert "more" not in drawn(many, most_running=9)
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 3, 4, 12, 0, 30), "12:00:30"),
+        (datetime(2026, 3, 4, 22, 56), "22:56"),
+        (datetime(2026, 3, 5, 3, 10), "Thu 03:10"),
+        (datetime(2026, 12, 1, 3, 10), "2026-12-01 03:10"),
+    ],
+)
+def test_shown_time_says_as_much_as_is_needed(moment: datetime, text: str) -> None:
+    assert shown_time(moment, datetime(2026, 3, 4, 12, 0)) == text
+
+
+@given(st.text())
+def test_printable_is_one_line_without_control_characters(text: str) -> None:
+    assert printable(text) == "" or printable(text).isprintable()
