@@ -42,11 +42,11 @@ Settings = dict[str, Any]
 SEED = 42
 NAME = "tiny"
 SLOW_VIEWS = (
-    "final_test.save_png",
-    "final_test.write_test",
-    "initialisation.note_study",
-    "worker.note_trial",
-    "final_run.note_test",
+    "final.test_evaluation.save_png",
+    "final.test_evaluation.write_test",
+    "creation.create.note_study",
+    "workers.worker.note_trial",
+    "final.final_run.note_test",
 )
 
 
