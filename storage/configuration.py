@@ -15,17 +15,17 @@ class StorageConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     )
     runs: Path = Field(Path("runs"), description="Folder of all runs, shared by all workers")
     heartbeat_seconds: float = Field(
-        30.0, gt=0, description="Seconds between two beats of a worker's lease"
+        30.0, gt=0, description="Seconds between two heartbeats of a worker"
     )
     outage_seconds: float = Field(
-        300.0, ge=0, description="How long an unreachable database is waited for, in seconds"
+        300.0,
+        ge=0,
+        description="How long calls to an unreachable database are retried, in seconds",
     )
     grace_seconds: float = Field(
-        600.0, gt=0, description="Age of a beat, in seconds, after which a trial is taken over"
+        600.0, gt=0, description="Age of a heartbeat, in seconds, after which a trial is reclaimed"
     )
-    max_retries: int = Field(
-        2, ge=0, description="Attempts without a new epoch that a lost trial is given again"
-    )
+    max_retries: int = Field(2, ge=0, description="Retries of a lost trial without a new epoch")
 
     kept_trials: int = Field(
         5, ge=0, description="Best complete trials whose weights are kept; others are removed"

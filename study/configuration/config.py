@@ -140,7 +140,7 @@ class ProtocolConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     """How strictly a study is held to what it began with."""
 
     strict: bool = Field(
-        False, description="Refuse workers of another code version, which else are warned"
+        False, description="Reject (default: warn) workers that run another code version"
     )
 
 
