@@ -140,7 +140,7 @@ def test_comparison_starts_around_a_trial_of_another_study(tiny_settings: Settin
 
 @pytest.fixture
 def recipes(tiny_settings: Settings, tmp_path: Path) -> Path:
-    """Two recipes with three seeds each, as the README shows it."""
+    """Two recipes with three seeds each, as study/README.md begins it."""
     other = {"optimization.optimizer": "adamw", "optimization.learning_rate": "1e-3"}
     points = [
         point
