@@ -39,19 +39,19 @@ $(READY): requirements.lock
 	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@touch $@
 
-study: $(READY)  ## Search: run the study until its budget is done
+study: $(READY)  ## Create or resume a study and run it until its budget is done
 	$(STUDY) run $(BEGIN)
 
-final: $(READY)  ## Train the winner for long and test it once
+final: $(READY)  ## Train the winner for long, test it once
 	$(STUDY) final $(JOIN)
 
-worker: $(READY)  ## Join a study with one more worker
+worker: $(READY)  ## Join a study as one more worker
 	$(STUDY) worker $(JOIN)
 
-status: $(READY)  ## Show how far the study is
+status: $(READY)  ## Show trials by state, ETA and the best trial
 	$(STUDY) status $(PLACE)
 
-watch: $(READY)  ## Show it again and again, until the study is done
+watch: $(READY)  ## Refresh the status until the study is done
 	$(STUDY) status --watch $(PLACE)
 
 metrics: $(READY)  ## Serve metrics for Prometheus
@@ -69,7 +69,7 @@ report: $(READY)  ## Write the report of the study
 test: $(READY)  ## Run the tests, in a few minutes
 	$(VENV)/bin/pytest -q -n auto
 
-test-slow: $(READY)  ## Run the long tests too
+test-slow: $(READY)  ## Run the tests that take longer
 	$(VENV)/bin/pytest -q -m "slow and not gpu and not alone" -n auto --dist loadfile
 	$(VENV)/bin/pytest -q -m "slow and not gpu and alone"
 
@@ -93,10 +93,10 @@ bench: $(READY)  ## Measure training speed beside torchvision's ResNet-18
 bench-storage: $(READY)  ## Measure claims and epoch reports beside Optuna's plain storages
 	$(VENV)/bin/python -W ignore -m benchmarks.storage_throughput
 
-protocol: $(READY)  ## Repeat the reference's studies on ten classes of DATA, resumably
+protocol: $(READY)  ## Repeat the reference's studies on ten classes of DATA; resumes
 	$(VENV)/bin/python -m benchmarks.protocol --data '$(or $(DATA),zh-plus/tiny-imagenet)'
 
-pictures: $(READY)  ## Take README's pictures of the finished study NAME in STORAGE and RUNS
+pictures: $(READY)  ## Take the documents' pictures, of the finished study NAME in STORAGE and RUNS
 	$(VENV)/bin/python -m tests.tools.take_pictures \
 		--storage '$(STORAGE)' --runs '$(or $(RUNS),runs)' --name '$(NAME)'
 

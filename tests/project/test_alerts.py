@@ -1,4 +1,4 @@
-"""The alerts in README, as Prometheus itself understands them."""
+"""The alerts in dashboards/README.md, as Prometheus itself understands them."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (ROOT / "dashboards" / "README.md").read_text().splitlines()
     start = lines.index("    groups:")
     block = [lines[start]]
     for line in lines[start + 1 :]:
@@ -74,7 +74,7 @@ def assert_alerts(
     promtool("test", "rules", file)
 
 
-def test_rules_are_valid_and_ask_for_metrics_that_there_are(rules: Path) -> None:
+def test_rules_are_valid_and_query_metrics_that_exist(rules: Path) -> None:
     assert "3 rules found" in promtool("check", "rules", rules)
     names = {metric.name for metric in METRICS} | {UP}
     text = rules.read_text()
@@ -104,16 +104,18 @@ def test_study_without_new_epochs_is_stalled_while_trials_are_left(
     assert_alerts(rules, tmp_path, inputs, alerts)
 
 
-def test_silent_worker_and_database_that_is_away_are_told(rules: Path, tmp_path: Path) -> None:
+def test_stale_heartbeat_and_unreachable_database_raise_alerts(
+    rules: Path, tmp_path: Path
+) -> None:
     trial = {"study": "pets", "trial": "4", "worker": "node1:7"}
     inputs = [
         series("study_heartbeat_age_seconds", "10x10 60+60x20", **trial),
         series(UP, "1x10 0x20"),
     ]
     alerts = [
-        nothing("StudyWorkerSilent", "14m"),
-        expected("StudyWorkerSilent", "18m", **trial),
-        nothing("StudyDatabaseAway", "12m"),
-        expected("StudyDatabaseAway", "17m"),
+        nothing("StudyHeartbeatStale", "14m"),
+        expected("StudyHeartbeatStale", "18m", **trial),
+        nothing("StudyDatabaseDown", "12m"),
+        expected("StudyDatabaseDown", "17m"),
     ]
     assert_alerts(rules, tmp_path, inputs, alerts)
