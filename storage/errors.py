@@ -45,4 +45,4 @@ class CheckpointError(StorageError):
 
 
 class LeaseLostError(StorageError):
-    """Another worker has taken over the trial, so this one must drop it."""
+    """Another worker has reclaimed the trial, so this one must drop it."""

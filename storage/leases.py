@@ -118,7 +118,7 @@ def acquire(
         database: Where the leases are.
         trial_id: Optuna's row number.
         owner: Who claims.
-        lost: The lease to take over, as it was seen; it must not have changed since.
+        lost: The lease to reclaim, as it was read; it must not have changed since.
         running: Whether to refuse a trial that, by now, waits or is finished.
 
     Returns:
@@ -156,7 +156,7 @@ def _newest(connection: Connection, trial_id: int) -> Row[Any] | None:
 
 
 def _next(connection: Connection, row: Row[Any] | None, trial_id: int, owner: Owner) -> Lease:
-    """Return the lease that follows an attempt, which has ended or is being taken over."""
+    """Return the lease that follows an attempt, which has ended or is being reclaimed."""
     if row is None:
         return Lease(trial_id, str(owner), attempt=1)
     was_lost = row.ending is None or is_lost(row.ending)
@@ -418,4 +418,4 @@ class Heartbeat:
 
     def _refuse(self) -> None:
         self._lost = True
-        raise LeaseLostError("the trial was taken over by another worker: dropped here")
+        raise LeaseLostError("another worker has reclaimed the trial: it is dropped here")

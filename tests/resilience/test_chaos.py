@@ -162,7 +162,7 @@ def test_budget_is_exact_whatever_is_killed(study: SmallStudy, seed: int) -> Non
         f"{n_killed} kills ({chaos.random_kills} at random moments, "
         f"{sum(has_struck.values())} at {len(has_struck)} named ones), "
         f"{ended['lost']} takeovers, {ended['preempted']} given back, "
-        f"{twice} epochs trained twice, {len(told)} told once, {len(reported)} reported once"
+        f"{twice} epochs trained twice, {len(told)} finished once, {len(reported)} reported once"
     )
     assert all(has_struck.values()), has_struck
     assert twice <= n_killed

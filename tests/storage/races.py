@@ -73,7 +73,7 @@ def takeover_of_what_no_longer_runs_is_refused(handle: StudyStorage) -> None:
 
 
 def race_for_takeovers(url: str, *, n_workers: int, n_trials: int) -> int:
-    """Let workers take over the same lost trials at once; return how many were granted."""
+    """Let workers reclaim the same lost trials at once; return how many were granted."""
     barrier = threading.Barrier(n_workers)
     handles = [open_study_storage(url, outage_seconds=30) for _ in range(n_workers)]
     ids = [7000 + trial for trial in range(n_trials)]

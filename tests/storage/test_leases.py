@@ -199,9 +199,9 @@ def test_heartbeat_renews_and_refuses_to_write_after_a_takeover(handle: StudySto
         heartbeat.confirm()
         heartbeat.within(lambda connection: put_epoch(connection, 1, EPOCH))
         take_over(handle, ME)
-        with pytest.raises(LeaseLostError, match="taken over"):
+        with pytest.raises(LeaseLostError, match="reclaimed"):
             heartbeat.within(lambda connection: put_epoch(connection, 1, replace(EPOCH, epoch=2)))
-        with pytest.raises(LeaseLostError, match="taken over"):
+        with pytest.raises(LeaseLostError, match="reclaimed"):
             heartbeat.confirm()
     assert [row.epoch for row in read_epochs(handle.database, [1])[1]] == [1]
 
