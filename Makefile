@@ -97,7 +97,7 @@ protocol: $(READY)  ## Repeat the reference's studies on ten classes of DATA; re
 	$(VENV)/bin/python -m benchmarks.protocol --data '$(or $(DATA),zh-plus/tiny-imagenet)'
 
 pictures: $(READY)  ## Take the documents' pictures, of the finished study NAME in STORAGE and RUNS
-	$(VENV)/bin/python -m tests.tools.take_pictures \
+	$(VENV)/bin/python -m benchmarks.take_pictures \
 		--storage '$(STORAGE)' --runs '$(or $(RUNS),runs)' --name '$(NAME)'
 
 clean:  ## Remove the environment and caches; runs/ stays

@@ -1,6 +1,6 @@
 """Take the README's pictures of a finished study: its report, its dashboard and its HPARAMS.
 
-python -m tests.tools.take_pictures --storage sqlite:///runs/study.db --runs runs --name NAME
+python -m benchmarks.take_pictures --storage sqlite:///runs/study.db --runs runs --name NAME
 """
 
 import argparse
