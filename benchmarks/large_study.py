@@ -204,7 +204,7 @@ class DrawnTrial:
         }
         noted |= {"reason": self.reason} if self.reason else {}
         add(models.TrialUserAttributeModel, *_attributes(noted))
-        links = links_to(study_key, runs, [folder.configuration, folder.curve])
+        links = links_to(study_key, runs, [folder.configuration, folder.epochs])
         linked = {f"artifacts:{link.artifact_id}": json.dumps(vars(link)) for link in links}
         add(models.TrialSystemAttributeModel, *_attributes(linked))
         records = [self._record(epoch) for epoch in range(1, self.n_done + 1)]
@@ -262,7 +262,7 @@ def _attributes(values: Mapping[str, Any]) -> list[dict[str, str]]:
 def _write_files(paths: TrialPaths) -> None:
     paths.tensorboard.mkdir(parents=True, exist_ok=True)
     paths.checkpoints.mkdir(exist_ok=True)
-    for file in (paths.configuration, paths.epochs, paths.curve):
+    for file in (paths.configuration, paths.epochs):
         file.write_text("{}")
 
 

@@ -1,5 +1,11 @@
-"""How values of a trial are written as text, in every view. Must not import torch."""
+"""How values of a trial are written as text and as Markdown, in every view.
 
+Must not import torch.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from storage.trial_rows import TrialRow
@@ -7,6 +13,7 @@ from storage.trial_rows import TrialRow
 TAKEN_OVER_MARK = "*"
 NAMING_DIGITS = 6
 """Significant digits where numbers tell points apart, which may lie close together."""
+LONGEST_CODE = 400
 
 
 def shown_params(row: TrialRow) -> dict[str, str]:
@@ -37,3 +44,32 @@ def shown_duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def code(text: object) -> str:
+    """Return a text from data for Markdown: as code in one line, cut where it is very long.
+
+    Nothing within code is markup. Backslashes would not do: optuna-dashboard turns addresses in a
+    plain text into links whether they are escaped or not.
+    """
+    line = " ".join("".join(map(_visible, str(text))).split())
+    if len(line) > LONGEST_CODE:
+        line = f"{line[:LONGEST_CODE]}…"
+    if not line:
+        return "(empty)"
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    # One space either way belongs to the span, and is not shown.
+    return f"{fence} {line} {fence}"
+
+
+def _visible(character: str) -> str:
+    """Return a space for what breaks a line, and nothing that only changes how others look."""
+    kind = unicodedata.category(character)
+    if kind in ("Cc", "Zl", "Zp"):
+        return " "
+    return "\N{REPLACEMENT CHARACTER}" if kind in ("Cf", "Cs", "Co", "Cn") else character
+
+
+def bullets(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return a Markdown list of names and Markdown."""
+    return "\n".join(f"- {name}: {text}" for name, text in pairs)

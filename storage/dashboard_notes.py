@@ -1,7 +1,8 @@
-"""Notes and links to files, as optuna-dashboard 0.21 keeps them among Optuna's attributes.
+"""Notes and links to files, as optuna-dashboard 0.21 stores them among Optuna's attributes.
 
-Written within a transaction of ours, because optuna-dashboard's own functions take one for each
-part and raise a version with each call: what is written twice here is there once.
+optuna-dashboard's own `save_note` commits each part alone and raises the version with each call.
+Here a note is one transaction, which the lease of a trial can guard, and keeps the version 0: a
+higher one is a person's note, which stays.
 """
 
 import json
@@ -10,8 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from optuna.storages._rdb.models import StudySystemAttributeModel, TrialSystemAttributeModel
-from sqlalchemy import Connection, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Table, select
 
 study_attributes: Table = StudySystemAttributeModel.__table__
 trial_attributes: Table = TrialSystemAttributeModel.__table__
@@ -36,84 +36,57 @@ class FileLink:
     encoding: None = None
 
 
-def note_trial(
+def write_note(
     connection: Connection,
     study_id: int,
-    trial_id: int,
     body: str,
     links: Iterable[FileLink],
     *,
+    trial_id: int | None = None,
     finished: bool = False,
 ) -> None:
-    """Write the note of a trial, and link files to it.
+    """Write the note of a study or a trial in place of an earlier one of ours, and link files.
 
     Args:
         connection: An open transaction.
         study_id: Optuna's row number of the study.
-        trial_id: Of the trial.
         body: Markdown.
-        links: More of them; those that are there stay.
+        links: Files to add to those that are linked already.
+        trial_id: Optuna's row number of the trial; None: the note is the study's.
         finished: Whether the trial has ended, so that its own attributes can no longer change.
     """
-    _put_note(connection, study_id, f"dashboard:{trial_id}", body)
-    if finished:
-        linked = _by_key(f"dashboard:artifacts:{trial_id}:", links)
-        _put(connection, study_attributes, {"study_id": study_id}, linked)
-    else:
-        _put(connection, trial_attributes, {"trial_id": trial_id}, _by_key("artifacts:", links))
+    owner = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    table, mine = study_attributes, {"study_id": study_id}
+    key = table.c.key
+    version = connection.scalar(
+        select(table.c.value_json)
+        .where(table.c.study_id == study_id, key == f"{owner}note_ver")
+        .with_for_update()
+    )
+    if version is None:
+        _replace(connection, table, mine, key == f"{owner}note_ver", {f"{owner}note_ver": 0})
+    if version in (None, "0"):
+        chunk = f"{owner}note_str:"
+        starts = range(0, len(body), CHUNK)
+        chunks = {f"{chunk}{n}": body[at : at + CHUNK] for n, at in enumerate(starts)}
+        _replace(connection, table, mine, key.startswith(chunk, autoescape=True), chunks)
+    prefix = f"dashboard:artifacts:{trial_id}:" if finished else "artifacts:"
+    if trial_id is not None and not finished:
+        table, mine = trial_attributes, {"trial_id": trial_id}
+    linked = {prefix + link.artifact_id: json.dumps(asdict(link)) for link in links}
+    _replace(connection, table, mine, table.c.key.in_(linked), linked)
 
 
-def note_study(
-    connection: Connection, study_id: int, body: str, links: Iterable[FileLink]
-) -> None:
-    """Write the note of a study, and link files to it."""
-    _put_note(connection, study_id, "dashboard", body)
-    _put(connection, study_attributes, {"study_id": study_id}, _by_key("artifacts:", links))
-
-
-def _put_note(connection: Connection, study_id: int, prefix: str, body: str) -> None:
-    """Write a note in place of an earlier one of ours.
-
-    Ours have the version 0, and what a person saves in optuna-dashboard has a higher one: it is
-    left alone.
-    """
-    version, chunk = f"{prefix}:note_ver", f"{prefix}:note_str:"
-    _put(connection, study_attributes, {"study_id": study_id}, {version: 0}, replace=False)
-    mine = study_attributes.c.study_id == study_id
-    noted = select(study_attributes.c.value_json).where(mine, study_attributes.c.key == version)
-    if json.loads(connection.execute(noted.with_for_update()).scalar_one()) != 0:
-        return
-    starts = range(0, len(body), CHUNK)
-    chunks = {f"{chunk}{n}": body[at : at + CHUNK] for n, at in enumerate(starts)}
-    older = study_attributes.c.key.startswith(chunk, autoescape=True)
-    surplus = older & study_attributes.c.key.not_in(chunks)
-    connection.execute(study_attributes.delete().where(mine, surplus))
-    _put(connection, study_attributes, {"study_id": study_id}, chunks)
-
-
-def _by_key(prefix: str, links: Iterable[FileLink]) -> dict[str, str]:
-    return {prefix + link.artifact_id: json.dumps(asdict(link)) for link in links}
-
-
-def _put(
+def _replace(
     connection: Connection,
     table: Table,
     owner: Mapping[str, int],
+    older: ColumnElement[bool],
     values: Mapping[str, Any],
-    *,
-    replace: bool = True,
 ) -> None:
-    """Set attributes of a study or a trial, as Optuna would."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insertion = dialect.insert(table)
-    keys = [*owner, "key"]
-    put = (
-        insertion.on_conflict_do_update(
-            index_elements=keys, set_={"value_json": insertion.excluded.value_json}
-        )
-        if replace
-        else insertion.on_conflict_do_nothing(index_elements=keys)
-    )
+    """Put attributes of a study or a trial in the place of older ones."""
+    mine = [table.c[name] == number for name, number in owner.items()]
+    connection.execute(table.delete().where(*mine, older))
     rows = [{**owner, "key": key, "value_json": json.dumps(one)} for key, one in values.items()]
     if rows:
-        connection.execute(put, rows)
+        connection.execute(table.insert(), rows)

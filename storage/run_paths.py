@@ -37,11 +37,6 @@ class TrialPaths:
         return self.folder / "epochs.csv"
 
     @property
-    def curve(self) -> Path:
-        """Training and validation macro-F1 over epochs, as a picture; drawn when it ends."""
-        return self.folder / "curve.svg"
-
-    @property
     def tensorboard(self) -> Path:
         """TensorBoard's event files."""
         return self.folder / "tensorboard"

@@ -18,8 +18,7 @@ from dashboards.analysis.comparison import (
     verdict,
 )
 from dashboards.analysis.lr_range import load_range_record
-from dashboards.formatting import shown_duration, shown_params
-from dashboards.optuna_dashboard.note_markdown import bullets, code, spark_line
+from dashboards.formatting import bullets, code, shown_duration, shown_params
 from storage.records import Protocol
 from storage.run_paths import RunPaths, TrialPaths
 from storage.trial_rows import TrialRow
@@ -40,7 +39,7 @@ def trial_note(
     Args:
         row: The trial, with the state that it ends in.
         paths: Its files.
-        n_epochs: Epochs that it was meant to have.
+        n_epochs: Configured epochs.
         metrics: Of a final run's test, as in its `metrics.json`.
     """
     parts = [f"**{row.state}** after {row.epochs_done} of {n_epochs} epochs"]
@@ -51,10 +50,6 @@ def trial_note(
         parts.append(
             f"Best validation macro-F1 **{best.validation_macro_f1:.4f}** in epoch {best.epoch}, "
             f"accuracy {best.validation_accuracy:.4f}, loss {best.validation_loss:.4f}"
-        )
-        parts.append(
-            f"{code(spark_line(row.curve))} validation macro-F1 from {row.curve[0]:.4f} "
-            f"to {row.curve[-1]:.4f}"
         )
     if metrics is not None:
         parts.append(_tested(metrics))
@@ -86,23 +81,23 @@ def _circumstances(row: TrialRow, paths: TrialPaths) -> Iterator[tuple[str, str]
 def study_note(
     protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow], *, space: Sequence[str]
 ) -> str:
-    """Return the note of a study: its protocol, and what has been found beside its trials.
+    """Return the note of a study: its protocol, and what was found besides its trials.
 
     Args:
-        protocol: What the study fixed.
+        protocol: Its stored configuration.
         paths: Its files.
-        rows: Its trials, where they are given points.
-        space: What is searched, a text for each hyperparameter with its range.
+        rows: Its trials, if they are given points.
+        space: A text for each hyperparameter with its range.
 
     Raises:
         StorageError: If the file of learned baselines is damaged.
-        DashboardError: If that of the range test is.
+        DashboardError: If the record of the LR finder is.
     """
     parts = ["### Protocol", bullets([*_protocol(protocol, paths, space)])]
     parts += ["### Baselines on the validation images", _baselines(protocol, paths)]
-    rates = _range_test(paths)
-    if rates is not None:
-        parts += ["### Learning-rate range", rates]
+    suggestion = _lr_finder(paths)
+    if suggestion is not None:
+        parts += ["### LR finder", suggestion]
     given = protocol.configuration["search"].get("space") == "given"
     variants = read_variants(rows) if given else []
     if is_comparison(variants):
@@ -130,7 +125,7 @@ def _protocol(
     yield "space", ", ".join(map(code, space)) or "nothing varies"
     chosen = {key: search.get(key) for key in ("sampler", "pruner", "patience_epochs")}
     yield from ((key.replace("_", " "), code(value)) for key, value in chosen.items() if value)
-    yield "seed", f"{code(configuration.get('seed'))}; each trial's follows from it and its place"
+    yield "seed", f"{code(configuration.get('seed'))}; each trial's follows from it and its slot"
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     yield "versions", f"{code(versions)}, git {code(facts['git_revision'])}"
     yield "run folder", code(paths.folder.absolute())
@@ -145,8 +140,8 @@ def _baselines(protocol: Protocol, paths: RunPaths) -> str:
     )
 
 
-def _range_test(paths: RunPaths) -> str | None:
-    """Return what the range test suggests, None where there was none."""
+def _lr_finder(paths: RunPaths) -> str | None:
+    """Return what the LR finder suggests, None where it has not run."""
     record = load_range_record(paths.range_test.record)
     if record is None:
         return None

@@ -1,13 +1,13 @@
-"""What optuna-dashboard shows beside numbers, written as the study runs.
+"""Notes and links to files that optuna-dashboard shows, written as the study runs.
 
-A note says what is known anyway: where it cannot be written there is a warning, and nothing else
-fails. Pictures are drawn before a trial is told, for a finished one takes no more artifacts.
+A note repeats what is stored elsewhere: where it cannot be written there is a warning, and nothing
+else fails.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,14 @@ from optuna.trial import FrozenTrial
 
 from dashboards.errors import DashboardError
 from dashboards.optuna_dashboard.artifacts import links_to
-from dashboards.optuna_dashboard.curve_picture import curve_svg
 from dashboards.optuna_dashboard.notes import study_note, trial_note
-from storage import dashboard_notes as stored
 from storage.configuration import StorageConfig
-from storage.dashboard_notes import FileLink
+from storage.dashboard_notes import FileLink, write_note
 from storage.database import is_transient
-from storage.errors import (
-    LeaseLostError,
-    RunFolderError,
-    StorageError,
-    StudyNotFoundError,
-)
+from storage.errors import LeaseLostError, StorageError, StudyNotFoundError
 from storage.leases import Heartbeat
-from storage.records import read_epochs, read_protocol, study_names
-from storage.run_paths import TrialPaths, write_atomically
+from storage.records import read_protocol, study_names
+from storage.run_paths import TrialPaths
 from storage.study_storage import open_study_storage
 from storage.trial_rows import TrialRow, read_some, read_trials
 from study.configuration.config import SearchConfig, validated
@@ -40,100 +33,72 @@ from study.session.session import StudySession, bind
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10.0
-"""How long a command that needs no database waits for it, to write what it has found there too."""
+"""How long a command that needs no database retries to write into the notes of its studies."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a trial ends that the database still has as running.
+def note_trial(
+    session: StudySession,
+    heartbeat: Heartbeat,
+    trial_id: int,
+    *,
+    state: str,
+    reason: dict[str, str] | None,
+) -> None:
+    """Write the note of a trial that is about to finish, and link its files.
 
-    Attributes:
-        state: complete, pruned or failed.
-        reason: Why it ended early, with `kind` and `message`; None for what it noted itself.
-    """
-
-    state: str
-    reason: dict[str, str] | None
-
-
-def note_trial(session: StudySession, heartbeat: Heartbeat, trial_id: int, ended: Ended) -> None:
-    """Write the note of a trial that is about to be told, and link its files.
-
-    Done again by a worker that takes the trial over, it leaves the same.
+    Idempotent: a worker that reclaims the trial writes the same again.
 
     Args:
         session: The study.
         heartbeat: Holds the lease.
         trial_id: Optuna's row number.
-        ended: How it ends.
+        state: In which it finishes: complete, pruned or failed.
+        reason: Why it ended early, with `kind` and `message`; None for what it noted itself.
 
     Raises:
-        LeaseLostError: If another worker has taken the trial over.
-        RunFolderError: If its curve cannot be written.
+        LeaseLostError: If another worker has reclaimed the trial.
     """
     with _warning(f"the note of trial row {trial_id}"):
         (row,) = read_some(session.storage_handle, [trial_id])
-        row = replace(row, state=ended.state, reason=ended.reason or row.reason)
+        row = replace(row, state=state, reason=reason or row.reason)
         paths = _paths_of(session, row)
-        files = [paths.configuration]
-        if _draw_curve(session, trial_id, paths):
-            files.append(paths.curve)
         body = trial_note(row, paths, n_epochs=session.config.search.n_epochs)
-        links = _links(session, files)
-        study_id = session.optuna_study()._study_id
-        heartbeat.within(
-            lambda connection: stored.note_trial(connection, study_id, trial_id, body, links)
-        )
+        _write(session, heartbeat, trial_id, body, [paths.configuration, paths.epochs])
 
 
 def note_test(
-    final: StudySession, heartbeat: Heartbeat, run: FrozenTrial, metrics: dict[str, Any]
+    final: StudySession, heartbeat: Heartbeat, run: FrozenTrial, metrics: Mapping[str, Any]
 ) -> None:
-    """Write the note of a final run again, with its test, and link what the test left.
+    """Write the note of a final run again, with its test, and link the files of the test.
 
     Args:
         final: The queue of final runs.
         heartbeat: Holds the lease of the test.
         run: The run.
-        metrics: What its `metrics.json` holds.
+        metrics: Content of its `metrics.json`.
     """
     with _warning("the note of the final run"):
         (row,) = read_some(final.storage_handle, [run._trial_id])
         paths = _paths_of(final, row)
         n_epochs = final.config.search.n_epochs
         body = trial_note(row, paths, n_epochs=n_epochs, metrics=metrics)
-        files = [
-            paths.confusion_picture,
-            paths.confusion_csv,
-            paths.per_class,
-            paths.mistakes_picture,
-            paths.metrics,
-        ]
-        links = _links(final, files)
-        study_id = final.optuna_study()._study_id
-        heartbeat.within(
-            lambda connection: stored.note_trial(
-                connection, study_id, row.trial_id, body, links, finished=True
-            )
-        )
+        tables = [paths.confusion_csv, paths.per_class, paths.metrics]
+        pictures = [paths.confusion_picture, paths.mistakes_picture]
+        _write(final, heartbeat, row.trial_id, body, [*pictures, *tables], finished=True)
 
 
 def note_study(session: StudySession) -> None:
-    """Write the note of a study, of all that is known of it by now, and link its figures."""
-    name, paths = session.protocol.study_name, session.paths
+    """Write the note of a study with all that is known of it, and link its figures."""
+    name, paths, handle = session.protocol.study_name, session.paths, session.storage_handle
     with _warning(f"the note of study {name}"):
-        handle = session.storage_handle
-        given = session.config.search.space == "given"
-        rows = read_trials(handle, name) if given else []
-        protocol, config = read_protocol(handle.database, name), session.config
-        space = shown_space(config.search, optimizer=config.optimization.optimizer)
-        body = study_note(protocol, paths, rows, space=space)
+        search = session.config.search
+        rows = read_trials(handle, name) if search.space == "given" else []
+        space = shown_space(search, optimizer=session.config.optimization.optimizer)
+        body = study_note(read_protocol(handle.database, name), paths, rows, space=space)
         figures = [paths.range_test.picture, paths.heat_map, paths.comparison]
         links = _links(session, [] if session.is_final else figures)
         study_id = session.optuna_study()._study_id
-        handle.database.write(
-            lambda connection: stored.note_study(connection, study_id, body, links)
-        )
+        handle.database.write(lambda connection: write_note(connection, study_id, body, links))
 
 
 def shown_space(search: SearchConfig, *, optimizer: str) -> list[str]:
@@ -150,15 +115,15 @@ def shown_space(search: SearchConfig, *, optimizer: str) -> list[str]:
     ]
 
 
-def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
+def note_studies_on(data_fingerprint: str, location: StorageConfig) -> None:
     """Write the notes of all studies on some data, about which something new is known.
 
     Args:
         data_fingerprint: Of the data.
-        place: Database and runs folder; neither need exist, and the database may be away.
+        location: Database and runs folder; neither need exist, and the database may be away.
     """
     try:
-        handle = open_study_storage(place.url, outage_seconds=PATIENCE_SECONDS)
+        handle = open_study_storage(location.url, outage_seconds=PATIENCE_SECONDS)
     except StudyNotFoundError:
         return
     except StorageError as error:
@@ -167,7 +132,8 @@ def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
     try:
         for name in study_names(handle.database):
             protocol = read_protocol(handle.database, name)
-            session = bind(validated(completed(protocol.configuration)), protocol, handle, place)
+            configuration = validated(completed(protocol.configuration))
+            session = bind(configuration, protocol, handle, location)
             is_here = session.paths.key() == protocol.study_key
             if is_here and protocol.facts["data_fingerprint"] == data_fingerprint:
                 note_study(session)
@@ -181,23 +147,26 @@ def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
 
 def _paths_of(session: StudySession, row: TrialRow) -> TrialPaths:
     if row.slot is None:
-        raise RuntimeError(f"trial {row.number} has no place in the queue, so no worker runs it")
+        raise RuntimeError(f"trial {row.number} has no slot in the queue, so no worker runs it")
     return session.trial_paths(row.slot)
 
 
-def _draw_curve(session: StudySession, trial_id: int, paths: TrialPaths) -> bool:
-    """Draw the curve of a trial; return whether it has any.
-
-    Raises:
-        RunFolderError: If the disk is full or the folder cannot be written.
-    """
-    records = read_epochs(session.storage_handle.database, [trial_id]).get(trial_id)
-    if not records:
-        return False
-    train = [record.train_macro_f1 for record in records]
-    validation = [record.validation_macro_f1 for record in records]
-    write_atomically(paths.curve, curve_svg(train, validation).encode())
-    return True
+def _write(
+    session: StudySession,
+    heartbeat: Heartbeat,
+    trial_id: int,
+    body: str,
+    files: Sequence[Path],
+    *,
+    finished: bool = False,
+) -> None:
+    """Write the note of a trial and link its files in one transaction, under its lease."""
+    links, study_id = _links(session, files), session.optuna_study()._study_id
+    heartbeat.within(
+        lambda connection: write_note(
+            connection, study_id, body, links, trial_id=trial_id, finished=finished
+        )
+    )
 
 
 def _links(session: StudySession, files: Sequence[Path]) -> list[FileLink]:
@@ -208,10 +177,10 @@ def _links(session: StudySession, files: Sequence[Path]) -> list[FileLink]:
 
 @contextmanager
 def _warning(what: str) -> Iterator[None]:
-    """Warn of what fails inside, save for what must stop a worker: lease, folder or database."""
+    """Warn of what fails inside, save for what must stop a worker: a lost lease or database."""
     try:
         yield
-    except (LeaseLostError, RunFolderError):
+    except LeaseLostError:
         raise
     except DashboardError as error:
         logger.warning("%s could not be written: %s", what, error)

@@ -34,7 +34,7 @@ from study.errors import StudyError, WorkerStoppedError
 from study.session.enqueue import adopt_enqueued, requeue_told
 from study.session.session import StudySession, refuse_deleted
 from study.stop_signal import StopFlag, StopRequested
-from study.trial.dashboard_notes import Ended, note_trial
+from study.trial.dashboard_notes import note_trial
 from study.trial.faults import TrainingError, describe, is_environment
 from study.trial.objective import TrialRun
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
@@ -274,8 +274,8 @@ class Worker:
     def _note(self, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> None:
         """Write the note of a trial that ends."""
         if outcome.state.is_finished():
-            ended = Ended(STATE_NAMES[outcome.state], outcome.reason)
-            note_trial(self._session, heartbeat, lease.trial_id, ended)
+            state, reason = STATE_NAMES[outcome.state], outcome.reason
+            note_trial(self._session, heartbeat, lease.trial_id, state=state, reason=reason)
 
     def _tell(self, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == TrialState.WAITING:

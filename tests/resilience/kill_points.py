@@ -21,11 +21,6 @@ def within_the_write_of_epochs_csv() -> None:
     _kill_in_fsync(lambda path: path.name.startswith(".epochs.csv."))
 
 
-def within_the_write_of_curve() -> None:
-    """Kill it when the picture of a trial's curve is written but not yet in its place."""
-    _kill_in_fsync(lambda path: path.name.startswith(".curve.svg."))
-
-
 def between_note_and_tell() -> None:
     """Kill it when a trial has its note and its artifacts, and has not been told."""
     import optuna

@@ -75,16 +75,15 @@ def test_half_written_file_of_a_killed_worker_is_gone_when_the_trial_ends(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["within_the_write_of_curve", "between_note_and_tell"])
 @on_both_databases
 def test_trial_whose_worker_is_killed_at_its_end_has_one_note_and_one_of_each_artifact(
-    study: SmallStudy, moment: str
+    study: SmallStudy,
 ) -> None:
     study.init()
     killed = study.processes.start(
         *study.arguments("worker"),
         folder=study.folder,
-        prelude=f"tests.resilience.kill_points:{moment}",
+        prelude="tests.resilience.kill_points:between_note_and_tell",
     )
     assert killed.wait() == -9
     study.work()
@@ -94,7 +93,7 @@ def test_trial_whose_worker_is_killed_at_its_end_has_one_note_and_one_of_each_ar
     with opened(study.url) as handle:
         attributes = handle.get_study_system_attrs(1)
     artifacts = list_trial_artifacts(attributes, trial.system_attrs, trial)
-    assert sorted(one["filename"] for one in artifacts) == ["configuration.json", "curve.svg"]
+    assert sorted(one["filename"] for one in artifacts) == ["configuration.json", "epochs.csv"]
     keys = {key for key in attributes if key.startswith("dashboard:1:")}
     assert keys == {"dashboard:1:note_ver", "dashboard:1:note_str:0"}
     assert get_note_from_system_attrs(attributes, 1)["body"].startswith(

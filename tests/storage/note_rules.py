@@ -8,7 +8,7 @@ from optuna.trial import create_trial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
-from storage.dashboard_notes import CHUNK, FileLink, note_study, note_trial
+from storage.dashboard_notes import CHUNK, FileLink, write_note
 from storage.study_storage import StudyStorage
 
 LINK = FileLink("ab-01", "curve.png", "image/png")
@@ -19,8 +19,8 @@ def write(
 ) -> None:
     study_id = study._study_id
     handle.database.write(
-        lambda connection: note_trial(
-            connection, study_id, trial_id, body, [LINK], finished=finished
+        lambda connection: write_note(
+            connection, study_id, body, [LINK], trial_id=trial_id, finished=finished
         )
     )
 
@@ -54,10 +54,10 @@ def note_of_a_person_stays(handle: StudyStorage) -> None:
     assert get_note(trial) == "a person's"
 
     study_id = study._study_id
-    handle.database.write(lambda connection: note_study(connection, study_id, "ours", []))
+    handle.database.write(lambda connection: write_note(connection, study_id, "ours", []))
     assert get_note(study) == "ours" and get_note(trial) == "a person's"
     save_note(study, "a person's too")
-    handle.database.write(lambda connection: note_study(connection, study_id, "again", [LINK]))
+    handle.database.write(lambda connection: write_note(connection, study_id, "again", [LINK]))
     assert get_note(study) == "a person's too"
     assert len(get_all_artifact_meta(study)) == 1
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from dashboards.errors import DashboardError
 from dashboards.optuna_dashboard.app import build_dashboard
 from dashboards.optuna_dashboard.artifacts import RunFiles, links_to
-from storage.dashboard_notes import FileLink, note_trial
+from storage.dashboard_notes import FileLink, write_note
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 from tests.dashboards.optuna_dashboard.test_app import ask
@@ -30,12 +30,12 @@ def paths(tmp_path: Path) -> RunPaths:
     paths = RunPaths(tmp_path / "runs", "pets")
     paths.claim(KEY)
     paths.trial(3).folder.mkdir(parents=True)
-    paths.trial(3).curve.write_bytes(b"a picture")
+    paths.trial(3).epochs.write_bytes(b"a table")
     return paths
 
 
 def link(paths: RunPaths) -> FileLink:
-    (found,) = links_to(KEY, paths.folder, [paths.trial(3).curve, paths.trial(3).configuration])
+    (found,) = links_to(KEY, paths.folder, [paths.trial(3).epochs, paths.trial(3).configuration])
     return found
 
 
@@ -43,16 +43,16 @@ def test_linked_file_is_served_where_it_lies(paths: RunPaths, tmp_path: Path) ->
     assert (
         link(paths)
         == link(paths)
-        == FileLink(id_of("trials/00003/curve.svg"), "curve.svg", "image/svg+xml")
+        == FileLink(id_of("trials/00003/epochs.csv"), "epochs.csv", "text/csv")
     )
-    copy = tmp_path / "copy.png"
+    copy = tmp_path / "copy.csv"
     store = RunFiles(paths.runs)
     download_artifact(
         artifact_store=store, file_path=str(copy), artifact_id=link(paths).artifact_id
     )
-    assert copy.read_bytes() == b"a picture"
+    assert copy.read_bytes() == b"a table"
     store.remove(link(paths).artifact_id)
-    assert paths.trial(3).curve.is_file()
+    assert paths.trial(3).epochs.is_file()
     with pytest.raises(DashboardError, match="none can be added"):
         store.write("ab-01", io.BytesIO(b"x"))
 
@@ -73,7 +73,7 @@ def test_linked_file_is_served_where_it_lies(paths: RunPaths, tmp_path: Path) ->
         "folder.png",
         "caf\N{LATIN SMALL LETTER E WITH ACUTE}.png",
         "a\0.png",
-        "trials/00003/curve.svg\n",
+        "trials/00003/epochs.csv\n",
     ],
 )
 def test_nothing_but_a_file_of_the_run_folder_is_served(place: str, paths: RunPaths) -> None:
@@ -89,7 +89,7 @@ def test_nothing_but_a_file_of_the_run_folder_is_served(place: str, paths: RunPa
 
 def test_file_of_another_study_of_the_name_is_not_served(paths: RunPaths) -> None:
     with pytest.raises(ArtifactNotFound):
-        RunFiles(paths.runs).open_reader(id_of("trials/00003/curve.svg", key="f" * 32))
+        RunFiles(paths.runs).open_reader(id_of("trials/00003/epochs.csv", key="f" * 32))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -107,8 +107,8 @@ def test_dashboard_serves_linked_files_and_answers_404_for_missing_ones(
     trial_id = study.get_trials()[-1]._trial_id
     found = link(paths)
     searched_study.database.write(
-        lambda connection: note_trial(
-            connection, study._study_id, trial_id, "note", [found], finished=True
+        lambda connection: write_note(
+            connection, study._study_id, "note", [found], trial_id=trial_id, finished=True
         )
     )
     app = build_dashboard(searched_study, RunFiles(paths.runs))
@@ -116,12 +116,12 @@ def test_dashboard_serves_linked_files_and_answers_404_for_missing_ones(
     assert f'"artifact_id": "{found.artifact_id}"'.encode() in ask(app, "/api/studies/1")[2]
     address = f"/artifacts/1/{trial_id}/{found.artifact_id}"
     status, headers, body = ask(app, address)
-    assert (status, headers["Content-Type"], body) == (200, "image/svg+xml", b"a picture")
+    assert (status, headers["Content-Type"], body) == (200, "text/csv", b"a table")
     assert headers["Content-Security-Policy"].startswith("sandbox;")
     assert ask(app, f"/artifacts/1/1/{found.artifact_id}")[0] == 404  # another trial's
     for place in ("99", "99/1", "1/99", "9999999999999999999999"):
         assert ask(app, f"/artifacts/{place}/{found.artifact_id}")[0] == 404
-    paths.trial(3).curve.unlink()
+    paths.trial(3).epochs.unlink()
     status, _, body = ask(app, address)
     assert status == 404 and str(paths.runs).encode() not in body
     for nonsense in ("", "/", "/1", "/1/1", "/x/y/z", "/1/1/ab-01", "/1/../../etc/passwd"):

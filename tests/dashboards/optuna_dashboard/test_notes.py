@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from dashboards.optuna_dashboard.note_markdown import LEVELS, LONGEST, bullets, code, spark_line
+from dashboards.formatting import LONGEST_CODE, bullets, code
 from dashboards.optuna_dashboard.notes import study_note, trial_note
 from model.rate_curve import RateCurve
 from storage.records import Protocol, read_protocol
@@ -29,39 +29,30 @@ def inline(markdown: str) -> list[Token]:
 
 
 @given(st.one_of(st.text(), st.lists(PIECES).map("".join)))
-def test_data_within_a_note_are_shown_as_text_and_nothing_else(text: str) -> None:
+def test_texts_from_data_are_no_markup(text: str) -> None:
     shown = inline(f"ends {code(text)}.\n\n{bullets([(code(text), code(text))])}\n\nlast")
     assert {token.type for token in shown} <= {"text", "code_inline"}
     spans = [token.content for token in shown if token.type == "code_inline"]
     assert len(spans) in (0, 3) and len(set(spans)) <= 1
     for span in spans:
-        assert len(span) <= LONGEST + 1
-        if text.isascii() and text.isprintable() and len(text) <= LONGEST:
+        assert len(span) <= LONGEST_CODE + 1
+        if text.isascii() and text.isprintable() and len(text) <= LONGEST_CODE:
             assert span == " ".join(text.split())
     assert shown[-1].content == "last"
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=200))
-def test_spark_line_has_a_bar_for_each_value_and_both_extremes(values: list[float]) -> None:
-    line = spark_line(values, most=200)
-    assert len(line) == len(values) and set(line) <= set(LEVELS)
-    assert line[values.index(min(values))] == LEVELS[0]
-    if max(values) - min(values) > 1e-6:
-        assert line[values.index(max(values))] == LEVELS[-1]
-    assert len(spark_line(values)) <= 60
 
 
 def rows_of(storage: StudyStorage) -> dict[str, TrialRow]:
     return {row.state: row for row in read_trials(storage, "pets")}
 
 
-def test_trial_note_says_how_where_and_with_what(searched_study: StudyStorage) -> None:
+def test_trial_note_shows_state_best_epoch_hyperparameters_and_host(
+    searched_study: StudyStorage,
+) -> None:
     paths = RunPaths(Path("runs"), "pets").trial(1)
     rows = rows_of(searched_study)
     complete = trial_note(rows["complete"], paths, n_epochs=4)
     assert complete.startswith("**complete** after 4 of 4 epochs")
     assert "macro-F1 **0.6100** in epoch 4" in complete
-    assert "` ▁▆██ `" in complete and "from 0.3000 to 0.6100" in complete
     assert "` learning rate `: `" in complete and "` blocks `: `" in complete
     assert "` node[1] `" in complete and str(Path("runs/pets/trials/00001").absolute()) in complete
     pruned = trial_note(rows["pruned"], paths, n_epochs=4)
@@ -71,7 +62,7 @@ def test_trial_note_says_how_where_and_with_what(searched_study: StudyStorage) -
     assert "macro-F1" not in failed
 
 
-def test_every_text_of_a_trial_is_shown_as_text(searched_study: StudyStorage) -> None:
+def test_texts_in_a_trial_note_are_no_markup(searched_study: StudyStorage) -> None:
     row = replace(
         rows_of(searched_study)["complete"],
         reason={"kind": EVIL, "message": f"![{EVIL}](http://evil)"},
@@ -86,20 +77,20 @@ def test_every_text_of_a_trial_is_shown_as_text(searched_study: StudyStorage) ->
     assert not any("script" in token.content for token in tokens if token.type == "text")
 
 
-def test_study_note_tells_the_protocol_and_no_password(
+def test_study_note_shows_the_protocol_and_no_password(
     searched_study: StudyStorage, tmp_path: Path
 ) -> None:
     paths = RunPaths(tmp_path, "pets")
     note = study_note(protocol_of(searched_study), paths, [], space=[EVIL])
     for part in ("f" * 64, "d" * 64, "train 90", "torch 2.11.0", "0123abc", "` majority `", "tpe"):
         assert part in note
-    assert "hunter2" not in note and "Learning-rate" not in note
+    assert "hunter2" not in note and "LR finder" not in note
     tokens = inline(note)
     assert not any("html" in token.type or "link" in token.type for token in tokens)
     assert EVIL in [token.content for token in tokens if token.type == "code_inline"]
 
 
-def test_study_note_tells_what_the_range_test_found(
+def test_study_note_shows_the_suggestion_of_the_lr_finder(
     searched_study: StudyStorage, tmp_path: Path
 ) -> None:
     paths = RunPaths(tmp_path, "pets")
@@ -111,7 +102,7 @@ def test_study_note_tells_what_the_range_test_found(
         assert says in study_note(protocol_of(searched_study), paths, [], space=[EVIL])
 
 
-def test_study_note_tells_what_a_comparison_found(
+def test_study_note_shows_the_differences_of_a_comparison(
     searched_study: StudyStorage, tmp_path: Path
 ) -> None:
     first = rows_of(searched_study)["complete"]

@@ -1,7 +1,6 @@
 """What a worker leaves for optuna-dashboard beside the numbers of a trial."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -17,12 +16,9 @@ from dashboards.analysis.baselines import known_baselines
 from dashboards.optuna_dashboard.artifacts import RunFiles
 from data.image_cache import prepare
 from storage.leases import read_endings
-from storage.records import read_epochs
-from storage.run_paths import writing
 from study.checks.baselines import learned
 from study.configuration.config import SearchConfig, StudyConfig
 from study.creation.create import extend_budget, initialise
-from study.errors import WorkerStoppedError
 from study.final.final_run import open_final, run_final
 from study.session.promotion import choose_winner
 from study.session.session import StudySession
@@ -33,7 +29,7 @@ from tests.study.searches import pretend_to_search
 from tests.study.trial.test_faults import fail_in_training
 from tests.study.workers.test_worker import DEAD, Killed, Settings, configured, work
 
-FILES = ["configuration.json", "curve.svg"]
+FILES = ["configuration.json", "epochs.csv"]
 
 
 def attributes(session: StudySession) -> dict[str, Any]:
@@ -115,16 +111,16 @@ def test_worker_that_lost_its_trial_writes_no_note(
 ) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 1}))
     handle = session.storage_handle
-    draw = study.trial.dashboard_notes.curve_svg
+    write = study.trial.dashboard_notes.trial_note
 
-    def lose(*given: Any) -> str:
+    def lose(*given: Any, **options: Any) -> str:
         with handle.engine.begin() as connection:
             connection.exec_driver_sql(
                 "UPDATE attempts SET ending = 'lost' WHERE ending IS NULL AND attempt = 1"
             )
-        return draw(*given)
+        return write(*given, **options)
 
-    monkeypatch.setattr(study.trial.dashboard_notes, "curve_svg", lose)
+    monkeypatch.setattr(study.trial.dashboard_notes, "trial_note", lose)
     work(session)
     (trial,) = session.optuna_study().trials
     assert read_endings(handle.database, [trial._trial_id]) == {1: ["lost", "complete"]}
@@ -148,27 +144,7 @@ def test_note_that_cannot_be_written_costs_a_warning_and_no_trial(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_disk_that_is_full_at_the_curve_stops_the_worker_and_releases_the_trial(
-    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
-
-    def full(path: Path, _content: bytes) -> None:
-        with writing(path):
-            raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(study.trial.dashboard_notes, "write_atomically", full)
-        with pytest.raises(WorkerStoppedError, match="No space left"):
-            work(session)
-    assert {trial.state.name for trial in session.optuna_study().trials} == {"WAITING"}
-    work(session)
-    for trial in session.optuna_study().trials:
-        assert linked(session, trial) == FILES
-        assert note(session, trial).startswith("**complete**")
-
-
-def test_trial_that_is_given_back_has_no_note(tiny_settings: Settings) -> None:
+def test_released_trial_has_no_note(tiny_settings: Settings) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 1}))
 
     class StopsAfterAnEpoch(StopFlag):
@@ -221,20 +197,6 @@ def test_damaged_record_costs_the_study_its_note_and_a_line_that_names_it(
     assert str(record) in told.getMessage() and "remove it" in told.getMessage()
     assert told.exc_info is None
     assert note(session) == before
-
-
-def test_note_of_a_study_that_was_finished_before_there_were_notes_is_written(
-    tiny_settings: Settings,
-) -> None:
-    session = initialise(configured(tiny_settings))
-    pretend_to_search(session)
-    with session.storage_handle.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM study_system_attributes")
-    trial = session.optuna_study().trials[0]
-    assert note(session) == note(session, trial) == ""
-    note_study(session)
-    assert session.protocol.fingerprint in note(session)
-    assert read_epochs(session.storage_handle.database, [trial._trial_id])
 
 
 def test_shown_space_names_what_varies_with_its_range() -> None:
