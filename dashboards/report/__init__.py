@@ -1,1 +1,1 @@
-"""The report of a study as one HTML file and as Markdown."""
+"""The report of a study as an HTML file with a summary in Markdown; the report of a data set."""

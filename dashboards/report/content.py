@@ -1,7 +1,7 @@
-"""What the report of a study says, composed once for the page and for Markdown.
+"""What the report of a study says, composed once for the page and for the summary.
 
-Every figure comes from the database, but those of final runs and of the range test, which have
-folders of their own.
+All of it comes from the database, but final runs and the LR finder, which have folders of their
+own.
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ from dashboards.analysis.reproducibility import Provenance, provenance_of
 from dashboards.analysis.search_space import Hyperparameter, read_space
 from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.figures.base import rate_curve_figure
-from dashboards.figures.captioned import Drawing
 from dashboards.figures.comparison import comparison_figure, heat_map_figure
 from dashboards.figures.timeline import timeline_figure
 from dashboards.formatting import TAKEN_OVER_MARK
-from dashboards.report.data_section import DataPart, read_data_part
+from dashboards.report.captioned import CaptionedFigure
+from dashboards.report.data_section import DataSection, read_data_section
 from dashboards.report.final_section import FinalRun, read_final_runs
-from dashboards.report.search_section import SearchDrawings, draw_search
+from dashboards.report.search_section import SearchSection, build_search_section
 from storage.attempts import Attempt, read_attempts
 from storage.records import Protocol, read_protocol
 from storage.run_paths import RunPaths
@@ -50,8 +50,8 @@ class GivenPoints:
         rule: How a difference is judged.
     """
 
-    heat_map: Drawing | None = None
-    comparison: Drawing | None = None
+    heat_map: CaptionedFigure | None = None
+    comparison: CaptionedFigure | None = None
     variants: Sequence[Variant] = ()
     rule: str = RULE
 
@@ -61,25 +61,25 @@ class ReportContent:
     """What the report of a study says.
 
     Attributes:
-        protocol: What the study fixed.
+        protocol: The stored configuration.
         written_at: When the report was written.
         status: How far the study is.
         cost: What it has cost.
         timeline: Who trained what and when, None before the first claim.
         reasons: State, kind and message of trials that ended early, with their number.
-        space: What trials were asked for; empty before the first has begun.
+        space: The hyperparameters; empty before the first trial has begun.
         importances: Of these, or why there are none.
-        search: What can be drawn of the search.
+        search: The figures of the search.
         given: What given points found.
         rows: The best trials.
         n_rows: Number of all trials.
         by_number: Every trial by its number.
-        mark: Behind the number of a trial that another study ran.
+        mark: Behind the number of a trial imported from another study.
         n_validation: Validation images that scores are measured on.
         rivals: Trials that cannot be told from the best.
-        data_part: The data, with pictures where the decoded images are here.
-    finals: The final runs, oldest first.
-        range_test: Curve of the learning-rate range test, None where there was none.
+        data: The data, with pictures where the decoded images are here.
+        finals: The final runs, oldest first.
+        lr_finder: Curve of the LR finder, None where it has not run.
         baselines: Scores by name.
         best_baseline: The best of them.
         provenance: Where the results come from.
@@ -89,11 +89,11 @@ class ReportContent:
     written_at: str
     status: StudyStatus
     cost: Cost
-    timeline: Drawing | None
+    timeline: CaptionedFigure | None
     reasons: Sequence[tuple[tuple[str, str, str], int]]
     space: Sequence[Hyperparameter]
     importances: Importances
-    search: SearchDrawings
+    search: SearchSection
     given: GivenPoints
     rows: Sequence[TrialRow]
     n_rows: int
@@ -101,36 +101,18 @@ class ReportContent:
     mark: str
     n_validation: int
     rivals: Rivals | None
-    data_part: DataPart
+    data: DataSection
     finals: Sequence[FinalRun]
-    range_test: Drawing | None
+    lr_finder: CaptionedFigure | None
     baselines: Mapping[str, Mapping[str, float]]
     best_baseline: BestBaseline
     provenance: Provenance
-
-    @property
-    def drawings(self) -> list[Drawing]:
-        """Every drawing, in the order of the report."""
-        search, given = self.search, self.given
-        drawings = (
-            self.timeline,
-            search.history,
-            search.curves,
-            search.importances,
-            search.parallel,
-            *search.slices,
-            *search.pairs,
-            given.heat_map,
-            given.comparison,
-            self.range_test,
-        )
-        return [one for one in drawings if one is not None]
 
 
 def compose_report(
     storage: StudyStorage, study_name: str, *, runs: Path, cache: Path | None = None
 ) -> ReportContent:
-    """Return what there is to say of a study, at whatever point it stands.
+    """Return what there is to say of a study, finished or not.
 
     Args:
         storage: Its database.
@@ -140,7 +122,7 @@ def compose_report(
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
-        DashboardError: If a file of a final run or of the range test is damaged.
+        DashboardError: If a file of a final run or of the LR finder is damaged.
     """
     protocol = read_protocol(storage.database, study_name)
     paths = RunPaths(runs, study_name)
@@ -168,7 +150,7 @@ def compose_report(
         reasons=_reasons(rows),
         space=space,
         importances=importances,
-        search=draw_search(
+        search=build_search_section(
             rows, space, importances, shown_below=bool(given.heat_map or given.comparison)
         ),
         given=given,
@@ -178,9 +160,9 @@ def compose_report(
         mark=TAKEN_OVER_MARK,
         n_validation=n_validation,
         rivals=rivals(status.best, rows, n_validation),
-        data_part=read_data_part(protocol, runs=runs, cache=cache),
+        data=read_data_section(protocol, runs=runs, cache=cache),
         finals=read_final_runs(storage, study_name, paths),
-        range_test=_range_test(paths),
+        lr_finder=_lr_finder(paths),
         baselines=baselines,
         best_baseline=best_of(baselines),
         provenance=provenance_of(protocol, rows),
@@ -196,7 +178,7 @@ def _reasons(rows: Sequence[TrialRow]) -> list[tuple[tuple[str, str, str], int]]
     ).most_common(MOST_REASONS)
 
 
-def _timeline(attempts: Sequence[Attempt], rows: Sequence[TrialRow]) -> Drawing | None:
+def _timeline(attempts: Sequence[Attempt], rows: Sequence[TrialRow]) -> CaptionedFigure | None:
     if not attempts:
         return None
     shown = attempts[-MOST_ATTEMPTS:]
@@ -206,7 +188,7 @@ def _timeline(attempts: Sequence[Attempt], rows: Sequence[TrialRow]) -> Drawing 
     caption = f"A row for each worker (host and process), a bar for {bars}."
     states = {row.trial_id: row.state for row in rows}
     figure = timeline_figure(shown, states)
-    return Drawing("workers", "Who trained when", caption, figure)
+    return CaptionedFigure("Who trained when", caption, figure)
 
 
 def _given(rows: Sequence[TrialRow]) -> GivenPoints:
@@ -217,19 +199,19 @@ def _given(rows: Sequence[TrialRow]) -> GivenPoints:
     heat_map = comparison = None
     if grid:
         caption = "Best validation macro-F1 of each point, the mean over seeds."
-        heat_map = Drawing("grid", "Grid", caption, heat_map_figure(grid))
+        heat_map = CaptionedFigure("Grid", caption, heat_map_figure(grid))
     if compared:
         caption = "Validation macro-F1 after each epoch, the mean over seeds; the base is thick."
         figure = comparison_figure(variants)
-        comparison = Drawing("comparison", "Comparison", caption, figure)
+        comparison = CaptionedFigure("Comparison", caption, figure)
     return GivenPoints(heat_map, comparison, ranked(variants) if compared else ())
 
 
-def _range_test(paths: RunPaths) -> Drawing | None:
-    """Return the curve of the range test, None where there was none."""
+def _lr_finder(paths: RunPaths) -> CaptionedFigure | None:
+    """Return the curve of the LR finder, None where it has not run."""
     record = load_range_record(paths.range_test.record)
     if record is None:
         return None
     figure = rate_curve_figure(record.curve)
     caption = "Training loss of each step, one run, the rate rising from step to step."
-    return Drawing("range-test", "Loss over a rising learning rate", caption, figure)
+    return CaptionedFigure("Loss over a rising learning rate", caption, figure)

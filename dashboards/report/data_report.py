@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dashboards.analysis.baselines import Scores
 from dashboards.figures.base import class_counts_figure
-from dashboards.report.final_section import drawn
+from dashboards.report.captioned import markup
 from dashboards.report.html import write_page
 from dashboards.tensorboard.writer import write_pictures
 from data.augmented_samples import AugmentedSamples, draw_samples
@@ -100,7 +100,7 @@ def _class_counts(described: DataDescription, split: str) -> ClassCounts:
     counts = described.class_counts[split]
     figure = class_counts_figure(counts, described.class_names)
     return ClassCounts(
-        split, min(counts), described.counts[split] / len(counts), max(counts), drawn(figure)
+        split, min(counts), described.counts[split] / len(counts), max(counts), markup(figure)
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dashboards.analysis.baselines import known_baselines
 from dashboards.figures.base import class_counts_figure
 from dashboards.figures.thumbnails import thumbnail
-from dashboards.report.final_section import drawn
+from dashboards.report.captioned import markup
 from data.augmented_samples import draw_samples
 from data.configuration import AugmentationConfig, DataConfig
 from data.image_cache import PreparedData, find_prepared
@@ -61,7 +61,7 @@ class VariedImage:
 
 
 @dataclass(frozen=True)
-class DataPart:
+class DataSection:
     """What there is to say of a study's data.
 
     Attributes:
@@ -87,11 +87,11 @@ class DataPart:
     varied: Sequence[VariedImage] | None
 
 
-def read_data_part(protocol: Protocol, *, runs: Path, cache: Path | None = None) -> DataPart:
+def read_data_section(protocol: Protocol, *, runs: Path, cache: Path | None = None) -> DataSection:
     """Return what the report says of the data; it needs neither their source nor their images.
 
     Args:
-        protocol: What the study fixed.
+        protocol: The stored configuration.
         runs: The folder of all runs.
         cache: The folder of the decoded images; default that of the study's configuration.
 
@@ -102,7 +102,7 @@ def read_data_part(protocol: Protocol, *, runs: Path, cache: Path | None = None)
     cache = cache or config.cache
     fingerprint: str = protocol.facts["data_fingerprint"]
     prepared = find_prepared(cache, fingerprint)
-    return DataPart(
+    return DataSection(
         source=config.source,
         fingerprint=fingerprint,
         image_size=config.image_size,
@@ -125,7 +125,7 @@ def _splits(n_examples: Mapping[str, int], prepared: PreparedData | None) -> lis
             described.counts[split],
             min(counts),
             max(counts),
-            drawn(class_counts_figure(counts, described.class_names)),
+            markup(class_counts_figure(counts, described.class_names)),
         )
         for split, counts in described.class_counts.items()
     ]

@@ -1,6 +1,6 @@
 """The final runs of a study, with what their one test evaluation found, ready to be shown.
 
-All of it was written when the test was taken: nothing here opens the test split.
+All of it was written by the test evaluation: nothing here opens the test split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from dashboards.analysis.confusion import (
     ConfusedPair,
@@ -19,11 +18,11 @@ from dashboards.analysis.confusion import (
 from dashboards.figures.base import (
     MOST_NAMED_CLASSES,
     split_curves_figure,
-    svg,
 )
 from dashboards.figures.confusion_matrix import confusion_matrix_figure
 from dashboards.figures.mistakes import PicturedMistake, load_mistakes
 from dashboards.figures.thumbnails import thumbnail
+from dashboards.report.captioned import markup
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.errors import StudyNotFoundError
@@ -150,7 +149,7 @@ def _curves(records: Sequence[EpochRecord], name: str, label: str) -> Markup | N
         [getattr(record, f"{split}_{name}") for record in records]
         for split in ("train", "validation")
     )
-    return drawn(split_curves_figure(train, validation, metric=label))
+    return markup(split_curves_figure(train, validation, metric=label))
 
 
 def _tested_classes(files: TrialPaths) -> TestedClasses:
@@ -165,15 +164,10 @@ def _tested_classes(files: TrialPaths) -> TestedClasses:
         n_images=n_images,
         accuracy_error=accuracy_standard_error(confusion.trace() / n_images, n_images),
         macro_f1_error=macro_f1_standard_error(confusion),
-        matrix=drawn(confusion_matrix_figure(confusion, names)),
-        ordered_matrix=None if ordered is None else drawn(ordered),
+        matrix=markup(confusion_matrix_figure(confusion, names)),
+        ordered_matrix=None if ordered is None else markup(ordered),
         reports=reports,
         best=ranked[: min(MOST_CLASSES, (len(ranked) + 1) // 2)],
         worst=ranked[::-1][: min(MOST_CLASSES, len(ranked) // 2)],
         pairs=most_confused(confusion, names, most=MOST_PAIRS),
     )
-
-
-def drawn(figure: Figure) -> Markup:
-    """Return a figure as markup; matplotlib escapes the texts that it draws."""
-    return Markup(svg(figure))

@@ -1,11 +1,10 @@
 """HTML files that need no network, no server and no other file, filled from templates.
 
-Whatever is put into a page is text, unless it is marked as drawn by us.
+Whatever is put into a page is text, unless it is `Markup`.
 """
 
 import base64
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from storage.trial_rows import TrialRow
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
-    """Fill a template of this folder and write the page.
+    """Fill a template of this room and write the page.
 
     Args:
         path: The HTML file; an older one is replaced.
@@ -33,39 +32,26 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     Raises:
         DashboardError: If the file cannot be written.
     """
-    write_text(path, render_page(template, context))
-
-
-def render_page(template: str, context: Mapping[str, Any]) -> str:
-    """Return a filled template of this folder."""
-    environment = template_environment(autoescape=True)
-    return environment.get_template(template).render(context)
-
-
-def template_environment(**options: Any) -> Environment:
-    """Return what fills the templates of this folder.
-
-    Args:
-        options: Of jinja's environment, which say how texts are escaped.
-    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
+        autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        **options,
     )
-    environment.filters["duration"] = shown_duration
-    environment.filters["score"] = shown_score
-    environment.filters["percent"] = lambda value: f"{100 * value:.2f} %"
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.filters["params"] = lambda row: shown_params(row).items()
-    environment.filters["picture"] = picture_address
-    environment.filters["number"] = shown_number
-    environment.filters["difference"] = difference
-    environment.filters["verdict"] = verdict
-    environment.filters["accuracy"] = shown_accuracy
-    return environment
+    environment.filters |= {
+        "duration": shown_duration,
+        "score": shown_score,
+        "percent": lambda value: f"{100 * value:.2f} %",
+        "count": lambda value: f"{value:,}",
+        "params": lambda row: shown_params(row).items(),
+        "picture": picture_address,
+        "number": shown_number,
+        "difference": difference,
+        "verdict": verdict,
+        "accuracy": shown_accuracy,
+    }
+    write_text(path, environment.get_template(template).render(context))
 
 
 def write_text(path: Path, text: str) -> None:

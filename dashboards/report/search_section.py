@@ -1,6 +1,5 @@
-"""The drawings of a search with their words, and why one is missing. Must not import torch."""
+"""The figures of a search with their captions, and why one is missing. Must not import torch."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -9,13 +8,13 @@ from dashboards.analysis.importances import Importances
 from dashboards.analysis.sampling import sample
 from dashboards.analysis.search_space import Hyperparameter, varied
 from dashboards.figures.base import LearningCurve, history_figure, learning_curves_figure
-from dashboards.figures.captioned import Drawing
 from dashboards.figures.search import (
     importance_figure,
     pair_figure,
     parallel_figure,
     slice_figure,
 )
+from dashboards.report.captioned import CaptionedFigure
 from storage.trial_rows import TrialRow, best_complete
 
 FEWEST_SCORED = 3
@@ -25,8 +24,8 @@ MOST_DRAWN = 600
 
 
 @dataclass(frozen=True)
-class SearchDrawings:
-    """What can be drawn of a search so far.
+class SearchSection:
+    """The figures of a search so far.
 
     Attributes:
         history: The value of each trial; None before the first epoch.
@@ -38,23 +37,23 @@ class SearchDrawings:
         why_no_shapes: Why parallel coordinates, slices and pairs are missing, else empty.
     """
 
-    history: Drawing | None
-    curves: Drawing | None
-    importances: Drawing | None
-    parallel: Drawing | None
-    slices: Sequence[Drawing]
-    pairs: Sequence[Drawing]
+    history: CaptionedFigure | None
+    curves: CaptionedFigure | None
+    importances: CaptionedFigure | None
+    parallel: CaptionedFigure | None
+    slices: Sequence[CaptionedFigure]
+    pairs: Sequence[CaptionedFigure]
     why_no_shapes: str
 
 
-def draw_search(
+def build_search_section(
     rows: Sequence[TrialRow],
     space: Sequence[Hyperparameter],
     importances: Importances,
     *,
     shown_below: bool = False,
-) -> SearchDrawings:
-    """Draw what there is to see of a search.
+) -> SearchSection:
+    """Draw the figures of a search.
 
     Args:
         rows: Its trials.
@@ -73,7 +72,7 @@ def draw_search(
         else _why_no_shapes(finished, searched)
     )
     shown = [] if why_no_shapes else _most_important(searched, importances)
-    return SearchDrawings(
+    return SearchSection(
         history=_history(scored),
         curves=_curves(drawn, note),
         importances=_importances(importances),
@@ -110,14 +109,14 @@ def _most_important(
     return sorted(searched, key=place)
 
 
-def _history(scored: Sequence[TrialRow]) -> Drawing | None:
+def _history(scored: Sequence[TrialRow]) -> CaptionedFigure | None:
     if not scored:
         return None
     caption = (
         "Best validation macro-F1 of each trial, in the order of the queue; the step is the best "
         "complete one so far."
     )
-    return Drawing("history", "Optimisation history", caption, history_figure(scored))
+    return CaptionedFigure("Optimisation history", caption, history_figure(scored))
 
 
 def sample_note(n_drawn: int, n_all: int) -> str:
@@ -127,7 +126,7 @@ def sample_note(n_drawn: int, n_all: int) -> str:
     return f" {n_drawn:,} of {n_all:,} trials are drawn: the best, the newest, and others between."
 
 
-def _curves(rows: Sequence[TrialRow], note: str) -> Drawing | None:
+def _curves(rows: Sequence[TrialRow], note: str) -> CaptionedFigure | None:
     best = best_complete(rows)
     curves = [
         LearningCurve(
@@ -142,10 +141,10 @@ def _curves(rows: Sequence[TrialRow], note: str) -> Drawing | None:
     if not curves:
         return None
     caption = f"Validation macro-F1 after each epoch; pruned trials are dashed.{note}"
-    return Drawing("learning-curves", "Learning curves", caption, learning_curves_figure(curves))
+    return CaptionedFigure("Learning curves", caption, learning_curves_figure(curves))
 
 
-def _importances(importances: Importances) -> Drawing | None:
+def _importances(importances: Importances) -> CaptionedFigure | None:
     if not importances.shares:
         return None
     caption = (
@@ -154,41 +153,34 @@ def _importances(importances: Importances) -> Drawing | None:
         "shares are rough, and a narrow range makes a hyperparameter look unimportant."
     )
     figure = importance_figure(importances.shares)
-    return Drawing("importances", "Importance of hyperparameters", caption, figure)
+    return CaptionedFigure("Importance of hyperparameters", caption, figure)
 
 
 def _parallel(
     searched: Sequence[Hyperparameter], finished: Sequence[TrialRow], note: str
-) -> Drawing:
+) -> CaptionedFigure:
     caption = (
         "A line for each trial, from its hyperparameters to its score: the better, the more "
         f"orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
     )
-    return Drawing(
-        "parallel-coordinates",
+    return CaptionedFigure(
         "Parallel coordinates",
         caption,
         parallel_figure(searched, finished),
     )
 
 
-def _slice(one: Hyperparameter, scored: Sequence[TrialRow], note: str) -> Drawing:
+def _slice(one: Hyperparameter, scored: Sequence[TrialRow], note: str) -> CaptionedFigure:
     caption = f"Best validation macro-F1 of each trial; the ring is the best complete one.{note}"
-    return Drawing(
-        f"slice-{_file(one)}", f"Score by {one.label}", caption, slice_figure(one, scored)
-    )
+    return CaptionedFigure(f"Score by {one.label}", caption, slice_figure(one, scored))
 
 
 def _pair(
     x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
-) -> Drawing:
+) -> CaptionedFigure:
     caption = (
         "Large and orange is good, crosses are pruned; where trials coincide, the best complete "
         f"one is on top. No surface is drawn between them, for it would be guessed.{note}"
     )
     title = f"{x.label} and {y.label}".capitalize()
-    return Drawing(f"pair-{_file(x)}-{_file(y)}", title, caption, pair_figure(x, y, finished))
-
-
-def _file(one: Hyperparameter) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", one.name)
+    return CaptionedFigure(title, caption, pair_figure(x, y, finished))

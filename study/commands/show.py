@@ -64,7 +64,7 @@ def best(request: "Request", as_json: bool) -> None:
 
 @command
 def report(request: "Request") -> None:
-    """Write the report of a study: one HTML file, and the same as Markdown."""
+    """Write the report of a study: one HTML file, and a summary in Markdown."""
     from dashboards.report.report import write_report
     from study.session.session import open_session
 
@@ -77,4 +77,4 @@ def report(request: "Request") -> None:
         cache=session.config.data.cache,
     )
     report_file = session.paths.report
-    say(f"the report is {report_file}, as Markdown {report_file.with_suffix('.md').name}")
+    say(f"the report is {report_file}, its summary {report_file.with_suffix('.md').name}")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dashboards.figures.thumbnails import MOST_PIXELS, thumbnail
-from dashboards.report.data_section import DataPart, read_data_part
+from dashboards.report.data_section import DataSection, read_data_section
 from dashboards.report.html import write_page
 from data.configuration import DataConfig
 from data.image_cache import PreparedData, prepare
@@ -56,28 +56,28 @@ def protocol(prepared: PreparedData, tmp_path: Path) -> Protocol:
     )
 
 
-def page_of(part: DataPart, folder: Path) -> Page:
-    write_page(folder / "data.html", "report_data.html", {"data_part": part})
+def page_of(part: DataSection, folder: Path) -> Page:
+    write_page(folder / "data.html", "report_data.html", {"data": part})
     return Page((folder / "data.html").read_text(encoding="utf-8"))
 
 
-def test_data_part_needs_neither_the_source_nor_the_test_images(
+def test_data_section_needs_neither_the_source_nor_the_test_images(
     prepared: PreparedData, protocol: Protocol, tmp_path: Path
 ) -> None:
     shutil.rmtree(tmp_path / "tree")
     for file in prepared.folder.glob("test*"):
         file.unlink()
-    page = page_of(read_data_part(protocol, runs=tmp_path / "runs"), tmp_path)
+    page = page_of(read_data_section(protocol, runs=tmp_path / "runs"), tmp_path)
     assert prepared.fingerprint in page.text and "12 of the 16 classes" in page.text
     assert page.tags["svg"] == 3 and page.tags["img"] == 12 * 5 + 4 * 5
     assert page.tags["script"] == 0 and HOSTILE in page.text
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
 
 
-def test_data_part_shows_training_images_of_their_class_and_the_same_each_time(
+def test_data_section_shows_training_images_of_their_class_and_the_same_each_time(
     prepared: PreparedData, protocol: Protocol, tmp_path: Path
 ) -> None:
-    first, again = (read_data_part(protocol, runs=tmp_path / "runs") for _ in range(2))
+    first, again = (read_data_section(protocol, runs=tmp_path / "runs") for _ in range(2))
     assert first.classes is not None and again.classes is not None
     examples = prepared.train()
     for one, other in zip(first.classes, again.classes, strict=True):
@@ -86,15 +86,15 @@ def test_data_part_shows_training_images_of_their_class_and_the_same_each_time(
         assert all(picture.tobytes() in known for picture in one.pictures)
         assert np.array_equal(one.pictures, other.pictures)
     other = replace(protocol, configuration=protocol.configuration | {"seed": 4})
-    moved = read_data_part(other, runs=tmp_path / "runs").classes
+    moved = read_data_section(other, runs=tmp_path / "runs").classes
     assert moved is not None
     assert not np.array_equal(moved[0].pictures, first.classes[0].pictures)
 
 
-def test_data_part_without_the_decoded_images_says_where_it_looked(
+def test_data_section_without_the_decoded_images_says_where_it_looked(
     protocol: Protocol, tmp_path: Path
 ) -> None:
-    part = read_data_part(protocol, runs=tmp_path / "runs", cache=tmp_path / "<nowhere>")
+    part = read_data_section(protocol, runs=tmp_path / "runs", cache=tmp_path / "<nowhere>")
     page = page_of(part, tmp_path)
     assert "are not in " in page.text and "<nowhere>" in page.text
     assert page.tags["img"] == page.tags["svg"] == 0

@@ -90,12 +90,12 @@ def test_report_of_search_shows_figures_trials_and_cost(
     assert "exception: <b>no memory</b>" in page.text and page.tags["b"] == 4
 
 
-def test_report_of_fork_tells_its_own_trials_from_those_taken_over(
+def test_report_of_fork_tells_its_own_trials_from_imported_ones(
     forked_study: StudyStorage, runs: Path
 ) -> None:
     page = report(forked_study, runs)
-    assert "1 trial was taken over from study older and is not counted here" in page.text
-    assert "6*" in page.text and "* taken over from another study" in page.text
+    assert "1 trial was imported from study older and is not counted here" in page.text
+    assert "6*" in page.text and "* imported from another study" in page.text
     assert "11 epochs trained, of 24" in page.text
 
 
@@ -151,7 +151,9 @@ def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
     assert "Final run, test0.6321accuracy 65.43 %; first of 2, trial 1\n" in text
     assert "Final run 2 of 2" in text and "0.9000" in text
     markdown = (runs / "pets" / "report.md").read_text(encoding="utf-8")
-    assert "**0.6321**, accuracy 65.43 %; first of 2, trial 1 |" in markdown
+    assert "final run 1 of 2, test: **0.6321** ± 0.1" in markdown
+    assert "accuracy 65.43 % ± 10.83 % (standard errors), trial 1 of the search" in markdown
+    assert "final run 2 of 2, test: **0.9000**, accuracy 91.00 %" in markdown
 
 
 def test_report_of_tested_final_run_shows_its_surest_mistakes(

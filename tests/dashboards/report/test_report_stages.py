@@ -1,7 +1,8 @@
-"""The report of a study at each point where it may stand, as a page and as Markdown."""
+"""The report of a study before, during and after its trials, as a page and as a summary."""
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from optuna.trial import TrialState
 
 from dashboards.report.content import compose_report
 from dashboards.report.report import write_report
+from dashboards.report.summary import render_summary
 from storage.leases import acquire
 from storage.process_identity import Owner
 from storage.records import read_protocol
@@ -49,10 +51,10 @@ def add(handle: StudyStorage) -> AddTrials:
 
 
 @pytest.fixture
-def written(handle: StudyStorage, tmp_path: Path) -> Callable[[], tuple[Page, str, Page]]:
-    """Write the report; return page, Markdown, and what a reader of the Markdown sees."""
+def written(handle: StudyStorage, tmp_path: Path) -> Callable[[], tuple[Page, Page]]:
+    """Write the report; return the page, and the summary as a reader of Markdown sees it."""
 
-    def write() -> tuple[Page, str, Page]:
+    def write() -> tuple[Page, Page]:
         path = tmp_path / "runs" / "pets" / "report.html"
         write_report(handle, "pets", runs=tmp_path / "runs", path=path)
         text = path.with_suffix(".md").read_text(encoding="utf-8")
@@ -60,23 +62,22 @@ def written(handle: StudyStorage, tmp_path: Path) -> Callable[[], tuple[Page, st
         assert not re.search(r"@import|url\((?!['\"]?(#|data:))", html)
         page, shown = Page(html), Page(MARKDOWN.render(text))
         assert [one for one in page.addresses if not one.startswith("data:")] == []
-        pictures = {one.name for one in (path.parent / "report-figures").iterdir()}
-        assert set(shown.addresses) == {f"report-figures/{name}" for name in pictures}
+        assert shown.addresses == []
         assert page.tags["script"] == shown.tags["script"] == 0
-        return page, text, shown
+        return page, shown
 
     return write
 
 
-Written = Callable[[], tuple[Page, str, Page]]
+Written = Callable[[], tuple[Page, Page]]
 
 
 def test_before_the_first_trial_there_is_protocol_and_no_figure(written: Written) -> None:
-    page, _, shown = written()
-    for one in (page, shown):
-        assert "No epoch is trained yet." in one.text and "no trial complete yet" in one.text
-        assert "No trial has drawn a hyperparameter" in one.text and "12 trials of 4" in one.text
-        assert one.tags["svg"] == one.tags["img"] == 0
+    page, summary = written()
+    assert "No epoch is trained yet." in page.text and "12 trials of 4" in page.text
+    assert "No trial has drawn a hyperparameter" in page.text and page.tags["svg"] == 0
+    assert "no trial complete yet" in summary.text and "test images not used yet" in summary.text
+    assert summary.tags["table"] == 0 and "study run --config study.yaml" in summary.text
 
 
 def test_first_running_trial_has_its_curve_but_no_slices(
@@ -84,81 +85,73 @@ def test_first_running_trial_has_its_curve_but_no_slices(
 ) -> None:
     add(1, TrialState.RUNNING, 2)
     acquire(handle.database, 1, Owner.current())
-    page, _, shown = written()
-    assert page.tags["svg"] == shown.tags["img"] == 3  # who trained when, history, curves
-    for one in (page, shown):
-        assert "at least 10 complete trials are needed, there are 0" in one.text
-        assert "at least 3 complete or pruned trials with a score are needed" in one.text
-        assert "1 worker has claimed trials" in one.text
-        assert "No trial is complete: these are the best scores so far." in one.text
+    page, summary = written()
+    assert page.tags["svg"] == 3  # who trained when, history, curves
+    assert "at least 10 complete trials are needed, there are 0" in page.text
+    assert "at least 3 complete or pruned trials with a score are needed" in page.text
+    assert "1 worker has claimed trials" in page.text
+    assert "No trial is complete: these are the best scores so far." in page.text
+    assert "1 running" in summary.text and "no trial complete yet" in summary.text
 
 
 def test_trials_that_all_failed_before_an_epoch_show_their_reasons(
     add: AddTrials, written: Written
 ) -> None:
     add(3, TrialState.FAIL, 0, reason=f"no | memory {HOSTILE} `x` [y](http://z)")
-    page, _, shown = written()
-    for one in (page, shown):
-        assert "No epoch is trained yet." in one.text
-        assert f"exception: no | memory {HOSTILE} `x` [y](http://z)" in one.text
-        assert "3 failed" in one.text and one.tags["a"] == 0
+    page, summary = written()
+    assert "No epoch is trained yet." in page.text and page.tags["a"] == 0
+    assert f"exception: no | memory {HOSTILE} `x` [y](http://z)" in page.text
+    assert "3 failed" in page.text and "3 failed" in summary.text
 
 
 def test_pruned_trials_alone_are_drawn_without_importances(
     add: AddTrials, written: Written
 ) -> None:
     add(5, TrialState.PRUNED, 2, reason="below the median")
-    page, _, shown = written()
-    for one in (page, shown):
-        assert "No importances of hyperparameters: at least 10" in one.text
-        assert "Score by learning rate" in one.text and "Parallel coordinates" in one.text
-        assert "pruning has saved 10 (about 2 min)" in one.text
+    page, _ = written()
+    assert "No importances of hyperparameters: at least 10" in page.text
+    assert "Score by learning rate" in page.text and "Parallel coordinates" in page.text
+    assert "pruning has saved 10 (about 2 min)" in page.text
 
 
 def test_complete_search_shows_importances_and_all_figures(
     add: AddTrials, handle: StudyStorage, tmp_path: Path, written: Written
 ) -> None:
     add(12, TrialState.COMPLETE, N_EPOCHS)
-    page, _, shown = written()
+    page, summary = written()
     # History, curves, importances, parallel coordinates, 6 slices, 3 pairs.
-    assert page.tags["svg"] == shown.tags["img"] == 13
+    assert page.tags["svg"] == 13
     content = compose_report(handle, "pets", runs=tmp_path / "runs")
     assert next(iter(content.importances.shares)) == "learning_rate"
     assert sum(content.importances.shares.values()) == pytest.approx(1)
     assert content.importances.n_best == 5
     assert content.search.slices[0].title == "Score by learning rate"
-    for one in (page, shown):
-        assert "sets the best 5 apart from all 12 complete trials" in one.text
-        assert "with 10,000 validation images" in one.text
-        assert "logarithmic" in one.text and "0.001 to 1" in one.text
+    assert "sets the best 5 apart from all 12 complete trials" in page.text
+    assert "with 10,000 validation images" in page.text
+    assert "logarithmic" in page.text and "0.001 to 1" in page.text
+    for one in (page, summary):
         assert "0123abc with changes" in one.text and "study 7, splits 5" in one.text
-
-
-def test_figures_of_an_older_report_do_not_stay(
-    add: AddTrials, tmp_path: Path, written: Written
-) -> None:
-    folder = tmp_path / "runs" / "pets" / "report-figures"
-    folder.mkdir()
-    (folder / "older.png").write_bytes(b"")
-    written()
-    assert not (folder / "older.png").exists()
+    assert summary.tags["tr"] == 13 and "learning rate" in summary.text
 
 
 def test_hostile_class_names_are_text_in_the_page(written: Written) -> None:
-    page, _, _ = written()
+    page, _ = written()
     assert HOSTILE in page.text and "a|b`c`[d](http://e)" in page.text
 
 
-def test_configuration_in_markdown_ends_no_block(handle: StudyStorage, written: Written) -> None:
-    with handle.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE protocols SET configuration = "
-            "json_set(configuration, '$.description', '```</code><script>alert(2)</script>')"
-        )
-    page, text, shown = written()
-    assert "````json" in text
-    assert "```</code><script>alert(2)</script>" in page.text
-    assert "```</code><script>alert(2)</script>" in shown.text
+def test_text_of_a_trial_is_no_markup_in_the_summary(
+    add: AddTrials, handle: StudyStorage, tmp_path: Path
+) -> None:
+    add(1, COMPLETE, 1)
+    content = compose_report(handle, "pets", runs=tmp_path / "runs")
+    evil = f"a|b`c`[d](http://e) ![f](g) {HOSTILE} \\ www.h.org"
+    rows = [replace(content.rows[0], params={"activation": evil})]
+    provenance = replace(content.provenance, facts=[("hosts", evil)])
+    text = render_summary(replace(content, rows=rows, provenance=provenance), page="report.html")
+    summary = Page(MARKDOWN.render(text))
+    assert summary.tags["tr"] == 2 and summary.tags["td"] == 7
+    assert summary.tags["a"] == summary.tags["img"] == summary.tags["script"] == 0
+    assert f"activation {evil}" in summary.text and f"hosts: {evil}" in summary.text
 
 
 def test_given_points_have_no_importances_and_say_why(
@@ -188,7 +181,6 @@ def test_compared_points_are_drawn_once_and_their_labels_are_text(
         add_trial(
             handle, "pets", slot=slot, state=COMPLETE, n_epochs=N_EPOCHS, attributes=attributes
         )
-    page, _, shown = written()
-    assert page.tags["svg"] == shown.tags["img"] == 3  # history, curves, comparison
-    for one in (page, shown):
-        assert label in one.text and "the figures of the given points show more" in one.text
+    page, _ = written()
+    assert page.tags["svg"] == 3  # history, curves, comparison
+    assert label in page.text and "the figures of the given points show more" in page.text

@@ -50,7 +50,7 @@ def test_range_test_comes_before_the_study_and_narrows_it(
     assert "'tiny' exists: give another --name" in refused.err
     assert call("lr-range", "--name", "tiny", *place, *QUICK).code == 0
     assert call("report", "--name", "tiny", *place).code == 0
-    assert "Learning-rate range test" in paths.report.read_text()
+    assert "LR finder (range test)" in paths.report.read_text()
 
 
 def test_report_without_a_range_test_shows_none(

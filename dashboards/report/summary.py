@@ -1,0 +1,93 @@
+"""The report of a study as one short page of Markdown, for a wiki or a pull request.
+
+Texts from data are code, within which GitHub and GitLab see no markup.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from dashboards.formatting import bullets, code, shown_duration, shown_params
+from dashboards.report.content import ReportContent
+from dashboards.report.final_section import FinalRun
+from dashboards.report.html import shown_accuracy, shown_score
+from storage.trial_rows import TrialRow
+
+
+def render_summary(content: ReportContent, *, page: str) -> str:
+    """Return the page.
+
+    Args:
+        content: What the report says.
+        page: File name of the HTML page, which shows all of it.
+    """
+    parts = [
+        f"# Study {code(content.protocol.study_name)}",
+        f"Written {content.written_at}. Scores are macro-F1 unless named otherwise. "
+        f"{code(page)} has the whole report.",
+        bullets([*_headline(content)]),
+    ]
+    if content.rows:
+        parts += ["## Best trials", _best_trials(content.rows, content.n_validation)]
+    facts = [*content.provenance.hashes, *content.provenance.facts]
+    parts += [
+        "## Provenance",
+        bullets([(name, code(text)) for name, text in facts]),
+        f"To repeat it, save the configuration that {code(page)} shows as `study.yaml` and run",
+        f"```sh\n{content.provenance.commands}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(content: ReportContent) -> Iterator[tuple[str, str]]:
+    status, best, baseline = content.status, content.status.best, content.best_baseline
+    counts = [
+        f"{getattr(status, state)} {state}"
+        for state in ("complete", "pruned", "failed", "running")
+    ]
+    yield "trials", f"{status.done} of {status.budget}: {', '.join(counts)}"
+    yield (
+        "best in the search",
+        f"**{shown_score(best.value)}** (validation, trial {best.number})"
+        if best
+        else "no trial complete yet",
+    )
+    yield (
+        "best baseline",
+        f"{shown_score(baseline.macro_f1)} (validation, {code(baseline.name)})",
+    )
+    tested = [final for final in content.finals if final.metrics]
+    for number, final in enumerate(tested, start=1):
+        which = f" {number} of {len(tested)}" if len(tested) > 1 else ""
+        yield f"final run{which}, test", _tested(final)
+    if not tested:
+        yield "final run, test", "test images not used yet"
+
+
+def _tested(final: FinalRun) -> str:
+    metrics, classes = final.metrics or {}, final.classes
+    macro_f1 = f"**{shown_score(metrics['macro_f1'])}**"
+    accuracy = f"accuracy {100 * metrics['accuracy']:.2f} %"
+    if classes is not None:
+        macro_f1 += f" ± {shown_score(classes.macro_f1_error)}"
+        accuracy += f" ± {100 * classes.accuracy_error:.2f} % (standard errors)"
+    trial = f", trial {final.test.searched_trial} of the search" if final.test else ""
+    return f"{macro_f1}, {accuracy}{trial}"
+
+
+def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> str:
+    lines = [
+        "| trial | state | macro-F1 | accuracy | best epoch | time | hyperparameters |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        params = ", ".join(f"{name} {text}" for name, text in shown_params(row).items())
+        cells = [
+            str(row.number),
+            row.state,
+            shown_score(row.value),
+            shown_accuracy(row, n_validation),
+            f"{row.best_epoch}/{row.epochs_done}",
+            shown_duration(row.seconds),
+            code(params).replace("|", "\\|"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
