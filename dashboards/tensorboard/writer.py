@@ -13,7 +13,7 @@ from PIL import Image
 from tensorboard.compat.tensorflow_stub.io import gfile
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dashboards.tensorboard.hparams import Hyperparameter, row_summaries
+from dashboards.tensorboard.hparams import HParam, row_summaries
 from model.rate_curve import RateCurve
 from storage.records import EpochRecord
 from storage.run_paths import open_without_following, remove, writing
@@ -38,12 +38,12 @@ class OwnFiles(gfile.LocalFileSystem):  # type: ignore[misc]
     """Where event files are written, which TensorBoard opens by their names again and again."""
 
     def write(self, filename: str, file_content: bytes, binary_mode: bool = False) -> None:
-        """Make a file that was not there."""
+        """Create a file."""
         with open(filename, "xb") as file:
             file.write(file_content)
 
     def append(self, filename: str, file_content: bytes, binary_mode: bool = False) -> None:
-        """Go on with a file, but not with what a link leads to."""
+        """Append to a file, but follow no link."""
         with open(filename, "ab", opener=open_without_following) as file:
             file.write(file_content)
 
@@ -55,9 +55,9 @@ class TensorBoardLog:
     """Writes one trial's run; steps are epochs, the first is 1.
 
     Args:
-        folder: The run's folder, made if missing. Event files of an earlier life stay.
-        next_epoch: First epoch that will be written. What an earlier life wrote at it or later
-            is purged, so that a resumed trial shows no point twice.
+        folder: The run's folder, made if missing. Event files of earlier attempts stay.
+        next_epoch: First epoch that will be written. Points that an earlier attempt wrote at it
+            or later are purged, so that a resumed trial shows no point twice.
     """
 
     def __init__(self, folder: Path, *, next_epoch: int) -> None:
@@ -84,7 +84,7 @@ class TensorBoardLog:
     def write_row(
         self,
         name: str,
-        hyperparameters: Mapping[str, Hyperparameter],
+        hparams: Mapping[str, HParam],
         metrics: Mapping[str, float],
     ) -> None:
         """Write the row of the HPARAMS tab, into this same run.
@@ -94,12 +94,12 @@ class TensorBoardLog:
 
         Args:
             name: Of the row.
-            hyperparameters: By setting.
+            hparams: By setting.
             metrics: Some of `COLUMNS`.
         """
         headings = {_tag(column): heading for column, heading in COLUMNS.items()}
         with writing(self._folder):
-            for summary in row_summaries(name, hyperparameters, headings):
+            for summary in row_summaries(name, hparams, headings):
                 self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
             for column, value in metrics.items():
                 self._writer.add_scalar(_tag(column), value, self._next_epoch)
@@ -136,7 +136,7 @@ def write_test(
 ) -> None:
     """Add a test to the run of its training, in the row of the HPARAMS tab and as pictures.
 
-    Whatever an earlier call wrote is purged: each is shown once.
+    Idempotent: points of an earlier call are purged.
 
     Args:
         folder: The run's folder.
@@ -174,7 +174,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, NDArray[np.uint8]]) -> N
 
 
 def write_rate_curve(folder: Path, curve: RateCurve) -> None:
-    """Write a range test as a run of its own, in a folder that is empty or missing."""
+    """Write an LR finder run as a run of its own, in a folder that is empty or missing."""
     with writing(folder), SummaryWriter(str(folder)) as writer:
         steps = zip(curve.rates, curve.losses, curve.smoothed, strict=True)
         for step, (rate, loss, smoothed) in enumerate(steps, start=1):

@@ -1,46 +1,47 @@
-"""What a trial's row in TensorBoard's HPARAMS tab says: its values, and how the others differ."""
+"""The hparams of a trial: its row in the HPARAMS tab of TensorBoard, and how others may differ."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import product
 from typing import Any
 
-from dashboards.tensorboard.hparams import Hyperparameter, HyperparameterValue
+from dashboards.tensorboard.hparams import HParam, HParamValue
 from study.configuration.config import StudyConfig
 from study.configuration.points import LABEL, as_choice, given_params
 from study.configuration.search_space import SPACES, Hyperparameters
 
 
-def shown_hyperparameters(
+def build_hparams(
     config: StudyConfig,
     hyperparameters: Hyperparameters,
     settings: Mapping[str, Any],
     label: str | None,
-) -> dict[str, Hyperparameter]:
-    """Return the columns of a trial.
+) -> dict[str, HParam]:
+    """Return the hparams of a trial.
 
     Args:
-        config: Of the study, with the points that it was given.
-        hyperparameters: Of the trial, whether drawn, given or configured.
+        config: Of the study, with its given points.
+        hyperparameters: Of the trial, whether sampled, given or configured.
         settings: Of its point, where points are given.
         label: Of its point, where it has one.
     """
-    drawn = hyperparameters.as_dict()
-    given = {_short(key, drawn): value for key, value in settings.items()}
-    choices = _choices(config, drawn)
-    shown = {
-        key: Hyperparameter(
-            _as_shown(value),
-            differs=key in SPACES[config.search.space] or len(choices.get(key, ())) > 1,
+    trial = hyperparameters.as_dict()
+    trial |= {_short(key, trial): value for key, value in settings.items()}
+    choices = _choices(config, hyperparameters.as_dict())
+    searched = SPACES[config.search.space]
+    hparams = {
+        key: HParam(
+            _as_hparam(value),
+            differs=key in searched or len(choices.get(key, ())) > 1,
             choices=tuple(choices.get(key, ())),
         )
-        for key, value in (drawn | given).items()
+        for key, value in trial.items()
     }
     if label is not None:
         labels = dict.fromkeys(
             str(point[LABEL]) for point in config.search.points if LABEL in point
         )
-        shown[LABEL] = Hyperparameter(label, differs=len(labels) > 1, choices=tuple(labels))
-    return shown
+        hparams[LABEL] = HParam(label, differs=len(labels) > 1, choices=tuple(labels))
+    return hparams
 
 
 def row_name(study_name: str, number: int, label: str | None, *, is_final: bool) -> str:
@@ -50,25 +51,23 @@ def row_name(study_name: str, number: int, label: str | None, *, is_final: bool)
     return " ".join(word for word in (*words, f"({study_name})") if word)
 
 
-def _short(key: str, drawn: Mapping[str, Any]) -> str:
+def _short(key: str, names: Container[str]) -> str:
     last = key.rpartition(".")[2]
-    return last if last in drawn else key
+    return last if last in names else key
 
 
-def _as_shown(value: Any) -> HyperparameterValue:
+def _as_hparam(value: Any) -> HParamValue:
     choice = as_choice(value)
     return "none" if choice is None else choice
 
 
-def _choices(
-    config: StudyConfig, drawn: Mapping[str, Any]
-) -> dict[str, dict[HyperparameterValue, None]]:
-    """Return the distinct values of each given setting and of drawn blocks, in their order."""
-    choices: dict[str, dict[HyperparameterValue, None]] = {}
+def _choices(config: StudyConfig, names: Container[str]) -> dict[str, dict[HParamValue, None]]:
+    """Return the distinct values of each given setting and of sampled blocks, in their order."""
+    choices: dict[str, dict[HParamValue, None]] = {}
     for params in given_params(config):
         for key, value in params.items():
-            choices.setdefault(_short(key, drawn), {})[_as_shown(value)] = None
+            choices.setdefault(_short(key, names), {})[_as_hparam(value)] = None
     if "blocks" in SPACES[config.search.space]:
         depths = range(config.search.ranges.blocks.low, config.search.ranges.blocks.high + 1)
-        choices["blocks"] = dict.fromkeys(map(_as_shown, product(depths, repeat=3)))
+        choices["blocks"] = dict.fromkeys(map(_as_hparam, product(depths, repeat=3)))
     return choices

@@ -31,7 +31,7 @@ from study.stop_signal import StopFlag, StopRequested
 from study.trial.components import evaluation_batches, fresh_state, train_batches
 from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
 from study.trial.faults import training
-from study.trial.hparams import row_name, shown_hyperparameters
+from study.trial.hparams import build_hparams, row_name
 from study.trial.identity import Identity, load_own
 
 logger = logging.getLogger(__name__)
@@ -201,9 +201,7 @@ class TrialRun:
                 label,
                 is_final=self._session.is_final,
             ),
-            shown_hyperparameters(
-                self._session.config, self.hyperparameters, self.settings, label
-            ),
+            build_hparams(self._session.config, self.hyperparameters, self.settings, label),
             metrics,
         )
 

@@ -11,12 +11,12 @@ from tensorboard.plugins.hparams.api_pb2 import (
     HParamInfo,
 )
 
-from dashboards.tensorboard.hparams import Hyperparameter, HyperparameterValue, row_summaries
+from dashboards.tensorboard.hparams import HParam, HParamValue, row_summaries
 
 VALUES = st.booleans() | st.integers(0, 99) | st.floats(0, 1) | st.text("ab-1", max_size=4)
 
 
-def read(name: str, shown: Hyperparameter) -> tuple[HParamInfo, HyperparameterValue]:
+def read(name: str, shown: HParam) -> tuple[HParamInfo, HParamValue]:
     """Return the column of one hyperparameter, and its value in the row."""
     columns, values = row_summaries("007 modern (pets)", {name: shown}, {"best": "best macro-F1"})
     experiment = metadata.parse_experiment_plugin_data(
@@ -36,15 +36,15 @@ def read(name: str, shown: Hyperparameter) -> tuple[HParamInfo, HyperparameterVa
 @pytest.mark.parametrize(
     ("shown", "data_type", "value", "domain"),
     [
-        (Hyperparameter(0.1), DATA_TYPE_FLOAT64, 0.1, []),
-        (Hyperparameter(2, choices=(1, 2.5)), DATA_TYPE_FLOAT64, 2.0, []),
-        (Hyperparameter(True, choices=(False, True)), DATA_TYPE_BOOL, True, [False, True]),
-        (Hyperparameter("2-2-2"), DATA_TYPE_STRING, "2-2-2", ["2-2-2"]),
-        (Hyperparameter(0.9, choices=("none", 0.9)), DATA_TYPE_STRING, "0.9", ["none", "0.9"]),
+        (HParam(0.1), DATA_TYPE_FLOAT64, 0.1, []),
+        (HParam(2, choices=(1, 2.5)), DATA_TYPE_FLOAT64, 2.0, []),
+        (HParam(True, choices=(False, True)), DATA_TYPE_BOOL, True, [False, True]),
+        (HParam("2-2-2"), DATA_TYPE_STRING, "2-2-2", ["2-2-2"]),
+        (HParam(0.9, choices=("none", 0.9)), DATA_TYPE_STRING, "0.9", ["none", "0.9"]),
     ],
 )
 def test_column_has_the_type_that_all_values_share(
-    shown: Hyperparameter, data_type: int, value: HyperparameterValue, domain: list[object]
+    shown: HParam, data_type: int, value: HParamValue, domain: list[object]
 ) -> None:
     column, seen = read("network.blocks", shown)
     assert (column.name, column.display_name) == ("network.blocks", "blocks")
@@ -53,10 +53,10 @@ def test_column_has_the_type_that_all_values_share(
 
 @given(values=st.lists(VALUES, min_size=1, max_size=5), differs=st.booleans())
 def test_runs_of_a_study_describe_a_column_alike_and_keep_their_value(
-    values: list[HyperparameterValue], differs: bool
+    values: list[HParamValue], differs: bool
 ) -> None:
     columns, seen = zip(
-        *(read("a", Hyperparameter(value, differs, tuple(values))) for value in values),
+        *(read("a", HParam(value, differs, tuple(values))) for value in values),
         strict=True,
     )
     assert all(column == columns[0] for column in columns)

@@ -8,7 +8,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
-from dashboards.tensorboard.hparams import Hyperparameter
+from dashboards.tensorboard.hparams import HParam
 from dashboards.tensorboard.writer import TensorBoardLog, write_test
 from storage.records import EpochRecord
 
@@ -47,13 +47,13 @@ def test_tensorboard_log_of_an_epoch_has_all_tags_and_is_on_disk_before_close(
     assert tags == expected | {"learning_rate", "gradient_norm", "images_per_second"}
 
 
-def test_tensorboard_hyperparameters_twice_stay_in_one_run_and_one_point(
+def test_tensorboard_hparams_twice_stay_in_one_run_and_one_point(
     tmp_path: Path, record: Record
 ) -> None:
     first = TensorBoardLog(tmp_path, next_epoch=1)
     first.write(record(1))
     for log in (first, TensorBoardLog(tmp_path, next_epoch=2)):
-        log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
+        log.write_row("0 (pets)", {"dropout": HParam(0.1)}, {"best/macro_f1": 0.5})
         log.close()
     assert all(path.is_file() for path in tmp_path.iterdir())
     events = read_back(tmp_path)
@@ -69,7 +69,7 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
     Image.new("RGBA", (4, 3), (255, 0, 0, 255)).save(picture)
     log = TensorBoardLog(tmp_path / "run", next_epoch=1)
     log.write(record(1))
-    log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
+    log.write_row("0 (pets)", {"dropout": HParam(0.1)}, {"best/macro_f1": 0.5})
     log.close()
     for macro_f1 in (0.1, 0.7):
         metrics = {"test/macro_f1": macro_f1, "test/accuracy": 0.6}
@@ -86,7 +86,7 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
 
 def test_columns_of_a_search_trial_have_room_for_the_test_of_a_final_run(tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path, next_epoch=2)
-    log.write_row("0 (pets)", {"dropout": Hyperparameter(0.1)}, {"best/macro_f1": 0.5})
+    log.write_row("0 (pets)", {"dropout": HParam(0.1)}, {"best/macro_f1": 0.5})
     log.close()
     content = read_back(tmp_path).PluginTagToContent("hparams")["_hparams_/experiment"]
     columns = [info.name.tag for info in parse_experiment_plugin_data(content).metric_infos]

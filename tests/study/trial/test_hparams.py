@@ -2,7 +2,7 @@ from typing import Any
 
 from study.configuration.points import ask_settings, at_point
 from study.configuration.search_space import Hyperparameters
-from study.trial.hparams import row_name, shown_hyperparameters
+from study.trial.hparams import build_hparams, row_name
 from tests.study.searches import configured
 
 Settings = dict[str, Any]
@@ -13,7 +13,7 @@ def test_row_of_a_search_names_what_is_drawn_and_all_blocks_that_may_be(
     tiny_settings: Settings,
 ) -> None:
     config = configured(tiny_settings, {"search.space": "blocks-dropout"})
-    shown = shown_hyperparameters(config, DRAWN, {}, None)
+    shown = build_hparams(config, DRAWN, {}, None)
     assert {key: (one.value, one.differs) for key, one in shown.items()} == {
         "learning_rate": (0.1, False),
         "weight_decay": (1e-4, False),
@@ -56,7 +56,7 @@ def test_row_of_a_given_point_shows_its_label_and_what_others_have_instead(
     }
     settings = ask_settings(Point(whole), config)  # type: ignore[arg-type]
     assert at_point(config, settings).network.batch_norm
-    shown = shown_hyperparameters(config, DRAWN, settings, "plain")
+    shown = build_hparams(config, DRAWN, settings, "plain")
     assert list(shown) == [
         "learning_rate",
         "weight_decay",
