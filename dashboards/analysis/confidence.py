@@ -4,21 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from model.standard_errors import accuracy_standard_error
 from storage.trial_rows import TrialRow
 
 STANDARD_ERRORS = 2.0
-
-
-def accuracy_error(row: TrialRow, n_images: int) -> float | None:
-    """Return the standard error of the validation accuracy at a trial's best epoch.
-
-    It is that of a share p of n images, sqrt(p (1 - p) / n): how much the accuracy would differ
-    with other images of the same kind. None where the trial has no epoch.
-    """
-    if row.best is None or n_images < 1:
-        return None
-    accuracy = row.best.validation_accuracy
-    return math.sqrt(accuracy * (1 - accuracy) / n_images)
 
 
 @dataclass(frozen=True)
@@ -40,18 +29,13 @@ def rivals(best: TrialRow | None, rows: Sequence[TrialRow], n_images: int) -> Ri
     """Return the rivals of the best trial, None where there is none to compare with."""
     if best is None or best.best is None:
         return None
-    error = accuracy_error(best, n_images)
+    accuracy = best.best.validation_accuracy
     others = [
-        row
+        row.best.validation_accuracy
         for row in rows
         if row.state == "complete" and row.best is not None and row.number != best.number
     ]
-    if error is None or not others:
+    if not others:
         return None
-    margin = STANDARD_ERRORS * math.sqrt(2) * error
-    gaps = [
-        best.best.validation_accuracy - row.best.validation_accuracy
-        for row in others
-        if row.best is not None
-    ]
-    return Rivals(sum(gap <= margin for gap in gaps), len(others), margin)
+    margin = STANDARD_ERRORS * math.sqrt(2) * accuracy_standard_error(accuracy, n_images)
+    return Rivals(sum(accuracy - other <= margin for other in others), len(others), margin)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unicodedata import category
 
 import matplotlib
@@ -92,20 +91,12 @@ def drawable_names(class_names: Sequence[str]) -> list[str]:
 def history_figure(rows: Sequence[TrialRow]) -> Figure:
     """Draw the value of each trial over its number, with the best complete one so far."""
     figure, axes = empty_figure(4.4, 2.9)
-    for label, states, marker, colour in (
-        ("complete", ("complete",), "o", BLUE),
-        ("pruned", ("pruned",), "x", ORANGE),
-        ("not complete", ("waiting", "running", "failed"), ".", GREY),
-    ):
-        numbers, values = _scored(rows, states)
-        if numbers:
-            points = axes.scatter(
-                numbers, values, s=26, marker=marker, c=colour, label=label, zorder=3
-            )
-            bounded(points, len(numbers))
-    numbers, values = _scored(rows, ("complete",))
-    if numbers:
-        best = np.maximum.accumulate(values)
+    scored = [row for row in rows if row.value is not None]
+    scatter_by_state(axes, [(row, row.number) for row in scored], size=26)
+    complete = [row for row in scored if row.state == "complete"]
+    if complete:
+        best = np.maximum.accumulate([row.value or 0.0 for row in complete])
+        numbers = [row.number for row in complete]
         axes.step(numbers, best, where="post", color=INK, linewidth=1.2, label="best so far")
     axes.set_xlabel("trial", color=INK)
     axes.set_ylabel("best validation macro-F1", color=INK)
@@ -113,10 +104,20 @@ def history_figure(rows: Sequence[TrialRow]) -> Figure:
     return figure
 
 
-def _scored(rows: Sequence[TrialRow], states: Sequence[str]) -> tuple[list[int], list[float]]:
-    points = [(row.number, row.value) for row in rows if row.state in states]
-    known = [(number, value) for number, value in points if value is not None]
-    return [number for number, _ in known], [value for _, value in known]
+def scatter_by_state(axes: Axes, points: Sequence[tuple[TrialRow, float]], *, size: int) -> None:
+    """Draw the value of trials over x, each given with its trial; the state sets the marker."""
+    for label, states, marker, colour in (
+        ("complete", ("complete",), "o", BLUE),
+        ("pruned", ("pruned",), "x", ORANGE),
+        ("not complete", ("waiting", "running", "failed"), ".", GREY),
+    ):
+        some = [(x, row.value or 0.0) for row, x in points if row.state in states]
+        if some:
+            xs, values = zip(*some, strict=True)
+            drawn = axes.scatter(
+                xs, values, s=size, marker=marker, c=colour, label=label, zorder=3
+            )
+            bounded(drawn, len(some))
 
 
 def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
@@ -245,11 +246,19 @@ def draw_legend(axes: Axes, *, columns: int = 4) -> None:
     handles, labels = axes.get_legend_handles_labels()
     kinds = dict(zip(labels, handles, strict=True))
     if kinds:
-        # Above the axes, where it hides no point.
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0}
-        look: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK}
-        table: dict[str, Any] = {"ncols": columns, "columnspacing": 1.2, "handlelength": 1.4}
-        axes.legend(kinds.values(), kinds.keys(), **place, **look, **table)
+        axes.legend(
+            kinds.values(),
+            kinds.keys(),
+            loc="lower left",  # above the axes, where it hides no point
+            bbox_to_anchor=(0, 1),
+            borderpad=0,
+            frameon=False,
+            fontsize=8,
+            labelcolor=INK,
+            ncols=columns,
+            columnspacing=1.2,
+            handlelength=1.4,
+        )
 
 
 def save_png(figure: Figure, path: Path) -> None:

@@ -53,7 +53,7 @@ def save_mistakes(path: Path, mistakes: Sequence[PicturedMistake]) -> None:
             "true_class": mistake.true_class,
             "predicted_class": mistake.predicted_class,
             "probability": mistake.probability,
-            "png": base64.b64encode(_png(mistake.picture)).decode(),
+            "png": encode_png(mistake.picture),
         }
         for mistake in mistakes
     ]
@@ -82,10 +82,11 @@ def _mistake(*, png: str, probability: float, **values: Any) -> PicturedMistake:
     return PicturedMistake(**values, probability=float(probability), picture=picture)
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
+def encode_png(picture: NDArray[np.uint8]) -> str:
+    """Return an RGB image as a PNG file in base64."""
     content = io.BytesIO()
     Image.fromarray(picture).save(content, format="PNG")
-    return content.getvalue()
+    return base64.b64encode(content.getvalue()).decode()
 
 
 def mistakes_figure(mistakes: Sequence[PicturedMistake]) -> Figure:

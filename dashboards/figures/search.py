@@ -5,15 +5,13 @@ Nothing is interpolated: every mark is a trial. Must not import torch.
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import Locator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.base import (
@@ -25,6 +23,7 @@ from dashboards.figures.base import (
     bounded,
     draw_legend,
     empty_figure,
+    scatter_by_state,
 )
 from dashboards.formatting import setting_name, shown_value
 from storage.trial_rows import TrialRow, best_complete
@@ -34,15 +33,6 @@ SCORE_LABEL = "best validation macro-F1"
 SCORES = LinearSegmentedColormap.from_list("scores", [BLUE, "#8f8b8a", ORANGE])
 LONGEST_CHOICE = 14
 MOST_NAMED_CHOICES = 12
-DIVISIONS_OF_A_DECADE = (
-    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
-    (1.0, 2.0, 3.0, 5.0),
-    (1.0, 2.0, 5.0),
-    (1.0, 3.0),
-    (1.0,),
-)
-# Matplotlib counts three letters' heights for a label; "1.5e-06" and its distance take five.
-SHARE_OF_TICK_SPACE = 0.7
 
 
 def importance_figure(shares: Mapping[str, float]) -> Figure:
@@ -64,17 +54,8 @@ def slice_figure(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> Figure:
     """Draw the value of each trial over one hyperparameter; the best complete one has a ring."""
     figure, axes = empty_figure(3.4, 2.6)
     shown = [row for row in rows if row.value is not None and parameter.name in row.params]
-    for label, states, marker, colour in (
-        ("complete", ("complete",), "o", BLUE),
-        ("pruned", ("pruned",), "x", ORANGE),
-        ("not complete", ("waiting", "running", "failed"), ".", GREY),
-    ):
-        some = [row for row in shown if row.state in states]
-        if some:
-            at = [parameter.position(row.params[parameter.name]) for row in some]
-            values = [row.value or 0.0 for row in some]
-            points = axes.scatter(at, values, s=20, marker=marker, c=colour, label=label, zorder=3)
-            bounded(points, len(some))
+    points = [(row, parameter.position(row.params[parameter.name])) for row in shown]
+    scatter_by_state(axes, points, size=20)
     best = best_complete(shown)
     if best is not None:
         x, y = parameter.position(best.params[parameter.name]), best.value or 0.0
@@ -213,35 +194,17 @@ def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
             axes.tick_params(axis="x", labelrotation=45 if n_choices > 4 else 0)
     elif parameter.is_log:
         axes.set(**{f"{side}scale": "log"})
-        # Matplotlib would write more of them than fit, and in a colour of its own.
-        axis.set_major_locator(_FittingLogLocator())
+        low, high = axes.get_xlim() if side == "x" else axes.get_ylim()
+        decades = math.log10(high / low)
+        subs = (1, 3) if decades < 3 else (1,)
+        # Less than a decade is seen as a linear axis would be.
+        axis.set_major_locator(
+            MaxNLocator(2) if decades < 1 else LogLocator(subs=subs, numticks=4)
+        )
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     else:
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=parameter.is_integer))
-
-
-class _FittingLogLocator(Locator):
-    """Ticks at the finest division of a decade whose labels have room side by side."""
-
-    axis: Axis
-
-    def __call__(self) -> Sequence[float]:
-        return self.tick_values(*self.axis.get_view_interval())
-
-    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
-        low, high = sorted((vmin, vmax))
-        n_labels = max(2, int(SHARE_OF_TICK_SPACE * self.axis.get_tick_space()))
-        room = math.log10(high / low) / n_labels
-        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        stride = max(1, math.ceil(room))
-        for division in DIVISIONS_OF_A_DECADE:
-            ticks = [each * 10.0**power for power in exponents[::stride] for each in division]
-            ticks = [tick for tick in ticks if low <= tick <= high]
-            if all(math.log10(right / left) >= room for left, right in pairwise(ticks)):
-                break
-        # Less than a step of a decade is seen as a linear axis would be.
-        return ticks if len(ticks) > 1 else MaxNLocator(n_labels - 1).tick_values(low, high)
 
 
 def _with_all(rows: Sequence[TrialRow], space: Sequence[Hyperparameter]) -> list[TrialRow]:

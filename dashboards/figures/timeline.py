@@ -3,22 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from dashboards.figures.base import BLUE, GREY, INK, ORANGE, bounded, empty_figure
+from dashboards.figures.base import BLUE, GREY, INK, ORANGE, bounded, draw_legend, empty_figure
 from storage.attempts import Attempt
 from storage.process_identity import Owner
 
 MOST_WORKERS = 40
 FAILED, RUNNING = "#b3435c", "#2f9a72"
 COLOURS = {"complete": BLUE, "pruned": ORANGE, "failed": FAILED, "running": RUNNING}
-GIVEN_UP = "given back or lost"
+RELEASED = "released or lost"
 # At least so many seconds, seconds of a unit, its name.
 UNITS = ((5400.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
 
 def timeline_figure(attempts: Sequence[Attempt], states: Mapping[int, str]) -> Figure:
-    """Draw a bar for each attempt from its claim to its last sign of life, a row for each worker.
+    """Draw a bar for each attempt from its claim to its last heartbeat, a row for each worker.
 
     Args:
         attempts: The earliest first; at least one.
@@ -31,20 +30,19 @@ def timeline_figure(attempts: Sequence[Attempt], states: Mapping[int, str]) -> F
     seconds = max(one.beat_at for one in attempts) - start
     unit_seconds, unit = next((each, name) for least, each, name in UNITS if seconds >= least)
     last = {one.trial_id: one for one in attempts}
-    shown: dict[str, str] = {}
     for one in attempts:
         if one.owner not in heights:
             continue
         is_last = last[one.trial_id] is one and states[one.trial_id] != "waiting"
-        state = states[one.trial_id] if is_last else GIVEN_UP
-        colour = shown.setdefault(state, COLOURS.get(state, GREY))
+        state = states[one.trial_id] if is_last else RELEASED
         begin, length = one.started_at - start, one.beat_at - one.started_at
         bars = axes.barh(
             heights[one.owner],
             length / unit_seconds,
             left=begin / unit_seconds,
             height=0.72,
-            color=colour,
+            color=COLOURS.get(state, GREY),
+            label=state,
             edgecolor=INK,
             linewidth=0.3,
         )
@@ -56,19 +54,7 @@ def timeline_figure(attempts: Sequence[Attempt], states: Mapping[int, str]) -> F
     )
     axes.grid(False, axis="y")
     axes.set_xlabel(f"{unit} since the first trial was claimed", color=INK)
-    handles = [Patch(color=colour, label=state) for state, colour in shown.items()]
-    axes.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        borderpad=0,
-        frameon=False,
-        fontsize=8,
-        labelcolor=INK,
-        ncols=5,
-        columnspacing=1.2,
-        handlelength=1.2,
-    )
+    draw_legend(axes, columns=5)
     return figure
 
 

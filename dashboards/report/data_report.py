@@ -6,20 +6,16 @@ augmented. The one place besides a final run that may look at test images. Impor
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from dashboards.analysis.baselines import Scores
-from dashboards.figures.base import class_counts_figure
-from dashboards.report.captioned import markup
+from dashboards.report.data_section import augmented_images, count_splits
 from dashboards.report.html import write_page
 from dashboards.tensorboard.writer import write_pictures
-from data.augmented_samples import AugmentedSamples, draw_samples
+from data.augmented_samples import draw_samples
 from data.configuration import AugmentationConfig
 from data.image_cache import PreparedData
 from data.statistics import DataDescription, DuplicateExample
@@ -29,17 +25,6 @@ N_SAMPLES = 8
 N_DRAWS = 4
 MOST_PICTURED_DUPLICATES = 12
 MOST_KINDS = 12
-
-
-@dataclass(frozen=True)
-class ClassCounts:
-    """How evenly one split is divided among the classes, with the figure that shows it."""
-
-    split: str
-    least: int
-    mean: float
-    most: int
-    figure: Markup
 
 
 def write_data_report(
@@ -67,17 +52,16 @@ def write_data_report(
     samples = draw_samples(
         prepared.train(), augmentation, seed=seed, n_images=N_SAMPLES, n_draws=N_DRAWS
     )
-    classes = [_class_counts(described, split) for split in described.counts]
     context = {
         "data": described,
-        "classes": classes,
+        "splits": count_splits(described),
         "uneven": _uneven_classes(described),
         "kinds": {
             "mode": _most_frequent(described.image_modes),
             "size": _most_frequent(described.original_sizes),
         },
         "pictured": _pictured(prepared),
-        "samples": _pairs(samples, described.class_names),
+        "samples": augmented_images(samples, described.class_names),
         "augmentation": {
             name: str(value) for name, value in augmentation.model_dump(mode="json").items()
         },
@@ -93,14 +77,6 @@ def write_data_report(
             f"augmentation/after_{draw + 1}": samples.after_NDHWC[:, draw]
             for draw in range(N_DRAWS)
         },
-    )
-
-
-def _class_counts(described: DataDescription, split: str) -> ClassCounts:
-    counts = described.class_counts[split]
-    figure = class_counts_figure(counts, described.class_names)
-    return ClassCounts(
-        split, min(counts), described.counts[split] / len(counts), max(counts), markup(figure)
     )
 
 
@@ -131,13 +107,4 @@ def _pictured(prepared: PreparedData) -> list[tuple[NDArray[np.uint8], Duplicate
     return [
         (prepared.picture(example.copies[0].split, example.copies[0].position), example)
         for example in examples
-    ]
-
-
-def _pairs(samples: AugmentedSamples, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [
-        {"name": class_names[label], "before": before_HWC, "after": list(after_DHWC)}
-        for label, before_HWC, after_DHWC in zip(
-            samples.labels_N, samples.before_NHWC, samples.after_NDHWC, strict=True
-        )
     ]

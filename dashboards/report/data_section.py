@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from dashboards.analysis.baselines import known_baselines
 from dashboards.figures.base import class_counts_figure
-from dashboards.figures.thumbnails import thumbnail
 from dashboards.report.captioned import markup
-from data.augmented_samples import draw_samples
+from dashboards.report.html import thumbnail
+from data.augmented_samples import AugmentedSamples, draw_samples
 from data.configuration import AugmentationConfig, DataConfig
 from data.image_cache import PreparedData, find_prepared
+from data.statistics import DataDescription
 from storage.records import Protocol
 
 MOST_CLASSES = 12
@@ -45,19 +46,10 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class PicturedClass:
-    """A few training images of one class."""
+    """Images of one class: different ones, or one image and what augmentation makes of it."""
 
     name: str
     pictures: Sequence[Picture]
-
-
-@dataclass(frozen=True)
-class VariedImage:
-    """A training image before and after augmentation, and its class."""
-
-    name: str
-    before: Picture
-    after: Sequence[Picture]
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ class DataSection:
         baselines: Scores on the validation images, by name.
         cache: Where the decoded images were looked for.
         classes: A few classes with training images; None where the images are not at hand.
-        varied: A few training images before and after augmentation; None likewise.
+        augmented: A few training images, each before and after augmentation; None likewise.
     """
 
     source: str
@@ -84,7 +76,7 @@ class DataSection:
     baselines: Mapping[str, Mapping[str, float]]
     cache: Path
     classes: Sequence[PicturedClass] | None
-    varied: Sequence[VariedImage] | None
+    augmented: Sequence[PicturedClass] | None
 
 
 def read_data_section(protocol: Protocol, *, runs: Path, cache: Path | None = None) -> DataSection:
@@ -107,18 +99,20 @@ def read_data_section(protocol: Protocol, *, runs: Path, cache: Path | None = No
         fingerprint=fingerprint,
         image_size=config.image_size,
         n_classes=len(protocol.facts["class_names"]),
-        splits=_splits(protocol.facts["n_examples"], prepared),
+        splits=(
+            count_splits(prepared.description)
+            if prepared
+            else [SplitCounts(*each) for each in protocol.facts["n_examples"].items()]
+        ),
         baselines=known_baselines(protocol, runs),
         cache=cache,
         classes=_pictured_classes(prepared, protocol) if prepared else None,
-        varied=_varied_images(prepared, protocol) if prepared else None,
+        augmented=_augmented(prepared, protocol) if prepared else None,
     )
 
 
-def _splits(n_examples: Mapping[str, int], prepared: PreparedData | None) -> list[SplitCounts]:
-    if prepared is None:
-        return [SplitCounts(split, n_images) for split, n_images in n_examples.items()]
-    described = prepared.description
+def count_splits(described: DataDescription) -> list[SplitCounts]:
+    """Return how the images of each split are divided among the classes, with a figure."""
     return [
         SplitCounts(
             split,
@@ -147,21 +141,21 @@ def _pictured_classes(prepared: PreparedData, protocol: Protocol) -> list[Pictur
     return pictured
 
 
-def _varied_images(prepared: PreparedData, protocol: Protocol) -> list[VariedImage]:
-    configured = protocol.configuration.get("augmentation", {})
+def _augmented(prepared: PreparedData, protocol: Protocol) -> list[PicturedClass]:
     samples = draw_samples(
         prepared.train(),
-        AugmentationConfig.model_validate(configured),
+        AugmentationConfig.model_validate(protocol.configuration.get("augmentation", {})),
         seed=int(protocol.configuration["seed"]),
         n_images=N_SAMPLES,
         n_draws=N_DRAWS,
     )
+    return augmented_images(samples, prepared.class_names)
+
+
+def augmented_images(samples: AugmentedSamples, class_names: Sequence[str]) -> list[PicturedClass]:
+    """Return each sample with its class: the image as it is, then its augmentations."""
     return [
-        VariedImage(
-            prepared.class_names[label],
-            thumbnail(before_HWC),
-            [thumbnail(after_HWC) for after_HWC in after_DHWC],
-        )
+        PicturedClass(class_names[label], [thumbnail(one) for one in (before_HWC, *after_DHWC)])
         for label, before_HWC, after_DHWC in zip(
             samples.labels_N, samples.before_NHWC, samples.after_NDHWC, strict=True
         )

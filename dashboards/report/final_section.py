@@ -21,8 +21,8 @@ from dashboards.figures.base import (
 )
 from dashboards.figures.confusion_matrix import confusion_matrix_figure
 from dashboards.figures.mistakes import PicturedMistake, load_mistakes
-from dashboards.figures.thumbnails import thumbnail
 from dashboards.report.captioned import markup
+from dashboards.report.html import thumbnail
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.errors import StudyNotFoundError

@@ -3,8 +3,6 @@
 Whatever is put into a page is text, unless it is `Markup`.
 """
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.analysis.comparison import difference, shown_number, verdict
-from dashboards.analysis.confidence import accuracy_error
 from dashboards.errors import DashboardError
+from dashboards.figures.mistakes import encode_png
 from dashboards.formatting import shown_duration, shown_params
+from model.standard_errors import accuracy_standard_error
 from storage.run_paths import replace_file
 from storage.trial_rows import TrialRow
+
+MOST_PIXELS = 96
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
@@ -82,14 +83,23 @@ def shown_score(value: float | None) -> str:
 
 def shown_accuracy(row: TrialRow, n_images: int) -> str:
     """Return the validation accuracy at a trial's best epoch with its standard error."""
-    error = accuracy_error(row, n_images)
-    if row.best is None or error is None:
+    if row.best is None:
         return "–"
-    return f"{100 * row.best.validation_accuracy:.1f} ± {100 * error:.1f} %"
+    accuracy = row.best.validation_accuracy
+    error = accuracy_standard_error(accuracy, n_images)
+    return f"{100 * accuracy:.1f} ± {100 * error:.1f} %"
 
 
 def picture_address(image_HWC: NDArray[np.uint8]) -> str:
     """Return an RGB image as an address that holds the whole picture."""
-    content = io.BytesIO()
-    Image.fromarray(image_HWC).save(content, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return f"data:image/png;base64,{encode_png(image_HWC)}"
+
+
+def thumbnail(image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an RGB image of at most 96 pixels a side; a smaller one as it is."""
+    height, width, _ = image_HWC.shape
+    if max(height, width) <= MOST_PIXELS:
+        return np.asarray(image_HWC)
+    image = Image.fromarray(image_HWC)
+    image.thumbnail((MOST_PIXELS, MOST_PIXELS), Image.Resampling.LANCZOS)
+    return np.asarray(image)

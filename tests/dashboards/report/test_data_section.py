@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboards.figures.thumbnails import MOST_PIXELS, thumbnail
 from dashboards.report.data_section import DataSection, read_data_section
-from dashboards.report.html import write_page
+from dashboards.report.html import MOST_PIXELS, thumbnail, write_page
 from data.configuration import DataConfig
 from data.image_cache import PreparedData, prepare
 from storage.records import Protocol

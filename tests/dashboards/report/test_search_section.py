@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dashboards.analysis.confidence import accuracy_error, rivals
+from dashboards.analysis.confidence import rivals
 from dashboards.analysis.cost import cost_of
 from dashboards.analysis.importances import read_importances
 from dashboards.analysis.reproducibility import provenance_of
@@ -91,16 +91,6 @@ def test_importances_are_none_where_the_best_part_is_everything(handle: StudySto
     assert found.n_trials == 13 and found.why_none.startswith("too many complete trials")
 
 
-def test_error_of_an_accuracy_follows_the_number_of_images(handle: StudyStorage) -> None:
-    add(handle, 2, COMPLETE, best=0.5)
-    row = read_trials(handle, "pets")[0]
-    assert row.best is not None
-    accuracy = row.best.validation_accuracy
-    expected = (accuracy * (1 - accuracy) / 100) ** 0.5
-    assert accuracy_error(row, 100) == pytest.approx(expected)
-    assert accuracy_error(row, 0) is None
-
-
 def test_equal_trials_are_rivals_and_far_ones_are_not(handle: StudyStorage) -> None:
     for slot, best in enumerate((0.8, 0.8, 0.1)):
         add_trial(handle, "pets", slot=slot, state=COMPLETE, n_epochs=N_EPOCHS, best=best)
@@ -140,7 +130,7 @@ def test_attempts_are_read_with_their_workers_and_drawn(handle: StudyStorage) ->
     assert read_attempts(handle.database, []) == []
 
 
-def test_timeline_tells_an_attempt_that_was_given_back() -> None:
+def test_timeline_marks_a_released_attempt() -> None:
     owners = [Owner("$host_1$", "boot", pid, "0") for pid in (1, 2)]
     attempts = [
         Attempt(7, 1, owners[0], 1000.0, 1100.0, "stopped"),
@@ -153,7 +143,7 @@ def test_timeline_tells_an_attempt_that_was_given_back() -> None:
     legend = axes.get_legend()
     assert legend is not None
     shown = [text.get_text() for text in legend.get_texts()]
-    assert shown == ["given back or lost", "complete"]
+    assert shown == ["released or lost", "complete"]
     assert "$host_1$, 1" in svg(figure)
 
 
