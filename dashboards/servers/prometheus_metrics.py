@@ -5,14 +5,13 @@ bounded. Must not import torch.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from dashboards.analysis.status import RunningTrial, StudyStatus, read_status
+from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.analysis.timed_read import Lookout
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
@@ -24,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """Below the 10 s that Prometheus waits for an answer by default."""
-
-Series = Iterable[tuple[tuple[str, ...], float | None]]
 
 
 class StudiesReader:
@@ -104,7 +101,15 @@ class StudyCollector(Collector):
             "Whether the studies' database answered: 1 or 0.",
             value=float(statuses is not None),
         )
-        yield from (metric.family(statuses or ()) for metric in METRICS)
+        families = {
+            name: GaugeMetricFamily(name, text, labels=("study", *labels))
+            for name, (text, labels) in METRICS.items()
+        }
+        for status in statuses or ():
+            for name, labels, number in _samples(status):
+                if number is not None:
+                    families[name].add_metric((status.study_name, *labels), float(number))
+        yield from families.values()
 
 
 def registry_of(reader: StudiesReader) -> CollectorRegistry:
@@ -119,129 +124,75 @@ def metrics_text(registry: CollectorRegistry) -> str:
     return generate_latest(registry).decode()
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A gauge with a series for each study, or several.
-
-    Attributes:
-        name: By Prometheus' rules: base units, named last.
-        text: What it means, for its HELP line.
-        series: Values of the labels besides `study`, with the number; None where it is unknown,
-            which has no sample.
-        labels: Names of the labels besides `study`.
-    """
-
-    name: str
-    text: str
-    series: Callable[[StudyStatus], Series]
-    labels: tuple[str, ...] = ()
-
-    def family(self, statuses: Sequence[StudyStatus]) -> GaugeMetricFamily:
-        """Return the samples of every study."""
-        family = GaugeMetricFamily(self.name, self.text, labels=("study", *self.labels))
-        for status in statuses:
-            for values, number in self.series(status):
-                if number is not None:
-                    family.add_metric((status.study_name, *values), float(number))
-        return family
-
-
-def _by_state(status: StudyStatus) -> Series:
-    return [((state,), getattr(status, state)) for state in STATE_NAMES.values()]
-
-
-def _by_reason(status: StudyStatus) -> Series:
-    return [((each.state, each.kind), each.count) for each in status.reasons]
-
-
-def _heartbeats(status: StudyStatus) -> Series:
-    return [
-        ((str(trial.number), f"{trial.host}:{trial.pid}"), trial.beat_age_seconds)
-        for trial in status.running_trials
-    ]
-
-
-def _one(value: Callable[[StudyStatus], float | None]) -> Callable[[StudyStatus], Series]:
-    return lambda status: [((), value(status))]
-
-
-def _each(value: Callable[[RunningTrial], float | None]) -> Callable[[StudyStatus], Series]:
-    return lambda status: [((str(one.number),), value(one)) for one in status.running_trials]
-
-
-METRICS = (
-    Metric("study_trials", "Trials of the study's budget by state.", _by_state, ("state",)),
-    Metric(
-        "study_early_ends",
+TRIAL = ("trial",)
+METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "study_trials": ("Trials of the study's budget by state.", ("state",)),
+    "study_early_ends": (
         "Trials that were pruned or failed, by the kind of reason.",
-        _by_reason,
         ("state", "reason"),
     ),
-    Metric("study_budget_trials", "Trials of the whole study.", _one(lambda s: s.budget)),
-    Metric(
-        "study_taken_over_trials",
-        "Finished trials of another study that count for the search, not for the budget.",
-        _one(lambda s: s.taken_over),
+    "study_budget_trials": ("Trials of the whole study.", ()),
+    "study_taken_over_trials": (
+        "Finished trials imported from another study: part of the search, not of the budget.",
+        (),
     ),
-    Metric(
-        "study_lost_attempts",
-        "How often a worker was lost with its trial.",
-        _one(lambda s: s.lost_attempts),
+    "study_lost_attempts": ("How often a worker was lost with its trial.", ()),
+    "study_best_macro_f1": ("Validation macro-F1 of the best complete trial, 0 to 1.", ()),
+    "study_recorded_epochs": (
+        "Epochs of all trials so far; a study that adds none has stalled.",
+        (),
     ),
-    Metric(
-        "study_best_macro_f1",
-        "Validation macro-F1 of the best complete trial, 0 to 1.",
-        _one(lambda s: s.best.value if s.best else None),
-    ),
-    Metric(
-        "study_recorded_epochs",
-        "Epochs of all trials so far; a study in which none is added has stalled.",
-        _one(lambda s: s.recorded_epochs),
-    ),
-    Metric(
-        "study_last_epoch_timestamp_seconds",
+    "study_last_epoch_timestamp_seconds": (
         "About when the newest epoch was recorded, in seconds since 1970; early by what its "
         "trial spent besides epochs, while it runs.",
-        _one(lambda s: s.newest_epoch_at),
+        (),
     ),
-    Metric(
-        "study_images_per_second",
-        "Training images per second, summed over the workers at work, by their newest epochs.",
-        _one(lambda s: s.images_per_second),
+    "study_images_per_second": (
+        "Training images per second, summed over the active workers, by their newest epochs.",
+        (),
     ),
-    Metric(
-        "study_spent_seconds",
-        "Time of all recorded epochs, summed over workers.",
-        _one(lambda s: s.seconds_spent),
-    ),
-    Metric(
-        "study_remaining_seconds",
+    "study_spent_seconds": ("Time of all recorded epochs, summed over workers.", ()),
+    "study_remaining_seconds": (
         "Estimated time until the budget is done with as many workers as now.",
-        _one(lambda s: s.seconds_remaining),
+        (),
     ),
-    Metric(
-        "study_running_epoch",
-        "Epochs that a running trial has.",
-        _each(lambda trial: trial.epoch),
-        ("trial",),
-    ),
-    Metric(
-        "study_running_macro_f1",
+    "study_running_epoch": ("Epochs that a running trial has.", TRIAL),
+    "study_running_macro_f1": (
         "Validation macro-F1 of the newest epoch of a running trial, 0 to 1.",
-        _each(lambda trial: trial.validation_macro_f1),
-        ("trial",),
+        TRIAL,
     ),
-    Metric(
-        "study_running_remaining_seconds",
-        "Estimated time until a running trial whose worker is alive has all its epochs, "
-        "should it not be pruned.",
-        _each(lambda trial: trial.seconds_left),
-        ("trial",),
+    "study_running_remaining_seconds": (
+        "Estimated time until a running trial whose worker is alive has all its epochs, unless "
+        "it is pruned.",
+        TRIAL,
     ),
-    Metric(
-        "study_heartbeat_age_seconds",
-        "Time since the last sign of life of the worker that has a running trial.",
-        _heartbeats,
+    "study_heartbeat_age_seconds": (
+        "Time since the last heartbeat of the worker that runs a trial.",
         ("trial", "worker"),
     ),
-)
+}
+"""Help text and labels besides `study`, by name; names have base units, as Prometheus wants."""
+
+
+def _samples(status: StudyStatus) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
+    """Yield name, values of the labels, and number; None where it is unknown."""
+    for state in STATE_NAMES.values():
+        yield "study_trials", (state,), getattr(status, state)
+    for reason in status.reasons:
+        yield "study_early_ends", (reason.state, reason.kind), reason.count
+    yield "study_budget_trials", (), status.budget
+    yield "study_taken_over_trials", (), status.taken_over
+    yield "study_lost_attempts", (), status.lost_attempts
+    yield "study_best_macro_f1", (), status.best.value if status.best else None
+    yield "study_recorded_epochs", (), status.recorded_epochs
+    yield "study_last_epoch_timestamp_seconds", (), status.newest_epoch_at
+    yield "study_images_per_second", (), status.images_per_second
+    yield "study_spent_seconds", (), status.seconds_spent
+    yield "study_remaining_seconds", (), status.seconds_remaining
+    for trial in status.running_trials:
+        number = str(trial.number)
+        yield "study_running_epoch", (number,), trial.epoch
+        yield "study_running_macro_f1", (number,), trial.validation_macro_f1
+        yield "study_running_remaining_seconds", (number,), trial.seconds_left
+        worker = f"{trial.host}:{trial.pid}"
+        yield "study_heartbeat_age_seconds", (number, worker), trial.beat_age_seconds

@@ -76,7 +76,7 @@ def assert_alerts(
 
 def test_rules_are_valid_and_query_metrics_that_exist(rules: Path) -> None:
     assert "3 rules found" in promtool("check", "rules", rules)
-    names = {metric.name for metric in METRICS} | {UP}
+    names = {*METRICS, UP}
     text = rules.read_text()
     for rule in yaml.safe_load(text)["groups"][0]["rules"]:
         assert any(name in rule["expr"] for name in names)

@@ -22,7 +22,6 @@ from dashboards.analysis.status import StudyStatus
 from dashboards.errors import DashboardError
 from dashboards.servers.prometheus import build_app, serve_metrics
 from dashboards.servers.prometheus_metrics import (
-    METRICS,
     StudiesReader,
     StudyCollector,
     metrics_text,
@@ -241,12 +240,6 @@ def test_address_that_others_reach_is_said_to_have_no_login() -> None:
 def test_host_that_is_none_is_refused(host: str) -> None:
     with pytest.raises(DashboardError, match="--host must be an address"):
         serve_metrics(CollectorRegistry(), host=host, port=0, say=print)
-
-
-def test_every_metric_is_named_once_and_explained() -> None:
-    names = [metric.name for metric in METRICS]
-    assert len(set(names)) == len(names)
-    assert all(metric.text.endswith(".") for metric in METRICS)
 
 
 @requires_promtool
