@@ -85,13 +85,14 @@ def run_range_test(
     from model.rate_range import measure_rates
     from study.trial.components import fresh_state, train_batches
 
-    constant = {"learning_rate": test.low, "schedule": "constant", "warmup_epochs": 0.0}
-    # Images are mixed to the end, or not at all: else the loss would fall where mixing ends.
-    flat = config.model_copy(
-        update={
-            "optimization": config.optimization.model_copy(update=constant),
-            "augmentation": config.augmentation.model_copy(update={"cutmix_until": 1.0}),
-            "search": config.search.model_copy(update={"n_epochs": test.n_steps}),
+    flat = config.replacing(
+        {
+            "optimization.learning_rate": test.low,
+            "optimization.schedule": "constant",
+            "optimization.warmup_epochs": 0.0,
+            # Images are mixed to the end, or not at all: else the loss would fall where it ends.
+            "augmentation.cutmix_until": 1.0,
+            "search.n_epochs": test.n_steps,
         }
     )
     seed = derive_seed(config.seed, "lr range")
@@ -161,8 +162,7 @@ def write_narrowed(config: StudyConfig, rate: float, paths: RangeTestPaths) -> F
             f"it is {old.low:g} to {old.high:g}: widen it, or leave --apply out"
         )
     narrowed = FloatRange(low=low, high=high, log=True)
-    ranges = search.ranges.model_copy(update={"learning_rate": narrowed})
-    changed = config.model_copy(update={"search": search.model_copy(update={"ranges": ranges})})
+    changed = config.replacing({"search.ranges.learning_rate": narrowed})
     text = yaml.safe_dump(as_stored(changed), sort_keys=False)
     write_atomically(paths.configuration, text.encode())
     return narrowed

@@ -70,7 +70,7 @@ class Rehearsal:
     def __init__(self, config: StudyConfig, prepared: PreparedData) -> None:
         batch_size = min(MOST_IMAGES_OF_A_STEP, config.optimization.batch_size)
         self._config = config
-        self._small = _optimized(config, batch_size=batch_size)
+        self._small = config.replacing({"optimization.batch_size": batch_size})
         self._prepared = prepared
         self._seed = derive_seed(config.seed, "sanity")
 
@@ -87,7 +87,7 @@ class Rehearsal:
     def _checks(self, *, n_first_loss: int) -> Iterator[CheckResult]:
         sample = _sampled(self._prepared.train(), N_SAMPLED, seed=self._seed)
         epochs = train_batches(self._small, self._prepared, sample, seed=self._seed)
-        plain = self._small.model_copy(update={"augmentation": PLAIN})
+        plain = self._small.replacing({"augmentation": PLAIN})
         unaugmented = train_batches(plain, self._prepared, sample, seed=self._seed)
         first, second = (next(iter(epochs(epoch))) for epoch in (1, 2))
         yield check_batch(first, self._form())
@@ -113,11 +113,9 @@ class Rehearsal:
 
     def _fresh(self, *, dropout: float | None = None) -> TrainingState:
         n_steps = -(-len(self._prepared.train().labels_N) // self._config.optimization.batch_size)
-        network = self._small.network
-        if dropout is not None:
-            network = network.model_copy(update={"dropout": dropout})
+        changes = {} if dropout is None else {"network.dropout": dropout}
         return fresh_state(
-            self._small.model_copy(update={"network": network}),
+            self._small.replacing(changes),
             self._prepared,
             seed=self._seed,
             steps_per_epoch=max(n_steps, 1 + MOST_TIMED_STEPS),
@@ -135,10 +133,10 @@ class Rehearsal:
     def _overfitting(self, wanted: Overfitting) -> CheckResult:
         """Learn some images by heart, with nothing that hinders it."""
         chosen = _evenly(self._prepared.train(), wanted.n_images, seed=self._seed)
-        config = self._config.model_copy(
-            update={
+        config = self._config.replacing(
+            {
                 "augmentation": PLAIN,
-                "network": self._config.network.model_copy(update={"dropout": 0.0}),
+                "network.dropout": 0.0,
                 "optimization": OptimizationConfig(
                     optimizer="adam",
                     learning_rate=1e-3,
@@ -221,12 +219,6 @@ def _images_per_second(state: TrainingState, batches: Iterable[TrainBatch]) -> f
             if time.perf_counter() - start_seconds > TIMED_SECONDS:
                 break
     return n_images / (time.perf_counter() - start_seconds)
-
-
-def _optimized(config: StudyConfig, **changes: object) -> StudyConfig:
-    return config.model_copy(
-        update={"optimization": config.optimization.model_copy(update=changes)}
-    )
 
 
 def _sampled(examples: Examples, n_images: int, *, seed: int) -> Examples:

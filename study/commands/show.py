@@ -17,10 +17,9 @@ def config(request: "Request") -> None:
     from study.configuration.config import as_yaml, preset_names
 
     resolved = request.resolve()
-    url = shown_url(resolved.storage.url)
-    storage = resolved.storage.model_copy(update={"url": url})
     print(f"# presets: {', '.join(preset_names())}")
-    print(as_yaml(resolved.model_copy(update={"storage": storage})), end="")
+    shown = resolved.replacing({"storage.url": shown_url(resolved.storage.url)})
+    print(as_yaml(shown), end="")
 
 
 @command

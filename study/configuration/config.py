@@ -180,6 +180,21 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             )
         return self
 
+    def replacing(self, changes: Mapping[str, Any]) -> "StudyConfig":
+        """Return a validated copy with other values for some settings.
+
+        Args:
+            changes: Values by dotted key; a key may also name a whole section.
+
+        Raises:
+            ConfigurationError: If a value is rejected. The points of a study are not validated
+                again.
+        """
+        values = dict(self)
+        for key, value in changes.items():
+            assign(values, key, value)
+        return _validated(StudyConfig, values)
+
 
 class Place(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where a study is kept; the name where one is asked for."""
@@ -264,7 +279,7 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
         ConfigurationError: If a value is refused; the message names the first and counts the rest.
     """
     config = _validated(StudyConfig, values)
-    return checked_points(config, known=all_keys(), explain=_explained)
+    return checked_points(config, known=all_keys())
 
 
 def _validated(kind: type[M], values: Mapping[str, Any]) -> M:

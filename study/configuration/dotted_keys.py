@@ -3,14 +3,19 @@
 import functools
 from typing import Any
 
+from pydantic import BaseModel
+
 
 def assign(values: dict[str, Any], dotted_key: str, value: Any) -> None:
-    """Set a value in nested mappings; what stands in its way is replaced."""
+    """Set a value in nested mappings.
+
+    A model on the way becomes a mapping of its fields; any other value on the way is replaced.
+    """
     *sections, key = dotted_key.split(".")
     for section in sections:
-        inner = values.setdefault(section, {})
+        inner = values.get(section)
         if not isinstance(inner, dict):
-            inner = values[section] = {}
+            inner = values[section] = dict(inner) if isinstance(inner, BaseModel) else {}
         values = inner
     values[key] = value
 

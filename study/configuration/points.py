@@ -6,13 +6,10 @@ categorical parameter of every trial. Must not import optuna: a trial is only as
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from study.configuration.dotted_keys import assign, value_at
-from study.configuration.reject_booleans import truth_value_for_a_number
+from study.configuration.dotted_keys import value_at
 from study.configuration.search_space import Asked, Choice, Hyperparameters, suggest
 from study.errors import ConfigurationError
 
@@ -22,9 +19,10 @@ if TYPE_CHECKING:
 SEED = "seed"
 LABEL = "label"
 SECTIONS = ("network", "optimization", "augmentation")
+NO_SEARCH = {"search.space": "fixed", "search.points": (), "search.n_trials": 1}
+"""Settings of a configuration that varies nothing."""
 
 Settings = Mapping[str, Any]
-Explain = Callable[[ValidationError], str]
 
 
 def at_point(config: "StudyConfig", settings: Settings) -> "StudyConfig":
@@ -35,29 +33,19 @@ def at_point(config: "StudyConfig", settings: Settings) -> "StudyConfig":
         settings: Values by dotted key.
 
     Raises:
-        ValidationError: If the settings are none, or do not fit together.
+        ConfigurationError: If the settings are none, or do not fit together.
     """
     if not settings and not config.search.points:
         return config
-    values: dict[str, Any] = {
-        name: value.model_dump() if name in SECTIONS else value for name, value in config
-    }
-    for key, value in settings.items():
-        assign(values, key, value)
-    alone = {"space": "fixed", "points": (), "n_trials": 1}
-    values["search"] = config.search.model_copy(update=alone)
-    return type(config).model_validate(values)
+    return config.replacing({**NO_SEARCH, **settings})
 
 
-def checked_points(
-    config: "StudyConfig", *, known: Sequence[str], explain: Explain
-) -> "StudyConfig":
+def checked_points(config: "StudyConfig", *, known: Sequence[str]) -> "StudyConfig":
     """Return a configuration whose points hold plain values of the settings' own types.
 
     Args:
         config: A configuration that is valid but for its points.
         known: The dotted keys of all settings.
-        explain: Says in one line why values are refused.
 
     Raises:
         ConfigurationError: If a point has a foreign key, makes no valid configuration, or repeats
@@ -70,9 +58,8 @@ def checked_points(
     for index, point in enumerate(config.search.points):
         where = f"search.points[{index}]"
         _refuse_foreign_keys(point, allowed, where)
-        points.append(_plain(config, point, where, explain))
-    search = config.search.model_copy(update={"points": tuple(points)})
-    checked = config.model_copy(update={"search": search})
+        points.append(_plain(config, point, where))
+    checked = config.replacing({"search.points": points})
     _refuse_repetitions(checked)
     return checked
 
@@ -90,21 +77,12 @@ def _refuse_foreign_keys(point: Settings, allowed: Sequence[str], where: str) ->
         raise ConfigurationError(f"{where}: label must be a text, got {label!r}: name the point")
 
 
-def _plain(config: "StudyConfig", point: Settings, where: str, explain: Explain) -> Settings:
+def _plain(config: "StudyConfig", point: Settings, where: str) -> Settings:
     settings = settings_of(point)
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        assign(nested, key, value)
-    mistaken = truth_value_for_a_number(type(config), nested)
-    if mistaken is not None:
-        key, value = mistaken
-        raise ConfigurationError(
-            f"{where}: {key}: true and false are no numbers, got {value!r}: see `study config`"
-        )
     try:
         found = at_point(config, settings)
-    except ValidationError as error:
-        raise ConfigurationError(f"{where}: {explain(error)}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
     values = {key: value_at(found, key) for key in settings}
     plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     return plain | ({LABEL: point[LABEL]} if LABEL in point else {})
@@ -201,5 +179,5 @@ def configured_by(
         optimization=pointed.optimization,
     )
     network, optimization = hyperparameters.applied_to(pointed.network, pointed.optimization)
-    changes = {"network": network, "optimization": optimization}
-    return pointed.model_copy(update=changes), hyperparameters, settings
+    found = pointed.replacing({"network": network, "optimization": optimization})
+    return found, hyperparameters, settings

@@ -109,13 +109,10 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is refused.
     """
-    config, found = asked_for(request)
-    if found is not None and not request.gives("search.n_trials"):
-        config = with_budget(config, found.budget)
+    config, _ = asked_for(request)
     count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
-    # Workers that adopt what was enqueued let the budget grow meanwhile.
-    gives_budget = found is None or request.gives("search.n_trials")
-    return initialise(config, gives_budget=gives_budget, track=track)
+    # Workers that adopt enqueued trials let the budget grow.
+    return initialise(config, gives_budget=request.gives("search.n_trials"), track=track)
 
 
 def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
@@ -130,12 +127,6 @@ def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
     if not request.names_configuration:
         config = request.resolve(base=completed(found.configuration))
     return completed_by(config, found, request), found
-
-
-def with_budget(config: StudyConfig, n_trials: int) -> StudyConfig:
-    """Return a configuration with another number of trials."""
-    search = config.search.model_copy(update={"n_trials": n_trials})
-    return config.model_copy(update={"search": search})
 
 
 def initialise(
@@ -355,11 +346,8 @@ def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> No
 
 def _completed(config: StudyConfig) -> StudyConfig:
     """Return the configuration with threads counted and a local source as an absolute path."""
-    return config.model_copy(
-        update={
-            "workers": config.workers.model_copy(update={"threads": count_threads(config)}),
-            "data": config.data.model_copy(update={"source": located(config.data.source)}),
-        }
+    return config.replacing(
+        {"workers.threads": count_threads(config), "data.source": located(config.data.source)}
     )
 
 

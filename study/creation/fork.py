@@ -22,7 +22,7 @@ from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage, open_study_storage
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
-from study.creation.create import find_study, initialise, with_budget
+from study.creation.create import initialise
 from study.creation.warm_start import Inheritance, other_experiment, take_over
 from study.errors import ProtocolError, StudyError
 from study.session.protocol import (
@@ -105,7 +105,9 @@ def fork(
     def inherit(handle: StudyStorage, prepared: PreparedData) -> Inheritance:
         return _inherit(handle, origin, config, prepared.fingerprint)
 
-    session = initialise(config, inherit=inherit, track=track)
+    # The fork may exist and have been extended.
+    gives_budget = request.gives("search.n_trials")
+    session = initialise(config, gives_budget=gives_budget, inherit=inherit, track=track)
     ancestry = Ancestry.of(session.protocol)
     if ancestry is None or ancestry.study_key != origin.study_key:
         raise ProtocolError(
@@ -135,12 +137,7 @@ def _read_origin(request: Request, new_name: str) -> Protocol:
 def _forked_config(request: Request, origin: Protocol, new_name: str) -> StudyConfig:
     renamed = replace(request, options={**request.options, "name": new_name})
     config = completed_by(renamed.resolve(base=completed(origin.configuration)), origin, request)
-    source = located(config.data.source)
-    config = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
-    there = find_study(config, new_name)
-    if there is not None and not request.gives("search.n_trials"):
-        return with_budget(config, there.budget)  # it may have been extended
-    return config
+    return config.replacing({"data.source": located(config.data.source)})
 
 
 def _inherit(

@@ -114,8 +114,7 @@ def base_of_trial(request: Request, study_name: str, number: int | None) -> dict
         config, _, _ = configured_by(FixedTrial(row.params), session.config)
     except OutOfRangeError:
         raise _no_trial(study_name, row.number) from None
-    search = session.config.search.model_copy(update={"space": "joint", "points": ()})
-    return as_stored(config.model_copy(update={"search": search}))
+    return as_stored(config.replacing({"search.space": "joint", "search.points": ()}))
 
 
 def _trial(session: StudySession, number: int) -> TrialRow:

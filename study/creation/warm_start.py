@@ -17,6 +17,7 @@ from storage.records import TAKEN_OVER_FROM, Protocol, copy_epochs
 from storage.study_storage import StudyStorage
 from study.configuration.config import StudyConfig, validated
 from study.configuration.fixed_trial import FixedTrial, OutOfRangeError, params_of, point_in
+from study.configuration.points import NO_SEARCH
 from study.configuration.stored_settings import completed, frozen_part
 from study.session.protocol import Difference, differences
 from study.trial.samplers import build_pruner
@@ -56,13 +57,12 @@ def add_inherited(
 
 def other_experiment(old: StudyConfig, new: StudyConfig) -> list[Difference]:
     """Return the settings that make a trial of the same hyperparameters another experiment."""
-    fixed = old.model_copy(update={"search": old.search.model_copy(update={"space": "fixed"})})
-    hyperparameters = params_of(FixedTrial({}), fixed)
+    hyperparameters = params_of(FixedTrial({}), old.replacing(NO_SEARCH))
 
     def experiment(config: StudyConfig) -> dict[str, Any]:
         network, optimization = hyperparameters.applied_to(config.network, config.optimization)
-        same = {"network": network, "optimization": optimization}
-        settings = frozen_part(config.model_copy(update=same))
+        same = config.replacing({"network": network, "optimization": optimization})
+        settings = frozen_part(same)
         length = config.search.model_dump(include={"n_epochs", "patience_epochs"})
         return settings | {"search": length}
 

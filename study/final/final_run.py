@@ -37,14 +37,14 @@ FIRST_REASON = "the first final run of the study"
 
 def final_config(config: StudyConfig) -> StudyConfig:
     """Return the configuration of a study's final runs: longer, at full size, nothing pruned."""
-    final = config.final
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"image_size": final.image_size}),
-            "search": config.search.model_copy(
-                update={"n_epochs": final.n_epochs, "n_trials": 1, "pruner": "none"}
-            ),
-            "workers": config.workers.model_copy(update={"n_workers": 1, "threads": None}),
+    return config.replacing(
+        {
+            "data.image_size": config.final.image_size,
+            "search.n_epochs": config.final.n_epochs,
+            "search.n_trials": 1,
+            "search.pruner": "none",
+            "workers.n_workers": 1,
+            "workers.threads": None,
         }
     )
 

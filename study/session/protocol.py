@@ -91,12 +91,7 @@ def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> St
     fixed = validated(completed(protocol.configuration))
     threads = given.workers.threads or fixed.workers.threads
     strict = given if request.gives(STRICT) else fixed
-    return given.model_copy(
-        update={
-            "workers": given.workers.model_copy(update={"threads": threads}),
-            "protocol": strict.protocol,
-        }
-    )
+    return given.replacing({"workers.threads": threads, "protocol": strict.protocol})
 
 
 def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:

@@ -257,13 +257,12 @@ def bind(
         handle: The study's database.
         place: Its address, and the runs folder.
     """
-    location = {"url": place.url, "runs": place.runs}
-    threads = protocol.configuration["workers"]["threads"]
-    bound = config.model_copy(
-        update={
+    bound = config.replacing(
+        {
             "name": protocol.study_name.removesuffix(FINAL_SUFFIX),
-            "storage": config.storage.model_copy(update=location),
-            "workers": config.workers.model_copy(update={"threads": threads}),
+            "storage.url": place.url,
+            "storage.runs": place.runs,
+            "workers.threads": protocol.configuration["workers"]["threads"],
         }
     )
     is_final = protocol.study_name.endswith(FINAL_SUFFIX)

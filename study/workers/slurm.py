@@ -202,16 +202,12 @@ def _device(configured: str, job: ArrayJob) -> str:
 def _anchored(session: StudySession) -> StudySession:
     """Return the session with absolute paths, for sbatch may be called in any folder."""
     config = session.config
-    update = {
-        "storage": config.storage.model_copy(update={"runs": config.storage.runs.absolute()}),
-        "data": config.data.model_copy(
-            update={
-                "cache": config.data.cache.absolute(),
-                "source": located(config.data.source),
-            }
-        ),
+    changes = {
+        "storage.runs": config.storage.runs.absolute(),
+        "data.cache": config.data.cache.absolute(),
+        "data.source": located(config.data.source),
     }
-    return replace(session, config=config.model_copy(update=update))
+    return replace(session, config=config.replacing(changes))
 
 
 def _quoted_for_sbatch(option: str) -> str:
