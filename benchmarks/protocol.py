@@ -56,9 +56,12 @@ class Commands:
         words = [*arguments, *options]
         self.called.append(shlex.join(["study", *words]))
         print(f"\n$ {self.called[-1]}", flush=True)
-        command = [sys.executable, "-m", "study", *words, "--data", self._data]
+        command = [sys.executable, "-m", "study", *words]
         shown: list[str] = []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        data = {"STUDY_DATA": self._data}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=os.environ | data
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 shown.append(line)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from study.commands.options import command, json_option
+from study.commands.options import STUDY, command, json_option
 from study.commands.output import fail, print_json, print_rich
 from study.progress import say, track
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OVERFIT_IMAGES, OVERFIT_STEPS = 64, 600
 
 
-@command
+@command(STUDY)
 @click.option("--quick", is_flag=True, help="Only what takes seconds; `study run` does it too.")
 @click.option(
     "--overfit-images",
@@ -82,7 +82,7 @@ def _table(name: str, results: "Sequence[CheckResult]") -> "Table":
     return table
 
 
-@command
+@command(STUDY)
 @click.option("--low", type=float, help="First learning rate; default 1e-3, adam and adamw 1e-5.")
 @click.option("--high", type=float, help="Last learning rate; default 10, adam and adamw 1.")
 @click.option("--steps", type=int, default=300, show_default=True, help="Training steps.")

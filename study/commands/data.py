@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from study.commands.options import command, json_option
+from study.commands.options import DATA, LOCATION, command, json_option
 from study.commands.output import print_json, print_rich
 from study.progress import say, track
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from study.configuration.config import Request
 
 
-@command
+@command(LOCATION, DATA)
 @json_option
 def data(request: "Request", as_json: bool) -> None:
     """Decode the images, if not done yet, describe them and write a report."""
@@ -44,7 +44,7 @@ def data(request: "Request", as_json: bool) -> None:
     say(f"the report is {paths.report}, its pictures are in `study tensorboard --all` too")
 
 
-@command
+@command(LOCATION, DATA)
 @json_option
 def baselines(request: "Request", as_json: bool) -> None:
     """Measure guesses and two cheap learners on the validation images."""

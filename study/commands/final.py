@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from study.commands.options import command, json_option
+from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
 from study.commands.output import (
     best_baseline,
     epoch_progress,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from study.configuration.config import Request
 
 
-@command
+@command(LOCATION, DATA, DEVICE)
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
 def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
@@ -55,7 +55,7 @@ def final(request: "Request", reopen: str | None) -> None:
     say(f"everything of this run lies in {result.paths.folder}")
 
 
-@command
+@command(DATA, DEVICE)
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:

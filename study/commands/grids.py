@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from study.commands.local_run import run_locally
-from study.commands.options import command, stop_after_option
+from study.commands.options import STUDY, command, stop_after_option
 from study.commands.output import print_given
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ axis_option = click.option(
 )
 
 
-@command
+@command(STUDY)
 @click.argument("what", type=click.Choice(["lr-wd"]))
 @axis_option
 @stop_after_option
@@ -49,7 +49,7 @@ def sweep(request: "Request", what: str, axes: tuple[str, ...], stop_after: str 
     _run(request, plan, stop_after)
 
 
-@command
+@command(STUDY)
 @axis_option
 @stop_after_option
 def grid(request: "Request", axes: tuple[str, ...], stop_after: str | None) -> None:
@@ -69,7 +69,7 @@ def grid(request: "Request", axes: tuple[str, ...], stop_after: str | None) -> N
     _run(request, plan, stop_after)
 
 
-@command
+@command(STUDY)
 @click.option("--of", metavar="STUDY", help="Compare around a trial of this study: its winner.")
 @click.option("--around-trial", type=int, metavar="N", help="Another trial of --of.")
 @click.option(

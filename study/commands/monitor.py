@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from study.commands.options import command, json_option, server_options
+from study.commands.options import LOCATION, command, json_option, server_options
 from study.commands.output import (
     best_baseline,
     fail,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHORTEST_SECONDS = 0.2
 
 
-@command
+@command(LOCATION)
 @json_option
 @click.option("--schema", is_flag=True, help="Print the JSON schema of what --json prints.")
 @click.option(
@@ -92,7 +92,7 @@ def _watch(session: "StudySession", every_seconds: float) -> None:
     )
 
 
-@command
+@command(LOCATION)
 @server_options(9464)
 @click.option("--once", is_flag=True, help="Print the metrics and leave, serving nothing.")
 def metrics(request: "Request", host: str, port: int, once: bool) -> None:

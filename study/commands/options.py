@@ -1,29 +1,39 @@
-"""The group of all commands, and the options that they share."""
+"""The group of all commands, and the groups of options that several commands share."""
 
 import functools
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
-REQUEST_OPTIONS = (
+Option = Callable[[Any], Any]
+
+CONFIGURATION = (
     click.option("--preset", metavar="NAME", help="A preset: `study config` lists them."),
     click.option("--config", type=click.Path(path_type=Path), help="YAML file with settings."),
     click.option(
         "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
     ),
+)
+LOCATION = (
+    click.option(
+        "--storage", envvar="STUDY_STORAGE", metavar="URL", help="Database of the study."
+    ),
+    click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
+    click.option("--name", metavar="NAME", help="Name of the study."),
+)
+DATA = (
     click.option(
         "--data",
         envvar="STUDY_DATA",
         metavar="SOURCE",
         help="Hub id, folder of parquet files or of class folders, or synthetic.",
     ),
-    click.option(
-        "--storage", envvar="STUDY_STORAGE", metavar="URL", help="Database of the study."
-    ),
-    click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
-    click.option("--name", metavar="NAME", help="Name of the study."),
+)
+DEVICE = (click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),)
+WORKERS = (
     click.option(
         "--workers", metavar="N", help="Local worker processes; auto: on every visible GPU."
     ),
@@ -33,9 +43,12 @@ REQUEST_OPTIONS = (
         metavar="N",
         help="Workers that share a GPU, with --workers auto.",
     ),
-    click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
-    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
 )
+TRIALS = (
+    click.option("--trials", type=int, metavar="N", help="Budget: trials of the whole study."),
+)
+STUDY = (*LOCATION, *DATA, *DEVICE, *WORKERS, *TRIALS)
+"""For commands that may create a study, or that say what one would take."""
 SETTING_OF_OPTION = {
     "data": "data.source",
     "storage": "storage.url",
@@ -68,21 +81,32 @@ def app() -> None:
     """Search small residual networks for a set of images, train the winner, test it once."""
 
 
-def command(function: Callable[..., None]) -> click.Command:
-    """Make a command of a function that takes a request; every command has the same options."""
+def command(*groups: tuple[Option, ...]) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command of a function that takes a request.
 
-    @functools.wraps(function)
-    def parsed(
-        preset: str | None, config: Path | None, sets: tuple[str, ...], **others: Any
-    ) -> None:
-        from study.configuration.config import Request
+    Args:
+        groups: Options that mean something to the command, beside those of `CONFIGURATION`.
+    """
 
-        options = {setting: others.pop(name) for name, setting in SETTING_OF_OPTION.items()}
-        function(Request(preset, config, sets, options), **others)
+    def add(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def parsed(
+            preset: str | None, config: Path | None, sets: tuple[str, ...], **others: Any
+        ) -> None:
+            from study.configuration.config import Request
 
-    for option in reversed(REQUEST_OPTIONS):
-        parsed = option(parsed)
-    return app.command(function.__name__.strip("_").replace("_", "-"))(parsed)
+            given = {
+                setting: others.pop(name)
+                for name, setting in SETTING_OF_OPTION.items()
+                if name in others
+            }
+            function(Request(preset, config, sets, given), **others)
+
+        for option in reversed([*CONFIGURATION, *chain(*groups)]):
+            parsed = option(parsed)
+        return app.command(function.__name__.replace("_", "-"))(parsed)
+
+    return add
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from study.commands.options import command, server_options
+from study.commands.options import LOCATION, command, server_options
 
 if TYPE_CHECKING:
     from study.configuration.config import Request
@@ -19,7 +19,7 @@ token_option = click.option(
 OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
 
 
-@command
+@command(LOCATION)
 @server_options(8080)
 @token_option
 @click.option("--writable", is_flag=True, help="Let the pages change notes and delete studies.")
@@ -39,7 +39,7 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
     serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 
-@command
+@command(LOCATION)
 @server_options(6006)
 @token_option
 @click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")

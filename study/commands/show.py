@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from study.commands.options import command, json_option
+from study.commands.options import LOCATION, STUDY, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
 from study.progress import say
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from study.configuration.config import Request
 
 
-@command
+@command(STUDY)
 def config(request: "Request") -> None:
     """Print the resolved configuration."""
     from storage.configuration import shown_url
@@ -22,7 +22,7 @@ def config(request: "Request") -> None:
     print(as_yaml(shown), end="")
 
 
-@command
+@command(LOCATION)
 @json_option
 def trials(request: "Request", as_json: bool) -> None:
     """List the best hundred trials of a study; with --json all."""
@@ -37,7 +37,7 @@ def trials(request: "Request", as_json: bool) -> None:
         print_trials(session)
 
 
-@command
+@command(LOCATION)
 @json_option
 def best(request: "Request", as_json: bool) -> None:
     """Show the best complete trial of a study so far."""
@@ -61,7 +61,7 @@ def best(request: "Request", as_json: bool) -> None:
         say(str(best_baseline(session)))
 
 
-@command
+@command(LOCATION)
 def report(request: "Request") -> None:
     """Write the report of a study: one HTML file, and a summary in Markdown."""
     from dashboards.report.report import write_report

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from study.commands.local_run import run_locally
-from study.commands.options import command, json_option, stop_after_option
+from study.commands.options import (
+    DATA,
+    DEVICE,
+    LOCATION,
+    STUDY,
+    TRIALS,
+    command,
+    json_option,
+    stop_after_option,
+)
 from study.commands.output import (
     epoch_progress,
     fail,
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@command
+@command(STUDY)
 def init(request: "Request") -> None:
     """Create a study: prepare the data, fix the protocol, queue the whole budget."""
     from study.creation.create import open_or_create
@@ -42,7 +51,7 @@ def init(request: "Request") -> None:
     say_places(open_or_create(request, track=track))
 
 
-@command
+@command(STUDY)
 @stop_after_option
 @click.option("--skip-checks", is_flag=True, help="Begin without the quick sanity checks.")
 def run(request: "Request", stop_after: str | None, skip_checks: bool) -> None:
@@ -56,7 +65,7 @@ def run(request: "Request", stop_after: str | None, skip_checks: bool) -> None:
     run_locally(opening, stop_after=stop_after, show=print_trials, skip_checks=skip_checks)
 
 
-@command
+@command(LOCATION, DATA, DEVICE)
 @stop_after_option
 @click.option(
     "--leave-when-idle", is_flag=True, help="Leave when nothing waits, though others still run."
@@ -99,7 +108,7 @@ def worker(
         logger.warning("stopped while the database is away: another takes the trial over")
 
 
-@command
+@command(LOCATION, TRIALS)
 def extend(request: "Request") -> None:
     """Add so many --trials to the budget of a study."""
     from dataclasses import replace
@@ -117,7 +126,7 @@ def extend(request: "Request") -> None:
     say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
 
 
-@command
+@command(LOCATION)
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
     """Try given hyperparameters, before what else waits: learning_rate=0.1 blocks=2-2-2."""
@@ -138,7 +147,7 @@ def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
     say(f"running workers claim it, else: {suggested('run', '--name', name, place=place)}")
 
 
-@command
+@command(STUDY)
 @click.argument("new")
 def fork(request: "Request", new: str) -> None:
     """Start a changed study NEW from the one of --name, with its trials where they still fit."""
@@ -152,7 +161,7 @@ def fork(request: "Request", new: str) -> None:
     say(f"next: {suggested('run', '--name', new, place=session.config.storage)}")
 
 
-@command
+@command(LOCATION)
 @click.option("--repair", is_flag=True, help="Repair what is found.")
 @json_option
 def doctor(request: "Request", repair: bool, as_json: bool) -> None:
@@ -173,7 +182,7 @@ def doctor(request: "Request", repair: bool, as_json: bool) -> None:
         say("nothing is left to repair")
 
 
-@command
+@command(LOCATION, DATA, DEVICE)
 @click.option(
     "--tasks",
     "n_tasks",

@@ -128,8 +128,22 @@ def test_documents_use_the_words_of_the_field(document: str) -> None:
     assert not re.findall(PRIVATE_WORDS, DOCUMENTS[document])
 
 
-def test_options_are_the_same_for_every_command() -> None:
-    shared = {"preset", "config", "sets", "data", "storage", "runs", "name"}
-    shared |= {"workers", "trials", "device"}
-    for command in app.commands.values():
-        assert shared <= {parameter.name for parameter in command.params}
+READING = {"preset", "config", "sets", "storage", "runs", "name"}
+TRAINING = READING | {"data", "device"}
+CREATING = TRAINING | {"workers", "workers_per_gpu", "trials"}
+SHARED = {
+    **dict.fromkeys(["status", "metrics", "trials", "best", "report", "doctor"], READING),
+    **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
+    **dict.fromkeys(["worker", "final", "slurm-script"], TRAINING),
+    **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
+    **dict.fromkeys(["sweep", "grid", "compare"], CREATING),
+    **dict.fromkeys(["data", "baselines"], READING | {"data"}),
+    "evaluate": TRAINING - {"storage", "runs", "name"},
+    "extend": READING | {"trials"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(app.commands))
+def test_command_has_only_the_shared_options_that_mean_something_to_it(name: str) -> None:
+    options = {parameter.name for parameter in app.commands[name].params}
+    assert options & CREATING == SHARED[name]
