@@ -109,6 +109,7 @@ class Database:
         outage_seconds: How long transient errors are waited out, in seconds.
 
     Attributes:
+        outage_seconds: The same; may be set anew.
         failed_at: Time of the last transient error by `time.monotonic`, in seconds.
     """
 
@@ -116,9 +117,9 @@ class Database:
         self.engine = engine
         self.failed_at = float("-inf")
         self._must_leave: Callable[[], bool] = lambda: False
-        tired = tenacity.stop_after_delay(outage_seconds)
+        self.outage_seconds = outage_seconds
         self.patience = patience(outage_seconds).copy(
-            stop=lambda attempt: tired(attempt) or self._is_enough_to_leave(attempt),
+            stop=self._gives_up,
             sleep=self._sleep,
             after=self._note_failure,
         )
@@ -131,8 +132,9 @@ class Database:
         """
         self._must_leave = must_leave
 
-    def _is_enough_to_leave(self, attempt: tenacity.RetryCallState) -> bool:
-        return attempt.attempt_number > 1 and self._must_leave()
+    def _gives_up(self, attempt: tenacity.RetryCallState) -> bool:
+        is_over = tenacity.stop_after_delay(self.outage_seconds)(attempt)
+        return is_over or (attempt.attempt_number > 1 and self._must_leave())
 
     def _note_failure(self, _attempt: tenacity.RetryCallState) -> None:
         self.failed_at = time.monotonic()

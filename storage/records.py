@@ -46,6 +46,51 @@ class Protocol:
     facts: dict[str, Any]
     study_key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
+    @property
+    def data_fingerprint(self) -> str:
+        """Fingerprint of the data."""
+        return str(self.facts["data_fingerprint"])
+
+    @property
+    def data_source(self) -> str:
+        """Where the data came from."""
+        return str(self.configuration["data"]["source"])
+
+    @property
+    def n_dropped(self) -> int:
+        """Number of broken images that were left out."""
+        return sum(self.facts["n_dropped"].values())
+
+    @property
+    def is_of_given_points(self) -> bool:
+        """Whether the study trains given points and samples nothing."""
+        return bool(self.configuration["search"].get("space") == "given")
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each worker."""
+        return int(self.configuration["workers"]["threads"])
+
+    @property
+    def runs_folder(self) -> str | None:
+        """Absolute path of the runs folder; None where an early version created the study."""
+        return self.facts.get("runs_folder")
+
+    @property
+    def git_revision(self) -> str | None:
+        """Commit of the code that created the study; None outside git."""
+        return self.facts.get("git_revision")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of Python and of the packages that created the study."""
+        return dict(self.facts["versions"])
+
+    @property
+    def forked_from(self) -> dict[str, Any] | None:
+        """The study that this one was forked from, with the changes; None for no fork."""
+        return self.facts.get("forked_from")
+
 
 @dataclass(frozen=True)
 class EpochRecord:

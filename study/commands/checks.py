@@ -44,11 +44,13 @@ def sanity(
     from model.device import set_threads
     from study.checks.result import failure_line
     from study.checks.run_checks import Overfitting, Rehearsal
-    from study.creation.create import asked_for
+    from study.creation.create import resolve_at
     from study.errors import UnsoundPipelineError
+    from study.session.location import Location
     from study.workers.gpus import count_threads
 
-    config, _ = asked_for(request)
+    with Location(request.place().storage) as location:
+        config, _ = resolve_at(location, request)
     set_threads(count_threads(config))
     rehearsal = Rehearsal(config, prepare(config.data, track=track))
     checks = (
@@ -98,13 +100,15 @@ def lr_range(
 ) -> None:
     """Train a few steps at rising learning rates, and suggest one."""
     from study.checks.lr_finder import free_paths, range_test, refuse_narrowing
-    from study.creation.create import asked_for
+    from study.creation.create import resolve_at
+    from study.session.location import Location
     from study.session.session import open_session
 
-    config, found = asked_for(request)
+    location = Location(request.place().storage)
+    config, found = resolve_at(location, request)
     if apply:
         refuse_narrowing(config, exists=found is not None)
-    session = None if found is None else open_session(request)
+    session = None if found is None else open_session(request, location=location)
     if session is not None:
         config = session.config
     test = range_test(config, low=low, high=high, n_steps=steps)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from data.split_writer import Track
     from study.configuration.config import Request
     from study.creation.points_study import Plan
+    from study.session.location import Location
     from study.session.session import StudySession
 
 EPOCHS_OF_A_SWEEP = 3
@@ -117,9 +118,9 @@ def _refuse_two_bases(request: "Request", of: str | None, around_trial: int | No
 
 
 def _run(request: "Request", plan: "Plan", stop_after: str | None) -> None:
-    def opening(track: "Track") -> "StudySession":
+    def opening(location: "Location", track: "Track") -> "StudySession":
         from study.creation.points_study import open_given
 
-        return open_given(request, plan, track=track)
+        return open_given(request, plan, location=location, track=track)
 
-    run_locally(opening, stop_after=stop_after, show=print_given)
+    run_locally(request, opening, stop_after=stop_after, show=print_given)

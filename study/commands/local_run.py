@@ -9,11 +9,14 @@ from study.stop_signal import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, par
 
 if TYPE_CHECKING:
     from data.split_writer import Track
+    from study.configuration.config import Request
+    from study.session.location import Location
     from study.session.session import StudySession
 
 
 def run_locally(
-    opening: "Callable[[Track], StudySession]",
+    request: "Request",
+    opening: "Callable[[Location, Track], StudySession]",
     *,
     stop_after: str | None,
     show: "Callable[[StudySession], None]",
@@ -22,7 +25,8 @@ def run_locally(
     """Open or create a study, run local workers until its budget is done, show the results.
 
     Args:
-        opening: Opens or creates the study, showing the progress of the decoding.
+        request: Says where the study is.
+        opening: Opens or creates the study there, showing the progress of the decoding.
         stop_after: Duration after which the workers leave in order; None: never.
         show: Shows the results, also of a study that was stopped.
         skip_checks: Whether a new study begins without the quick sanity checks.
@@ -31,37 +35,45 @@ def run_locally(
     stop = StopFlag(after_seconds=parse_duration(stop_after))
 
     import study.creation.create  # noqa: F401 - the callers', imported before signals are heard
-    from study.session.suggested_commands import suggested
+    from study.session.location import Location
     from study.trial.dashboard_notes import note_study
     from study.workers.gpus import worker_environments
     from study.workers.launcher import run_workers
 
     stop.install(grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED)
-    session = opening(stoppable(stop))
-    say_places(session)
-    if session.count_unfinished() == 0:
-        say(f"the budget of {n_trials(session.protocol.budget)} is done")
-    else:
-        session.compare_code()
-        run_workers(
-            session,
-            worker_environments(session.config),
-            check_first=not (skip_checks or session.has_begun()),
-            stop=stop,
-        )
-    show(session)
-    note_study(session)  # with the figures that were drawn
+    with Location(request.place().storage) as location:
+        session = opening(location, stoppable(stop))
+        say_places(session)
+        if session.count_unfinished() == 0:
+            say(f"the budget of {n_trials(session.protocol.budget)} is done")
+        else:
+            session.compare_code()
+            run_workers(
+                session,
+                worker_environments(session.config),
+                check_first=not (skip_checks or session.has_begun()),
+                stop=stop,
+            )
+        show(session)
+        note_study(session)  # with the figures that were drawn
+        _end(session, by_plan=bool(stop_after) and not stop.is_signalled)
+
+
+def _end(session: "StudySession", *, by_plan: bool) -> None:
+    """Say what comes next; fail if no trial is complete, or if some are left, but not by plan."""
+    from study.session.suggested_commands import suggested
+
     n_unfinished = session.count_unfinished()
     if n_unfinished:
         message = f"stopped with {n_trials(n_unfinished)} to go: the same command continues"
-        if stop_after and not stop.is_signalled:
-            say(message)
-            return
-        fail(message, INTERRUPTED)
-    if not session.has_complete_trial():
+        if not by_plan:
+            fail(message, INTERRUPTED)
+        say(message)
+    elif not session.has_complete_trial():
         fail("no trial is complete: see the reasons with `study trials --json`", 1)
-    name = session.protocol.study_name
-    say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+    else:
+        name = session.protocol.study_name
+        say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
 
 
 def n_trials(number: int) -> str:

@@ -41,8 +41,7 @@ def say_places(session: "StudySession") -> None:
         f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
-    n_dropped = sum(session.protocol.facts["n_dropped"].values())
-    if n_dropped:
+    if n_dropped := session.protocol.n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
 
 

@@ -48,11 +48,11 @@ def tensorboard(
 ) -> None:
     """Serve TensorBoard on the runs of the study."""
     from dashboards.servers.tensorboard import serve_tensorboard
+    from study.session.location import Location
     from study.session.session import open_session
 
     folder = request.place().storage.runs
     if not all_runs:
-        session = open_session(request, reading=True, with_runs=True)
-        session.storage_handle.engine.dispose()  # no connection is held while it serves
-        folder = session.paths.folder
+        with Location(request.place().storage, read_only=True) as location:
+            folder = open_session(request, location=location, with_runs=True).paths.folder
     serve_tensorboard(folder, host=host, port=port, token=token)

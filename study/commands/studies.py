@@ -38,6 +38,7 @@ from study.stop_signal import (
 if TYPE_CHECKING:
     from data.split_writer import Track
     from study.configuration.config import Request
+    from study.session.location import Location
     from study.session.session import StudySession
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ logger = logging.getLogger(__name__)
 def init(request: "Request") -> None:
     """Create a study: prepare the data, fix the protocol, queue the whole budget."""
     from study.creation.create import open_or_create
+    from study.session.location import Location
 
-    say_places(open_or_create(request, track=track))
+    with Location(request.place().storage) as location:
+        say_places(open_or_create(request, location=location, track=track))
 
 
 @command(STUDY)
@@ -57,12 +60,14 @@ def init(request: "Request") -> None:
 def run(request: "Request", stop_after: str | None, skip_checks: bool) -> None:
     """Create the study if needed, run local workers until its budget is done, show the trials."""
 
-    def opening(track: "Track") -> "StudySession":
+    def opening(location: "Location", track: "Track") -> "StudySession":
         from study.creation.create import open_or_create
 
-        return open_or_create(request, track=track)
+        return open_or_create(request, location=location, track=track)
 
-    run_locally(opening, stop_after=stop_after, show=print_trials, skip_checks=skip_checks)
+    run_locally(
+        request, opening, stop_after=stop_after, show=print_trials, skip_checks=skip_checks
+    )
 
 
 @command(LOCATION, DATA, DEVICE)
@@ -152,9 +157,11 @@ def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
 def fork(request: "Request", new: str) -> None:
     """Start a changed study NEW from the one of --name, with its trials where they still fit."""
     from study.creation.fork import fork
+    from study.session.location import Location
     from study.session.suggested_commands import suggested
 
-    session, ancestry = fork(request, new, track=track)
+    with Location(request.place().storage) as location:
+        session, ancestry = fork(request, new, location=location, track=track)
     say_places(session)
     for line in ancestry.lines():
         say(line)

@@ -18,7 +18,6 @@ from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
-from storage.errors import StudyNotFoundError
 from storage.init_lock import initialising
 from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.orphaned_rows import remove_orphans
@@ -31,17 +30,14 @@ from storage.records import (
     read_protocol,
 )
 from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name
-from storage.study_storage import (
-    StudyStorage,
-    create_study_storage,
-    open_study_storage,
-)
-from study.configuration.config import Request, StudyConfig, as_stored
+from storage.study_storage import StudyStorage
+from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
 from study.configuration.stored_settings import completed
 from study.creation.warm_start import Inherit, add_inherited, inherit_nothing
 from study.errors import StudyError
 from study.session.enqueue import adopt_all, adopt_enqueued, requeue_told
+from study.session.location import Location
 from study.session.protocol import (
     completed_by,
     located,
@@ -52,7 +48,7 @@ from study.session.protocol import (
     refuse_other_data,
     refuse_other_runs_folder,
 )
-from study.session.session import StudySession, bind, refuse_deleted
+from study.session.session import StudySession, bind
 from study.session.versions import git_revision, versions
 from study.trial.dashboard_notes import note_study
 from study.workers.gpus import count_threads, count_workers
@@ -97,11 +93,18 @@ def places(config: StudyConfig, slots: range) -> list[Point]:
     ]
 
 
-def open_or_create(request: Request, *, track: Track = no_progress) -> StudySession:
-    """Create the study that is asked for, or open it where it exists.
+def open_or_create(
+    request: Request, *, location: Location | None = None, track: Track = no_progress
+) -> StudySession:
+    """Create the study of a request, or open it where it exists.
 
-    A request that names neither preset nor file means the study as it is; one that names no
-    number of trials means the budget that it has.
+    Without preset and file the stored configuration counts, without a number of trials the
+    stored budget.
+
+    Args:
+        request: Names the study and its configuration.
+        location: Where it is; default that of the request.
+        track: Shows the progress of the decoding.
 
     Raises:
         StudyError: If a local worker for each GPU is asked for and there is none.
@@ -109,29 +112,30 @@ def open_or_create(request: Request, *, track: Track = no_progress) -> StudySess
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is refused.
     """
-    config, _ = asked_for(request)
+    location = location or Location(request.place().storage)
+    config, _ = resolve_at(location, request)
     count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
     # Workers that adopt enqueued trials let the budget grow.
-    return initialise(config, gives_budget=request.gives("search.n_trials"), track=track)
+    gives_budget = request.gives("search.n_trials")
+    return initialise(config, location=location, gives_budget=gives_budget, track=track)
 
 
-def asked_for(request: Request) -> tuple[StudyConfig, Protocol | None]:
-    """Return the configuration that a request means, and its study where there is one.
+def resolve_at(location: Location, request: Request) -> tuple[StudyConfig, Protocol | None]:
+    """Return the configuration of a request, and the protocol of its study where there is one.
 
-    A request that names neither preset nor file means the study as it is.
+    Without preset and file the configuration that the study has stored counts.
     """
-    config = request.resolve()
-    found = find_study(config, config.name)
+    found = location.find(request.place().name or DEFAULT_PRESET)
     if found is None:
-        return config, None
-    if not request.names_configuration:
-        config = request.resolve(base=completed(found.configuration))
-    return completed_by(config, found, request), found
+        return request.resolve(), None
+    base = completed(found.configuration)
+    return completed_by(request.resolve(base=base), found, request), found
 
 
 def initialise(
     config: StudyConfig,
     *,
+    location: Location | None = None,
     name: str | None = None,
     points: Iterable[Point] | None = None,
     gives_budget: bool = True,
@@ -144,6 +148,7 @@ def initialise(
 
     Args:
         config: The resolved configuration.
+        location: Where the study is; default that of the configuration.
         name: Under which the study is stored; default `config.name`.
         points: Places of the queue with given parameters; default those of the configuration.
         gives_budget: Whether a study of another budget is rejected.
@@ -164,23 +169,24 @@ def initialise(
     paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
     # Looked at before the protocol, for another `init` may finish between the two looks.
     in_use = paths.folder.is_dir() and not paths.is_unused()
-    found = find_study(config, name)
+    location = location or Location(config.storage)
+    found = location.find(name)
     if found is not None:
         _refuse_other(found, config, budget=budget)
     else:
         in_use = in_use and not name.endswith(FINAL_SUFFIX)
         refuse_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
-    place = config.storage
-    handle = create_study_storage(place.url, outage_seconds=place.outage_seconds)
-    with initialising(parse_url(place.url)):
+    handle = location.create()
+    handle.database.outage_seconds = config.storage.outage_seconds
+    with initialising(parse_url(config.storage.url)):
         protocol = find_protocol(handle.database, name)
         if protocol is not None:
             _refuse_other(protocol, config, budget=budget)
             refuse_other_data(protocol, config, prepared.fingerprint)
         else:
             protocol = _create(handle, _completed(config), name, queue, prepared, inherit)
-        session = bind(config, protocol, handle, place)
+        session = bind(config, protocol, handle, config.storage)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
     requeue_told(session)
@@ -288,26 +294,6 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
                     system_attrs=given,
                 )
             )
-
-
-def find_study(config: StudyConfig, name: str) -> Protocol | None:
-    """Return the protocol of a study at the location of a configuration, None without one.
-
-    Raises:
-        StudyDeletedError: If Optuna's own tools have deleted it.
-    """
-    place = config.storage
-    try:
-        handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
-    except StudyNotFoundError:
-        return None
-    try:
-        found = find_protocol(handle.database, name)
-        if found is not None:
-            refuse_deleted(handle, found, place)
-        return found
-    finally:
-        handle.engine.dispose()
 
 
 def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:

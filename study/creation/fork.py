@@ -19,12 +19,13 @@ from data.split_writer import Track, no_progress
 from storage.own_study import own_trials
 from storage.records import Protocol, read_protocol
 from storage.run_paths import FINAL_SUFFIX
-from storage.study_storage import StudyStorage, open_study_storage
+from storage.study_storage import StudyStorage
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
 from study.creation.create import initialise
 from study.creation.warm_start import Inheritance, other_experiment, take_over
 from study.errors import ProtocolError, StudyError
+from study.session.location import Location
 from study.session.protocol import (
     Difference,
     code_differences,
@@ -32,7 +33,7 @@ from study.session.protocol import (
     differences,
     located,
 )
-from study.session.session import StudySession, only_study, refuse_deleted
+from study.session.session import StudySession
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ class Ancestry:
     @classmethod
     def of(cls, protocol: Protocol) -> "Ancestry | None":
         """Return the ancestry of a study, None where it is no fork."""
-        noted = protocol.facts.get("forked_from")
-        return None if noted is None else cls(**noted)
+        return cls(**protocol.forked_from) if protocol.forked_from else None
 
     def lines(self) -> list[str]:
         """Return what to tell of a fork: what changed, and what became of the old trials."""
@@ -80,13 +80,18 @@ class Ancestry:
 
 
 def fork(
-    request: Request, new_name: str, *, track: Track = no_progress
+    request: Request,
+    new_name: str,
+    *,
+    location: Location | None = None,
+    track: Track = no_progress,
 ) -> tuple[StudySession, Ancestry]:
     """Start a changed study; one that was forked before by the same request stays as it is.
 
     Args:
         request: Names the study to start from, its place, and what changes.
         new_name: Name of the new study, in the same database.
+        location: Where both are; default that of the request.
         track: Shows the progress of the decoding.
 
     Returns:
@@ -99,7 +104,8 @@ def fork(
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is refused.
     """
-    origin = _read_origin(request, new_name)
+    location = location or Location(request.place().storage)
+    origin = _read_origin(location, request.place().name, new_name)
     config = _forked_config(request, origin, new_name)
 
     def inherit(handle: StudyStorage, prepared: PreparedData) -> Inheritance:
@@ -107,7 +113,9 @@ def fork(
 
     # The fork may exist and have been extended.
     gives_budget = request.gives("search.n_trials")
-    session = initialise(config, gives_budget=gives_budget, inherit=inherit, track=track)
+    session = initialise(
+        config, location=location, gives_budget=gives_budget, inherit=inherit, track=track
+    )
     ancestry = Ancestry.of(session.protocol)
     if ancestry is None or ancestry.study_key != origin.study_key:
         raise ProtocolError(
@@ -117,21 +125,16 @@ def fork(
     return session, ancestry
 
 
-def _read_origin(request: Request, new_name: str) -> Protocol:
-    place = request.place()
-    handle = open_study_storage(place.storage.url, outage_seconds=place.storage.outage_seconds)
-    try:
-        name = place.name or only_study(handle, besides=new_name)
-        if name == new_name or name.endswith(FINAL_SUFFIX):
-            raise StudyError(
-                f"--name must be a searched study, and NEW another name, got {name!r} and "
-                f"{new_name!r}: `study fork NEW --name OLD`"
-            )
-        origin = read_protocol(handle.database, name)
-        refuse_deleted(handle, origin, place.storage)
-        return origin
-    finally:
-        handle.engine.dispose()
+def _read_origin(location: Location, name: str | None, new_name: str) -> Protocol:
+    name = name or location.only_study(besides=new_name)
+    if name == new_name or name.endswith(FINAL_SUFFIX):
+        raise StudyError(
+            f"--name must be a searched study, and NEW another name, got {name!r} and "
+            f"{new_name!r}: `study fork NEW --name OLD`"
+        )
+    origin = read_protocol(location.open().database, name)
+    location.refuse_deleted(origin)
+    return origin
 
 
 def _forked_config(request: Request, origin: Protocol, new_name: str) -> StudyConfig:
@@ -171,7 +174,7 @@ def _why_nothing(
     keys = [one.key for one in other_experiment(old, new)]
     explained = any(key.startswith("data.") for key in keys)
     keys += missing_settings(origin.configuration)
-    if fingerprint != origin.facts["data_fingerprint"] and not explained:
+    if fingerprint != origin.data_fingerprint and not explained:
         keys.append("the data")
     if keys:
         return f"they would be other experiments, for {', '.join(keys)} differ"
@@ -199,6 +202,6 @@ def _changes(
     }
     changed = [one for one in differences(shown(old), settings) if one.key not in added]
     changed += [Difference(key, "no such setting", value) for key, value in added.items()]
-    there, here = origin.facts["data_fingerprint"], fingerprint
+    there, here = origin.data_fingerprint, fingerprint
     data = [Difference("data fingerprint", there[:12], here[:12])] if there != here else []
     return changed + data

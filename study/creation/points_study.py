@@ -14,8 +14,9 @@ from study.configuration.dotted_keys import assign
 from study.configuration.fixed_trial import FixedTrial, OutOfRangeError
 from study.configuration.points import configured_by
 from study.configuration.stored_settings import completed
-from study.creation.create import find_study, initialise, open_or_create
+from study.creation.create import initialise, open_or_create
 from study.errors import StudyError
+from study.session.location import Location
 from study.session.promotion import choose_winner
 from study.session.protocol import completed_by
 from study.session.session import StudySession, open_session
@@ -43,11 +44,22 @@ class Plan:
     base: Mapping[str, Any] | None = None
 
 
-def open_given(request: Request, plan: Plan, *, track: Track = no_progress) -> StudySession:
+def open_given(
+    request: Request,
+    plan: Plan,
+    *,
+    location: Location | None = None,
+    track: Track = no_progress,
+) -> StudySession:
     """Create the study of a plan, or open it where it exists.
 
-    A request that names neither preset nor file, and says nothing about points, means the study
-    as it is.
+    Without preset, file and options of points the stored configuration counts.
+
+    Args:
+        request: Names the study and its configuration.
+        plan: The points.
+        location: Where the study is; default that of the request.
+        track: Shows the progress of the decoding.
 
     Raises:
         StudyError: If the study of this name is not one of given points.
@@ -59,12 +71,13 @@ def open_given(request: Request, plan: Plan, *, track: Track = no_progress) -> S
     config = request.resolve(base=plan.base)
     name = request.options.get("name") or config.name + plan.suffix
     named = replace(request, options={**request.options, "name": name})
-    found = find_study(config, name)
+    location = location or Location(request.place().storage)
+    found = location.find(name)
     if found is None:
         settings: dict[str, Any] = {**UNSAMPLED, **plan.settings(config)}
         config = _with_points(config, plan, named, settings)
     else:
-        if found.configuration["search"]["space"] != "given":
+        if not found.is_of_given_points:
             raise StudyError(
                 f"--name must be a study of given points, {name!r} is a search: choose another"
             )
@@ -74,10 +87,10 @@ def open_given(request: Request, plan: Plan, *, track: Track = no_progress) -> S
         elif plan.is_explicit:
             config = named.resolve(base=completed(found.configuration))
         else:
-            return open_or_create(named, track=track)
+            return open_or_create(named, location=location, track=track)
         config = completed_by(_with_points(config, plan, named, settings), found, named)
     count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
-    return initialise(config, track=track)
+    return initialise(config, location=location, track=track)
 
 
 def _with_points(

@@ -79,6 +79,7 @@ def open_final(
     try:
         opened = initialise(
             final_config(session.config),
+            location=session.location,
             name=final_name(name),
             points=[point] * len(runs) or [*places, point],
             track=track,

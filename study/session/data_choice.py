@@ -3,10 +3,6 @@
 The database is imported only where it is asked: data that are given are described without Optuna.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from storage.errors import StudyNotFoundError
 from study.configuration.config import Request, StudyConfig
 from study.configuration.stored_settings import completed
 
@@ -27,23 +23,8 @@ def chosen_configuration(request: Request) -> StudyConfig:
     name = request.place().name
     if name is None and request.gives("data.source"):
         return request.resolve(base={})
-    return request.resolve(base=_fixed_by_a_study(request, name))
+    from study.session.location import Location
 
-
-def _fixed_by_a_study(request: Request, name: str | None) -> Mapping[str, Any]:
-    from storage.records import find_protocol
-    from storage.study_storage import open_study_storage
-    from study.session.session import only_study
-
-    place = request.place().storage
-    try:
-        handle = open_study_storage(place.url, outage_seconds=place.outage_seconds)
-    except StudyNotFoundError:
-        return {}
-    try:
-        protocol = find_protocol(handle.database, name or only_study(handle))
-    except StudyNotFoundError:
-        return {}
-    finally:
-        handle.engine.dispose()
-    return completed(protocol.configuration) if protocol else {}
+    with Location(request.place().storage) as location:
+        found = location.find(name)
+    return request.resolve(base=completed(found.configuration) if found else {})

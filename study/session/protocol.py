@@ -133,7 +133,7 @@ def refuse_added_settings(protocol: Protocol, given: StudyConfig) -> None:
     missing = missing_settings(protocol.configuration)
     if missing:
         name = _searched_name(protocol)
-        revision = protocol.facts.get("git_revision") or "its git revision was not stored"
+        revision = protocol.git_revision or "its git revision was not stored"
         raise ProtocolError(
             f"study {name!r} must have a value for every setting, it was stored before there was "
             f"{', '.join(missing)}: finish it with the version that created it ({revision}), or "
@@ -152,14 +152,14 @@ def refuse_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) 
     Raises:
         ProtocolError: If the fingerprints differ.
     """
-    fixed = protocol.facts["data_fingerprint"]
+    fixed = protocol.data_fingerprint
     if fixed == fingerprint:
         return
     name, source = _searched_name(protocol), located(given.data.source)
     command = fork_command(name, {"data.source": source}, place=given.storage)
     raise ProtocolError(
         f"--data must be the data of study {name!r}, their fingerprint is {fixed[:12]} there "
-        f"(from {protocol.configuration['data']['source']!r} at init), {fingerprint[:12]} here "
+        f"(from {protocol.data_source!r} at init), {fingerprint[:12]} here "
         f"(from {source!r}): give the same data, or start a changed study with `{command}`"
     )
 
@@ -183,7 +183,7 @@ def refuse_other_runs_folder(
     Raises:
         ProtocolError: If the study's marker is not in it.
     """
-    fixed, runs = protocol.facts.get("runs_folder"), given.storage.runs.absolute()
+    fixed, runs = protocol.runs_folder, given.storage.runs.absolute()
     # Studies of earlier versions did not note it; their marker is looked for all the same.
     if fixed is None or runs.resolve() == Path(fixed).resolve():
         return
@@ -226,7 +226,7 @@ def refuse_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) 
 
 def code_differences(protocol: Protocol) -> list[Difference]:
     """Return how this code differs from that with which a study began."""
-    there = {"git_revision": protocol.facts["git_revision"], **protocol.facts["versions"]}
+    there = {"git_revision": protocol.git_revision, **protocol.versions}
     return differences(there, {"git_revision": git_revision(), **versions()})
 
 

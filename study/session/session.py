@@ -13,9 +13,9 @@ from model.seeds import derive_seed
 from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyDeletedError, StudyNotFoundError
 from storage.own_study import OwnStudy, open_study
-from storage.records import Protocol, read_protocol, study_names
+from storage.records import Protocol, read_protocol
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
-from storage.study_storage import StudyStorage, open_study_storage
+from storage.study_storage import StudyStorage
 from storage.study_totals import (
     Slot,
     count_states,
@@ -25,7 +25,7 @@ from storage.study_totals import (
 )
 from study.configuration.config import Request, StudyConfig
 from study.configuration.stored_settings import completed
-from study.errors import StudyError
+from study.session.location import Location
 from study.session.protocol import (
     compare_code,
     completed_by,
@@ -34,7 +34,6 @@ from study.session.protocol import (
     refuse_other_data,
     refuse_other_runs_folder,
 )
-from study.session.suggested_commands import suggested
 from study.stop_signal import StopFlag, StopRequested
 
 # Optuna would say on standard error that a study was created; we say it ourselves.
@@ -67,6 +66,11 @@ class StudySession:
         return self.protocol.study_name.removesuffix(FINAL_SUFFIX)
 
     @property
+    def location(self) -> Location:
+        """Where the study is kept, with its open database."""
+        return Location(self.config.storage, handle=self.storage_handle)
+
+    @property
     def paths(self) -> RunPaths:
         """Folders of the searched study."""
         return RunPaths(self.config.storage.runs, self.searched_name)
@@ -74,7 +78,7 @@ class StudySession:
     @property
     def sampling_seed(self) -> int:
         """Seed of the sampler: a fork that took trials over must not draw their points again."""
-        fork = self.protocol.facts.get("forked_from")
+        fork = self.protocol.forked_from
         if fork is None or not fork["taken_over"]:
             return self.config.seed
         return derive_seed(self.config.seed, "fork", self.protocol.study_name)
@@ -137,15 +141,21 @@ def final_name(study_name: str) -> str:
 
 
 def open_session(
-    request: Request, name: str | None = None, *, reading: bool = False, with_runs: bool = False
+    request: Request,
+    name: str | None = None,
+    *,
+    location: Location | None = None,
+    reading: bool = False,
+    with_runs: bool = False,
 ) -> StudySession:
-    """Open an existing study with the operational settings that are asked for.
+    """Open an existing study with the operational settings of a request.
 
     Args:
-        request: Names the database and the runs folder; anything else it says must be operational,
-            or what the study fixed.
+        request: Anything but operational settings must be as in the stored configuration.
         name: Name of the study; default the request's, or the only one in the database.
-        reading: Whether the database is only read, which needs no runs folder by itself.
+        location: Where it is; default that of the request. One that is only read needs no runs
+            folder.
+        reading: Whether the default location is only read.
         with_runs: Whether a reader needs the runs folder too.
 
     Raises:
@@ -153,25 +163,25 @@ def open_session(
         StorageError: If the database or the runs folder is refused.
         ProtocolError: If the request differs from what the study fixed.
     """
-    place = request.place()
-    handle = open_study_storage(
-        place.storage.url, outage_seconds=place.storage.outage_seconds, read_only=reading
-    )
+    asked = request.place()
+    location = location or Location(asked.storage, read_only=reading)
+    reading = location.read_only
     try:
-        protocol = read_protocol(handle.database, name or place.name or only_study(handle))
-        refuse_deleted(handle, protocol, place.storage)
+        handle = location.open()
+        protocol = read_protocol(handle.database, name or asked.name or location.only_study())
+        location.refuse_deleted(protocol)
         base = completed(protocol.configuration)
-        asked = completed_by(request.resolve(base=base), protocol, request)
-        refuse_differences(protocol, asked)
+        config = completed_by(request.resolve(base=base), protocol, request)
+        refuse_differences(protocol, config)
         if not reading:
-            refuse_added_settings(protocol, asked)
-        session = bind(asked, protocol, handle, place.storage)
+            refuse_added_settings(protocol, config)
+        session = bind(config, protocol, handle, location.place)
         if with_runs or not reading:
             searched = read_protocol(handle.database, session.searched_name)
             refuse_other_runs_folder(searched, session.config, reading=reading)
             session.paths.check(searched.study_key)
     except Exception:
-        handle.engine.dispose()  # whoever waits for an `init` asks again and again
+        location.close()  # whoever waits for an `init` tries again and again
         raise
     return session
 
@@ -185,16 +195,16 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
         StopRequested: If a stop was asked for while waiting.
     """
     start = time.monotonic()
-    outage_seconds = request.place().storage.outage_seconds
+    location = Location(request.place().storage)
     said = ""
     while True:
         try:
-            return open_session(request)
+            return open_session(request, location=location)
         except StudyDeletedError:
             raise
         except (StudyNotFoundError, DatabaseAwayError) as error:
             is_away = isinstance(error, DatabaseAwayError)
-            waits_seconds = outage_seconds if is_away else INIT_WAIT_SECONDS
+            waits_seconds = location.place.outage_seconds if is_away else INIT_WAIT_SECONDS
             if time.monotonic() - start > waits_seconds:
                 raise
             if str(error) != said:
@@ -205,55 +215,14 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
         time.sleep(1.0)
 
 
-def refuse_deleted(handle: StudyStorage, protocol: Protocol, place: StorageConfig) -> None:
-    """Reject a study that has a protocol, but is missing in Optuna's tables.
-
-    Raises:
-        StudyDeletedError: If it is; the message holds the command that frees its name.
-    """
-    try:
-        handle.get_study_id_from_name(protocol.study_name)
-    except KeyError:
-        name = protocol.study_name.removesuffix(FINAL_SUFFIX)
-        command = suggested("doctor", "--name", name, "--repair", place=place)
-        raise StudyDeletedError(
-            f"study {protocol.study_name!r} was deleted with Optuna's own tools, its protocol and "
-            f"run folder are left: `{command}` sets them aside, then the name is free"
-        ) from None
-
-
-def only_study(handle: StudyStorage, *, besides: str = "") -> str:
-    """Return the name of the one study of a database, final runs not counted.
-
-    Args:
-        handle: The database.
-        besides: Name of another study, which counts only where it is alone.
-
-    Raises:
-        StudyError: If there are several.
-        StudyNotFoundError: If there are none.
-    """
-    searched = [name for name in study_names(handle.database) if not name.endswith(FINAL_SUFFIX)]
-    names = [name for name in searched if name != besides] or searched
-    if not names:
-        raise StudyNotFoundError(
-            "--name must say which study, there are none yet: create one with `study init`"
-        )
-    if len(names) != 1:
-        raise StudyError(
-            f"--name must say which study, there are {', '.join(names)}: add --name NAME"
-        )
-    return names[0]
-
-
 def bind(
     config: StudyConfig, protocol: Protocol, handle: StudyStorage, place: StorageConfig
 ) -> StudySession:
     """Return a session on a study.
 
     Args:
-        config: What the study fixed, with the operational settings of this process.
-        protocol: What the study fixed, as stored.
+        config: The stored configuration with the operational settings of this process.
+        protocol: The stored protocol.
         handle: The study's database.
         place: Its address, and the runs folder.
     """
@@ -262,7 +231,7 @@ def bind(
             "name": protocol.study_name.removesuffix(FINAL_SUFFIX),
             "storage.url": place.url,
             "storage.runs": place.runs,
-            "workers.threads": protocol.configuration["workers"]["threads"],
+            "workers.threads": protocol.threads,
         }
     )
     is_final = protocol.study_name.endswith(FINAL_SUFFIX)

@@ -66,7 +66,7 @@ class Identity:
         """
         protocol = session.protocol
         seed = _run_seed(session, configuration.seed, slot)
-        run = Run(protocol.study_key, slot, seed, protocol.facts["data_fingerprint"])
+        run = Run(protocol.study_key, slot, seed, protocol.data_fingerprint)
         return cls(run, configuration)
 
     @classmethod

@@ -32,7 +32,7 @@ from storage.leases import (
 from storage.trial_rows import STATE_NAMES
 from study.errors import StudyError, WorkerStoppedError
 from study.session.enqueue import adopt_enqueued, requeue_told
-from study.session.session import StudySession, refuse_deleted
+from study.session.session import StudySession
 from study.stop_signal import StopFlag, StopRequested
 from study.trial.dashboard_notes import note_trial
 from study.trial.faults import TrainingError, describe, is_environment
@@ -134,7 +134,7 @@ class Worker:
 
     def _refuse_deleted(self) -> None:
         session = self._session
-        refuse_deleted(session.storage_handle, session.protocol, session.config.storage)
+        session.location.refuse_deleted(session.protocol)
 
     def _work(self) -> None:
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
