@@ -1,8 +1,7 @@
-"""What a crash can leave, and its repair: the entry of `study doctor`.
+"""Finds and repairs what crashes leave and `init` and workers do not: the entry of `study doctor`.
 
-`init` and workers mend most of it by themselves; this says what is there now. Everything is looked
-at, and repaired, while the init lock is held, so that no queue is half-filled only for a moment.
-Workers go on meanwhile.
+Everything is examined and repaired while the init lock is held, so that no queue is half-filled
+only for a moment. Workers continue meanwhile.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,15 +11,13 @@ from storage.init_lock import initialising
 from storage.leases import held_leases, refuse_other_machines
 from storage.records import read_protocol, study_names
 from storage.run_paths import writing
-from storage.study_storage import StudyStorage, open_study_storage, refuse_read_only
+from storage.study_storage import refuse_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed
 from study.doctor.finding import Finding, Treated
 from study.doctor.queues import (
     deleted_studies,
     foreign_findings,
-    half_studies,
-    orphaned_rows,
     other_budget,
 )
 from study.doctor.run_folders import (
@@ -29,11 +26,11 @@ from study.doctor.run_folders import (
     forgotten_results,
     is_claimed,
     other_folders,
-    unclaimed_folder,
-    weights_beyond_the_kept,
+    other_runs_folder,
     weights_of_others,
 )
 from study.doctor.stale_leases import await_lost, unattended_trials
+from study.session.location import Location
 from study.session.session import StudySession, bind, final_name
 
 
@@ -52,18 +49,16 @@ def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> It
     """
     place = request.place()
     url = parse_url(place.storage.url)
-    handle = open_study_storage(place.storage.url, outage_seconds=place.storage.outage_seconds)
-    try:
-        _refuse_unknown(handle, place.name)
+    with Location(place.storage) as location:
+        handle = location.open()
         if repair:
             refuse_read_only(handle, place.storage.url)
             held = [*held_leases(handle.database).values()]
             refuse_other_machines(handle.database, held, grace=place.storage.grace_seconds)
-        lost = await_lost(_open_all(handle, request)[0], say=say)
+        lost = await_lost(_open_all(location, request)[0], say=say)
         with initialising(url):
-            sessions, broken = _open_all(handle, request)
-            findings = [*half_studies(handle, named=place.name), *orphaned_rows(handle)]
-            findings += deleted_studies(broken, named=place.name is not None)
+            sessions, broken = _open_all(location, request)
+            findings = list(deleted_studies(broken, named=place.name is not None))
             incomplete = {session.searched_name for session in broken}
             findings += _folders([one for one in sessions if one.searched_name not in incomplete])
             for session in sessions:
@@ -73,34 +68,23 @@ def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> It
             findings += other_folders(handle, place.storage.runs)
             for finding in findings:
                 yield finding.treat(repair=repair)
-    finally:
-        handle.remove_session()
-        handle.engine.dispose()
-
-
-def _refuse_unknown(handle: StudyStorage, name: str | None) -> None:
-    """Refuse the name of a study of which nothing is there."""
-    if name is not None:
-        there = {study.study_name for study in handle.get_all_studies()}
-        if not there & {name, final_name(name)}:
-            read_protocol(handle.database, name)
 
 
 def _open_all(
-    handle: StudyStorage, request: Request
+    location: Location, request: Request
 ) -> tuple[list[StudySession], list[StudySession]]:
     """Open the study that is asked for, or all, each with its final runs, oldest first.
 
     Returns:
         Those that can be examined, and those that Optuna no longer has.
     """
-    place = request.place()
+    handle, name = location.open(), request.place().name
     names = study_names(handle.database)
-    if place.name is not None:
-        names = [name for name in names if name in (place.name, final_name(place.name))]
+    if name is not None:
+        names = [one for one in names if one in (name, final_name(name))] or [name]
     protocols = [read_protocol(handle.database, name) for name in names]
     opened = [
-        bind(request.resolve(base=completed(one.configuration)), one, handle, place.storage)
+        bind(request.resolve(base=completed(one.configuration)), one, handle, location.place)
         for one in protocols
     ]
     there = {study.study_name for study in handle.get_all_studies()}
@@ -120,7 +104,7 @@ def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
     for session in sessions:
         with writing(session.paths.folder):
             if not session.is_final:
-                findings += unclaimed_folder(session)
+                findings += other_runs_folder(session)
             if not is_claimed(session):
                 continue
             if not session.is_final:
@@ -129,6 +113,5 @@ def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
                 findings += folders_without_a_place(session.paths, slots[name], final)
                 findings += forgotten_results(session)
             findings += weights_of_others(session)
-            findings += weights_beyond_the_kept(session)
             findings += abandoned_parts(session)
     return findings

@@ -1,4 +1,4 @@
-"""Queues that a cut-off `init`, `fork` or `extend` has left, and rows without a trial.
+"""Queues with missing or extra slots, trials of other programs, and deleted studies.
 
 The caller holds the init lock, so that nobody is filling a queue.
 """
@@ -9,55 +9,17 @@ from functools import partial
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.optuna_rows import FIXED_PARAMS, SLOT
-from storage.orphaned_rows import count_orphans, remove_orphans
-from storage.own_study import own_trials
-from storage.records import raise_budget, study_names
+from storage.orphaned_rows import remove_orphans
+from storage.records import raise_budget
 from storage.run_paths import free_name, writing
 from storage.study_deletion import delete_named_study
-from storage.study_storage import StudyStorage
 from storage.study_totals import Slot, foreign_ids
 from storage.trial_rows import STATE_NAMES
-from study.creation.create import fill_queue, has_run, places
+from study.creation.create import fill_queue, places
 from study.doctor.finding import Finding, count
 from study.doctor.run_folders import is_claimed
-from study.session.session import StudySession, final_name
+from study.session.session import StudySession
 from study.session.suggested_commands import suggested
-
-
-def half_studies(handle: StudyStorage, *, named: str | None) -> Iterator[Finding]:
-    """Find Optuna studies of ours without a protocol.
-
-    Args:
-        handle: The database.
-        named: The study that is asked for, whose name may thus be taken for ours.
-    """
-    whole = set(study_names(handle.database))
-    asked_for = set() if named is None else {named, final_name(named)}
-    for study in handle.get_all_studies():
-        name, study_id = study.study_name, study._study_id
-        if name in whole:
-            continue
-        trials = handle.get_all_trials(study_id, deepcopy=False)
-        where = f"study {name}"
-        if len(own_trials(trials)) < len(trials):
-            continue  # another program's
-
-        def delete(study_id: int = study_id) -> bool:
-            handle.delete_study(study_id)
-            remove_orphans(handle.database)
-            return True
-
-        if any(map(has_run, trials)):
-            yield Finding(where, "has trials that have run but no protocol", "left alone")
-        elif trials or name in asked_for:
-            places = count(len(trials), "trial")
-            yield Finding(where, f"cut off before its protocol, with {places}", "deleted", delete)
-        else:
-            yield Finding(
-                where,
-                "has neither trials nor a protocol",
-                f"left alone, for it may be another program's; --name {name} --repair deletes it",
-            )
 
 
 def deleted_studies(broken: Sequence[StudySession], *, named: bool) -> Iterator[Finding]:
@@ -110,19 +72,6 @@ def foreign_findings(session: StudySession) -> Iterator[Finding]:
         elif trial.state == TrialState.WAITING and not session.is_final:
             remedy = "the next worker gives it a slot"
         yield Finding(where, f"{state}, the work of another program", remedy)
-
-
-def orphaned_rows(handle: StudyStorage) -> Iterator[Finding]:
-    """Find attempts and epochs of trials that are no longer there."""
-    orphans = count_orphans(handle.database)
-
-    def remove() -> bool:
-        remove_orphans(handle.database)
-        return True
-
-    if orphans.n_attempts or orphans.n_epochs:
-        rows = f"{count(orphans.n_attempts, 'attempt')} and {count(orphans.n_epochs, 'epoch')}"
-        yield Finding("database", f"{rows} of trials that it no longer has", "deleted", remove)
 
 
 def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from storage.checkpoints import load_checkpoint, superfluous_weights
 from storage.errors import CheckpointError
-from storage.leases import read_endings, read_owners
+from storage.leases import read_owners
 from storage.process_identity import Owner, is_running
 from storage.records import find_protocol, read_epochs, read_protocol, study_names
 from storage.run_paths import (
@@ -29,38 +29,14 @@ from study.doctor.finding import Finding, count
 from study.final.unknown_tests import forgotten_tests
 from study.session.session import StudySession
 from study.trial.identity import Identity
-from study.workers.checkpoint_retention import finished_runs
 
 
-def unclaimed_folder(session: StudySession) -> Iterator[Finding]:
+def other_runs_folder(session: StudySession) -> Iterator[Finding]:
     """Find a run folder without the study's marker, which `init` writes last of all."""
-    paths, key = session.paths, session.protocol.study_key
-    found = paths.key()
-    where = str(paths.folder)
-
-    def claim() -> bool:
-        paths.claim(key)
-        return True
-
-    if found == key:
-        return
-    if found is not None:
-        yield Finding(where, "is the run folder of another study of this name", _other_runs())
-    elif not _has_been_worked_on(session) and paths.is_unused():
-        what = f"is not yet marked as the run folder of study {session.protocol.study_name}"
-        yield Finding(where, what, "marked", claim)
-    else:
+    if session.paths.key() != session.protocol.study_key:
         what = f"is not the run folder of study {session.protocol.study_name}"
-        yield Finding(where, what, _other_runs())
-
-
-def _other_runs() -> str:
-    return "left alone; name the folder given at `study init` with --runs"
-
-
-def _has_been_worked_on(session: StudySession) -> bool:
-    ids = [trial.trial_id for trial in session.places()]
-    return bool(read_endings(session.storage_handle.database, ids))
+        remedy = "left alone; name the folder given at `study init` with --runs"
+        yield Finding(str(session.paths.folder), what, remedy)
 
 
 def is_claimed(session: StudySession) -> bool:
@@ -124,15 +100,6 @@ def _why_foreign(session: StudySession, trial: Slot, path: Path) -> str | None:
     # Counted after the file was read: a worker may be at it.
     records = read_epochs(session.storage_handle.database, [trial.trial_id])
     return identity.why_foreign(saved, len(records.get(trial.trial_id, ())))
-
-
-def weights_beyond_the_kept(session: StudySession) -> Iterator[Finding]:
-    """Find weights of finished trials that nothing needs."""
-    for run in finished_runs(session):
-        files = superfluous_weights(run.paths, kept=run.kept)
-        if files:
-            what = f"{count(len(files), 'file')} of weights that nothing needs ({_size(files)})"
-            yield Finding(str(run.paths.folder), what, "deleted", _removal(files))
 
 
 def abandoned_parts(session: StudySession) -> Iterator[Finding]:

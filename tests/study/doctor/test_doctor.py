@@ -18,9 +18,9 @@ from storage.checkpoints import save_checkpoint
 from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 from storage.leases import Lease, acquire, acquire_waiting, beat, held_leases, read_endings
 from storage.process_identity import Owner
-from storage.records import EpochRecord, put_epoch, study_names
+from storage.records import study_names
 from storage.run_paths import RunPaths, write_atomically
-from storage.study_storage import create_study_storage, open_study_storage
+from storage.study_storage import open_study_storage
 from study.cli import app
 from study.configuration.config import Request, StudyConfig, validated
 from study.creation.create import SAMPLED, Point, fill_queue, initialise
@@ -116,13 +116,6 @@ def leave_part(path: Path, *, pid: int, written_at: float | None = None) -> Path
     return part
 
 
-def half_an_init(session: StudySession) -> None:
-    half = optuna.create_study(
-        study_name="half", storage=session.storage_handle, direction="maximize"
-    )
-    fill_queue(half, [SAMPLED] * 2, first_slot=0)
-
-
 def lose_place(session: StudySession, number: int) -> None:
     trial_id = session.optuna_study().trials[number]._trial_id
     for table in ("trial_user_attributes", "trials"):
@@ -161,25 +154,9 @@ def running_without_a_lease(session: StudySession) -> None:
     session.storage_handle.set_trial_state_values(trial_id, TrialState.RUNNING)
 
 
-def rows_without_a_trial(session: StudySession) -> None:
-    database = session.storage_handle.database
-    acquire(database, 99, DEAD)
-    database.write(lambda connection: put_epoch(connection, 99, EpochRecord(1, *(0.5,) * 12)))
-
-
 def folders_of_no_trial(session: StudySession) -> None:
     save_checkpoint(session.paths.trial(7).checkpoint(1), {"configuration": ""})
     save_checkpoint(session.paths.final(1).best, {"configuration": ""})
-
-
-def weights_of_the_worse(session: StudySession) -> None:
-    work(session)
-    best = max(session.optuna_study().trials, key=lambda trial: (trial.value, -trial.number))
-    for trial in session.optuna_study().trials:
-        if trial.number != best.number:
-            paths = session.trial_paths(trial.number)
-            own = {"configuration": paths.configuration.read_text()}
-            save_checkpoint(paths.best, own)
 
 
 def half_a_checkpoint(session: StudySession) -> None:
@@ -191,13 +168,7 @@ def old_part_of_a_report(session: StudySession) -> None:
     leave_part(session.paths.report, pid=DEAD.pid, written_at=LAST_YEAR)
 
 
-def no_run_folder(session: StudySession) -> None:
-    shutil.rmtree(session.paths.folder)
-    leave_part(session.paths.folder / ".study-key", pid=DEAD.pid)
-
-
 LEFT: list[tuple[Callable[[StudySession], None], list[str]]] = [
-    (half_an_init, ["study half: cut off before its protocol, with 2 trials: deleted"]),
     (
         missing_place_with_a_folder,
         [
@@ -226,15 +197,9 @@ LEFT: list[tuple[Callable[[StudySession], None], list[str]]] = [
         running_without_a_lease,
         ["study tiny, trial 1: running, but held by nobody: given back to the queue"],
     ),
-    (
-        rows_without_a_trial,
-        ["database: 1 attempt and 1 epoch of trials that it no longer has: deleted"],
-    ),
     (folders_of_no_trial, ["tiny/trials/00007: a run folder", "tiny/final-2: a run folder"]),
-    (weights_of_the_worse, ["1 file of weights that nothing needs"]),
     (half_a_checkpoint, [".epoch-00001.pt.4194305.part: process 4194305 died", "which is dead"]),
     (old_part_of_a_report, [".report.html.4194305.part: process 4194305 died"]),
-    (no_run_folder, ["tiny: is not yet marked as the run folder of study tiny: marked"]),
 ]
 
 
@@ -290,17 +255,15 @@ def test_all_of_it_at_once_is_repaired_on_postgresql(tiny_settings: Settings) ->
 
 def repair_all_at_once(settings: Settings) -> StudySession:
     session = initialise(small(settings))
-    half_an_init(session)
     half_an_extension(session)
     half_a_checkpoint(session)
     hold(session, 0, CONTAINER)
     execute(session, "UPDATE attempts SET beat_at = beat_at - 100")
     _, _, third = session.optuna_study().trials
     session.storage_handle.set_trial_state_values(third._trial_id, TrialState.RUNNING)
-    rows_without_a_trial(session)
     folders_of_no_trial(session)
     found = doctor(session)
-    assert len(found) == 9
+    assert len(found) == 7
     assert outcomes(found) == {"found"}
     assert outcomes(doctor(session, repair=True)) == {"repaired"}
     assert doctor(session) == []
@@ -410,12 +373,7 @@ def test_other_programs_and_other_databases_are_left_alone(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
     session = initialise(small(tiny_settings))
-    handle = session.storage_handle
-    optuna.create_study(study_name="foreign", storage=handle).ask()
-    optuna.create_study(study_name="empty", storage=handle)
-    worked = optuna.create_study(study_name="worked", storage=handle, direction="maximize")
-    fill_queue(worked, [SAMPLED] * 2, first_slot=0)
-    worked.ask()
+    optuna.create_study(study_name="foreign", storage=session.storage_handle).ask()
     elsewhere = {"url": f"sqlite:///{tmp_path}/other.db"}
     initialise(small(tiny_settings, name="other", storage=elsewhere))
     (tmp_path / "runs" / "by hand").mkdir()
@@ -423,15 +381,8 @@ def test_other_programs_and_other_databases_are_left_alone(
     treated = doctor(session, repair=True)
     assert snapshot(session) == before
     assert outcomes(treated) == {"told"}
-    assert [one.finding.where for one in treated] == [
-        "study empty",
-        "study worked",
-        f"{tmp_path}/runs/other",
-    ]
-    assert all(": left alone" in line for line in lines(treated))
-    assert outcomes(doctor(session, repair=True, name="empty")) == {"repaired", "told"}
-    left = {study.study_name for study in handle.get_all_studies()}
-    assert left == {"tiny", "foreign", "worked"}
+    assert [one.finding.where for one in treated] == [f"{tmp_path}/runs/other"]
+    assert ": left alone" in treated[0].line
 
 
 def test_one_study_is_examined_with_its_final_runs_and_no_other(tiny_settings: Settings) -> None:
@@ -505,21 +456,6 @@ def test_another_runs_folder_is_neither_marked_nor_tidied(
     treated = doctor(session, repair=True, **{"storage.runs": str(tmp_path / "another")})
     assert outcomes(treated) == {"told"}
     assert another.trial(9).best.is_file()
-
-
-def test_database_without_any_whole_study_is_repaired(
-    tiny_settings: Settings, tmp_path: Path
-) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    handle = create_study_storage(url, outage_seconds=5)
-    half = optuna.create_study(study_name="half", storage=handle, direction="maximize")
-    fill_queue(half, [SAMPLED], first_slot=0)
-    asked = Request(options={"storage.url": url, "storage.runs": str(tmp_path / "runs")})
-    (treated,) = examine(asked, repair=True, say=print)
-    assert treated.outcome == "repaired"
-    assert handle.get_all_studies() == []
-    assert list(examine(asked, repair=True, say=print)) == []
-    assert not (tmp_path / "runs").exists()
 
 
 def test_protocol_of_a_deleted_study_is_told_and_its_folders_stay(tiny_settings: Settings) -> None:
