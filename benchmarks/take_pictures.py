@@ -19,7 +19,7 @@ from tests.tools.processes import ProcessServer
 from tests.tools.served_pages import served
 from tests.tools.tensorboard_page import hparams_table
 
-PICTURES = Path(__file__).parents[2] / "dashboards" / "pictures"
+PICTURES = Path(__file__).parents[1] / "dashboards" / "pictures"
 WIDTH = 1000
 N_COLOURS = 96
 
