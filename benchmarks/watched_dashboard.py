@@ -1,38 +1,38 @@
-"""A large study is watched while workers write: pages stay quick and no worker waits for them.
+"""Measure `study dashboard` on a study of 500 trials while workers write, and those workers.
 
-Prints what it measured:
-`pytest -s -m slow tests/dashboards/optuna_dashboard/test_large_studies.py`.
+    python -m benchmarks.watched_dashboard --databases sqlite postgresql
+
+Prints the times of pages, and of claims and reports with and without the dashboard. Ends with an
+error where a page or a worker is slow, or a trial ran twice.
 """
 
+import argparse
+import importlib
 import json
 import multiprocessing
 import socket
 import statistics
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
-import pytest
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard._note import note_ver_key, split_body
 
-from benchmarks.storage_throughput import NAME, Calls, claim_ours
-from dashboards.optuna_dashboard import app as optuna_app
-from dashboards.servers.auth import WsgiApp
+from dashboards.optuna_dashboard.app import build_dashboard, serve_dashboard
 from storage.engines import BUSY_TIMEOUT_SECONDS
 from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_storage import create_study_storage, open_study_storage
-from tests.dashboards.conftest import DISTRIBUTIONS
 from tests.postgresql import BINARIES, running_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
-
+# Type checkers take the folder of this name for the module.
+THROUGHPUT = importlib.import_module("benchmarks.storage_throughput")
 N_FINISHED = 500
 N_WAITING = 400
 N_EPOCHS = 20
@@ -44,23 +44,26 @@ NOTE = "| setting | value |\n| --- | --- |\n" + "| learning rate | 0.0123456 |\n
 processes = multiprocessing.get_context("fork")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/study.db"
-        return
-    if not BINARIES:
-        pytest.skip("needs Debian's package postgresql (apt-get install postgresql)")
-    with running_server() as server:
-        yield server
+@contextmanager
+def database(kind: str) -> Iterator[str]:
+    """Yield the address of a database of this kind."""
+    if kind == "postgresql":
+        with running_server() as server:
+            yield server
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/study.db"
 
 
 def fill(url: str) -> None:
     """Create a study of finished trials, each with epochs and a note, and a queue."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     handle = create_study_storage(url, outage_seconds=5)
-    optuna_study = optuna.create_study(study_name=NAME, storage=handle, direction="maximize")
-    params = {"learning_rate": 0.1, "blocks_1": 1, "blocks_2": 2, "blocks_3": 3, "dropout": 0.2}
+    optuna_study = optuna.create_study(
+        study_name=THROUGHPUT.NAME, storage=handle, direction="maximize"
+    )
+    params = {"learning_rate": 0.1, "weight_decay": 1e-4, "dropout": 0.2}
+    params |= {"blocks_1": 1, "blocks_2": 2, "blocks_3": 3}
     curve = {epoch: epoch / 100 for epoch in range(1, N_EPOCHS + 1)}
     for slot in range(N_FINISHED + N_WAITING):
         attributes = {"slot": slot, "host": "node1", "n_parameters": 123456, "best_epoch": 20}
@@ -72,7 +75,7 @@ def fill(url: str) -> None:
             create_trial(
                 value=slot / N_FINISHED,
                 params=params,
-                distributions=DISTRIBUTIONS,
+                distributions=importlib.import_module("benchmarks.large_study").SPACE,
                 user_attrs=attributes,
                 intermediate_values=curve,
             )
@@ -94,9 +97,9 @@ def fill(url: str) -> None:
 def write(url: str, until: Any, answers: Any) -> None:
     """Claim trials and report their epochs as a worker does, quicker than any trains."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    calls = Calls()
+    calls = THROUGHPUT.Calls()
     with calls.noted():
-        claim = claim_ours(url)
+        claim = THROUGHPUT.claim_ours(url)
         while not until.is_set():
             with calls.timed("claim"):
                 held = claim()
@@ -111,7 +114,7 @@ def write(url: str, until: Any, answers: Any) -> None:
 
 
 @contextmanager
-def writers(url: str) -> Iterator[list[Calls]]:
+def writers(url: str) -> Iterator[list[Any]]:
     """Let workers write within the context; what they did is there after it."""
     until, answers = processes.Event(), processes.Queue()
     started = [
@@ -119,7 +122,7 @@ def writers(url: str) -> Iterator[list[Calls]]:
     ]
     for one in started:
         one.start()
-    every: list[Calls] = []
+    every: list[Any] = []
     try:
         yield every
     finally:
@@ -129,30 +132,15 @@ def writers(url: str) -> Iterator[list[Calls]]:
             one.join()
 
 
-def always_read_again(app: WsgiApp) -> WsgiApp:
-    """Let every request read the database, as the first one after optuna-dashboard's TTL does.
-
-    Its pages ask every ten seconds, as long as it keeps what it has read; asked more often, it
-    would answer most requests from memory.
-    """
-
-    def forgetful(environ: dict[str, Any], start_response: Any) -> Any:
-        app._inmemory_cache._trials_last_fetched_at.clear()
-        return app(environ, start_response)
-
-    return forgetful
-
-
 def serve(url: str, port: int) -> None:
+    """Serve the dashboard."""
     handle = open_study_storage(url, outage_seconds=5, read_only=True)
-    made_by_optuna = optuna_app.wsgi
-    optuna_app.wsgi = lambda *given, **named: always_read_again(made_by_optuna(*given, **named))
-    app = optuna_app.build_dashboard(handle)
-    optuna_app.serve_dashboard(app, host="127.0.0.1", port=port)
+    serve_dashboard(build_dashboard(handle), host="127.0.0.1", port=port)
 
 
 @contextmanager
 def dashboard(url: str) -> Iterator[str]:
+    """Yield the address of a dashboard that runs in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = processes.Process(target=serve, args=(url, port))
@@ -174,6 +162,7 @@ def ask(address: str) -> tuple[float, dict[str, Any], int]:
 
 
 def wait_for(address: str) -> None:
+    """Wait until a dashboard answers."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -192,23 +181,25 @@ def first_unfinished(trials: list[dict[str, Any]], default: int) -> int:
     return min(numbers, default=default)
 
 
-def seconds_of(every: list[Calls], kind: str) -> list[float]:
+def seconds_of(every: list[Any], kind: str) -> list[float]:
+    """Return the sorted durations of one kind of call of all workers."""
     spans = [span for calls in every for span in calls.spans[kind]]
     return sorted(end - start for start, end in spans)
 
 
 def p95(seconds: list[float]) -> float:
+    """Return the 95th percentile."""
     return statistics.quantiles(seconds, n=20)[-1]
 
 
 def shown(seconds: list[float]) -> str:
+    """Return durations as a line."""
     middle = statistics.median(seconds)
     return f"median {middle:.3f}, p95 {p95(seconds):.3f}, longest {max(seconds):.3f} s"
 
 
-def test_dashboard_of_a_large_study_is_quick_while_workers_write_and_delays_none(
-    url: str,
-) -> None:
+def measure(url: str) -> None:
+    """Measure on one database, print what was found, and check it."""
     filling = processes.Process(target=fill, args=(url,))
     filling.start()
     filling.join()
@@ -255,3 +246,17 @@ def test_dashboard_of_a_large_study_is_quick_while_workers_write_and_delays_none
     reports = seconds_of(watched, "report")
     assert p95(reports) < 3 * p95(seconds_of(alone, "report")) + 0.25
     assert max(reports + seconds_of(watched, "claim")) < BUSY_TIMEOUT_SECONDS / 10
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    kinds = ["sqlite", "postgresql"] if BINARIES else ["sqlite"]
+    parser.add_argument("--databases", nargs="+", choices=kinds, default=kinds)
+    for kind in parser.parse_args().databases:
+        with database(kind) as url:
+            measure(url)
+
+
+if __name__ == "__main__":
+    main()
