@@ -1,5 +1,5 @@
-"""The one error of this package: what it refuses to show or to serve, in one line."""
+"""The one error of this package, with a message of one line."""
 
 
 class DashboardError(Exception):
-    """Something asked of a dashboard is refused."""
+    """A view cannot be shown or served."""

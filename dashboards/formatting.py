@@ -10,7 +10,6 @@ from typing import Any
 
 from storage.trial_rows import TrialRow
 
-TAKEN_OVER_MARK = "*"
 NAMING_DIGITS = 6
 """Significant digits where numbers tell points apart, which may lie close together."""
 LONGEST_CODE = 400

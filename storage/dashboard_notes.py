@@ -27,7 +27,7 @@ class FileLink:
     Attributes:
         artifact_id: By which a store finds the file.
         filename: What people see.
-        mimetype: What a browser is told.
+        mimetype: Its content type.
     """
 
     artifact_id: str

@@ -30,10 +30,10 @@ class BestBaseline:
 
 
 def known_baselines(protocol: Protocol, runs: Path) -> dict[str, Mapping[str, float]]:
-    """Return the baselines of a study: guesses, and what was learned from its data so far.
+    """Return the baselines of a study: guesses, and cheap learners where they were measured.
 
     Args:
-        protocol: What the study fixed.
+        protocol: The stored configuration.
         runs: The folder of all runs.
 
     Raises:

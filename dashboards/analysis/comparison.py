@@ -1,4 +1,4 @@
-"""What a study of given points has found: runs of one point together, and how points differ.
+"""Results of a study of given points: runs of one point together, and how points differ.
 
 Reads trials alone, so the report and the command line show the same. Must not import torch.
 """
@@ -183,7 +183,7 @@ def shown_number(value: float | None, form: str) -> str:
 
 
 def remarks(variants: Sequence[Variant]) -> list[str]:
-    """Return a line for each difference, and the rule by which it is judged.
+    """Return a line for each difference, and the rule that calls it clear.
 
     Args:
         variants: The base first; where none is repeated, one line says so of all.

@@ -1,4 +1,4 @@
-"""How far scores on the validation images can be trusted. Must not import torch."""
+"""How far to trust scores on the validation images. Must not import torch."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ STANDARD_ERRORS = 2.0
 
 @dataclass(frozen=True)
 class Rivals:
-    """Complete trials whose accuracy cannot be told from that of the best trial.
+    """Complete trials whose accuracy does not differ clearly from that of the best trial.
 
     Attributes:
         n_rivals: How many there are.

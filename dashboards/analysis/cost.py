@@ -44,9 +44,9 @@ class Cost:
         states: By state, those without a trial left out.
         full_epochs: Epochs that the whole budget takes if no trial ends early.
         images_per_second: Median over epochs of training images per second, by device.
-        wall_seconds: From the first claim to the newest sign of life, None before the first.
+        wall_seconds: From the first claim to the newest heartbeat, None before the first.
         n_workers: Processes that have had a trial.
-        n_attempts: Claims of trials, those given back and taken over too.
+        n_attempts: Claims of trials, those released or reclaimed later included.
     """
 
     states: Sequence[StateCost]
@@ -91,7 +91,7 @@ def cost_of(
     by_state = {state: [row for row in own if row.state == state] for state in STATES}
     speeds: dict[str, list[float]] = defaultdict(list)
     for row in own:
-        device = str(row.attributes.get("device", "device not noted"))
+        device = str(row.attributes.get("device", "unknown device"))
         speeds[device] += row.speeds
     wall = max((one.beat_at for one in attempts), default=0.0) - (
         attempts[0].started_at if attempts else 0.0

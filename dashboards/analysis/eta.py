@@ -53,7 +53,7 @@ def trial_seconds_left(
 def newest_epoch_of(row: TrialRow, attempt: Attempt) -> float:
     """Return when the last attempt at a trial recorded an epoch, or else began.
 
-    Early by what was spent besides training and validation, never later than the last beat.
+    Early by what was spent besides training and validation, never later than the last heartbeat.
     """
     epochs_here = row.epochs_done - attempt.epochs_at_start
     if epochs_here <= 0:

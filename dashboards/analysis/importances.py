@@ -1,4 +1,4 @@
-"""Which hyperparameters set the best trials apart (PED-ANOVA), or why that cannot be told.
+"""Which hyperparameters set the best trials apart (PED-ANOVA), or why that is unknown.
 
 Must not import torch.
 """
@@ -27,7 +27,7 @@ class Importances:
     Attributes:
         shares: Of each hyperparameter by name, the greatest first; they sum to 1. Empty where
             there is none.
-        n_trials: Complete trials that were looked at.
+        n_trials: Number of complete trials.
         n_best: How many of them count as the best ones.
         why_none: The reason where there is none, else empty.
     """
@@ -47,7 +47,7 @@ def read_importances(
         storage: The database.
         study_name: The study.
         space: Its hyperparameters.
-        is_given: Whether the points of the study were given, not drawn.
+        is_given: Whether the study has given points.
 
     Raises:
         StudyNotFoundError: If the database has no study of that name.
@@ -83,9 +83,11 @@ def _count_best(values: Sequence[float]) -> int:
 
 def _why_none(values: Sequence[float], space: Sequence[Hyperparameter], *, is_given: bool) -> str:
     if is_given:
-        return "the points were given, not drawn, so shares would say which points were chosen"
+        return (
+            "the points were given, not sampled, so shares would only say which points were chosen"
+        )
     if not space:
-        return "no trial has drawn a hyperparameter"
+        return "no trial has sampled a hyperparameter"
     if len(space) == 1:
         return f"{space[0].label} is the only hyperparameter"
     if len(values) < FEWEST_TRIALS:
@@ -97,5 +99,5 @@ def _why_none(values: Sequence[float], space: Sequence[Hyperparameter], *, is_gi
     if len(set(values)) == 1:
         return "all complete trials have the same value"
     if _count_best(values) == len(values):
-        return "too many complete trials share one value for a best part to be told from the rest"
+        return "too many complete trials share one value to tell a best part from the rest"
     return ""

@@ -1,4 +1,4 @@
-"""What a learning-rate range test left in the run folder, read back. Must not import torch."""
+"""Reads the record of the LR finder from the run folder. Must not import torch."""
 
 import json
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from model.rate_curve import RateCurve
 
 @dataclass(frozen=True)
 class RangeRecord:
-    """What a range test found.
+    """Result of the LR finder (range test).
 
     Attributes:
         curve: Losses at rising learning rates.
         suggested_rate: None where the loss never falls.
-        n_steps: Steps that were asked for.
+        n_steps: Configured steps.
     """
 
     curve: RateCurve
@@ -45,6 +45,6 @@ def load_range_record(path: Path) -> RangeRecord | None:
         return None
     except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise DashboardError(
-            f"learning-rate range test must be a file that `study lr-range` wrote, {path} is not "
+            f"record of the LR finder must be a file that `study lr-range` wrote, {path} is not "
             f"({type(error).__name__}): restore it, or remove it to leave it out"
         ) from None

@@ -12,7 +12,7 @@ from typing import Any
 from storage.records import Protocol
 from storage.trial_rows import TrialRow
 
-NOT_NOTED = "not noted"
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class Provenance:
 def provenance_of(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
     """Return where the results of a study come from."""
     facts = protocol.facts
-    seeds = [f"study {protocol.configuration.get('seed', NOT_NOTED)}"]
+    seeds = [f"study {protocol.configuration.get('seed', NOT_RECORDED)}"]
     if "split_seed" in protocol.configuration["data"]:
         seeds.append(f"splits {protocol.configuration['data']['split_seed']}")
     is_given = protocol.configuration["search"].get("space") == "given"
-    of_trials = "given points share it" if is_given else "each trial's follows from its place"
+    of_trials = "given points share it" if is_given else "each trial's follows from its slot"
     return Provenance(
         hashes=[
             ("protocol", protocol.fingerprint),
             ("data", facts["data_fingerprint"]),
             ("study key", protocol.study_key),
             ("git, at init", _revision(facts["git_revision"])),
-            ("git, workers", _list(map(_revision, _noted(rows, "git_revision")))),
+            ("git, workers", _list(map(_revision, _recorded(rows, "git_revision")))),
         ],
         facts=[
             ("seeds", f"{', '.join(seeds)}; {of_trials}"),
-            ("devices", _list(_noted(rows, "device"))),
+            ("devices", _list(_recorded(rows, "device"))),
             ("hosts", _list({row.host for row in rows if row.host})),
             ("versions, at init", _versions(facts["versions"])),
             ("versions, workers", _worker_versions(facts["versions"], rows)),
@@ -65,18 +65,18 @@ def provenance_of(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
 
 
 def _revision(revision: str | None) -> str:
-    """Return a commit in words; a plus sign was noted where files differed from it."""
+    """Return a commit in words; a plus sign marks uncommitted changes."""
     if revision is None:
-        return NOT_NOTED
+        return NOT_RECORDED
     return revision.removesuffix("+") + " with changes" * revision.endswith("+")
 
 
-def _noted(rows: Sequence[TrialRow], name: str) -> set[str]:
+def _recorded(rows: Sequence[TrialRow], name: str) -> set[str]:
     return {str(row.attributes[name]) for row in rows if row.attributes.get(name)}
 
 
 def _list(texts: Iterable[str]) -> str:
-    return ", ".join(sorted(texts)) or NOT_NOTED
+    return ", ".join(sorted(texts)) or NOT_RECORDED
 
 
 def _versions(versions: dict[str, str]) -> str:
@@ -87,7 +87,7 @@ def _worker_versions(at_init: dict[str, str], rows: Sequence[TrialRow]) -> str:
     """Return the versions of workers that differ from those at init."""
     found = [row.attributes["versions"] for row in rows if row.attributes.get("versions")]
     if not found:
-        return NOT_NOTED
+        return NOT_RECORDED
     other = {
         f"{name} {version}"
         for versions in found

@@ -1,4 +1,4 @@
-"""Which of many trials are shown where all would be too many: the same ones at every look."""
+"""A sample of trials, where all are too many to show; it is the same at every call."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a study's trials were asked for: each hyperparameter with its range and scale.
+"""The search space of a study: each hyperparameter with its range and scale.
 
 Read from the distributions that Optuna keeps with every trial that has begun. Must not import
 torch.

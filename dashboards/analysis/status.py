@@ -1,11 +1,11 @@
-"""How far a study is, at a glance: for people, for scripts (JSON) and for one log line.
+"""The status of a study: for people, for scripts (JSON) and as one log line.
 
 Reads what it shows: of finished trials only sums, which the database makes. Must not import
 torch: `study status` answers at once. `dashboards/terminal/status.py` draws it;
 `status_schema.json` describes its JSON.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,7 +19,6 @@ from dashboards.analysis.eta import (
     trial_seconds_left,
 )
 from storage.attempts import Attempt, read_attempts
-from storage.database import Database
 from storage.records import read_protocol
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
@@ -33,8 +32,8 @@ from storage.study_totals import (
 )
 from storage.trial_rows import STATE_NAMES, TrialRow, read_some, refuse_missing
 
-SILENT_SECONDS = 120.0
-"""Age of a beat after which nobody can count on its worker; it beats every 30 s by default."""
+STALE_SECONDS = 120.0
+"""Age of a heartbeat after which its worker counts as stale; the default interval is 30 s."""
 BEST_KEYS = ("number", "slot", "value", "best_epoch", "epochs_done", "params", "host", "seconds")
 N_NEWEST_ENDS = 3
 
@@ -44,17 +43,17 @@ class RunningTrial:
     """A trial under way and the worker that holds its lease.
 
     Attributes:
-        host: Machine of the worker, None while nobody holds the lease.
+        host: Machine of the worker, None while no worker holds the lease.
         pid: Its process, likewise.
         attempt: 1 for the first worker that has had the trial, one more for each later one; None
-            while nobody holds the lease.
-        beat_age_seconds: Time since the worker's last sign of life, likewise.
+            while no worker holds the lease.
+        beat_age_seconds: Time since the worker's last heartbeat, likewise.
         epoch: Epochs done; n_epochs is all of them.
         validation_macro_f1: Of the newest epoch.
         epoch_seconds: Duration of the newest epoch.
         images_per_second: Training images per second of training in the newest epoch.
-        seconds_left: Estimated time until it has all its epochs, should it not be pruned; None
-            while nobody holds the lease or its worker is silent, or before any epoch says how
+        seconds_left: Estimated time until it has all its epochs, unless it is pruned; None
+            while no worker holds the lease or its worker is stale, or before any epoch says how
             long one takes.
     """
 
@@ -72,8 +71,8 @@ class RunningTrial:
 
     @property
     def is_alive(self) -> bool:
-        """Whether a worker has it that gave a sign of life of late."""
-        return self.beat_age_seconds is not None and self.beat_age_seconds < SILENT_SECONDS
+        """Whether the worker that holds its lease has a recent heartbeat."""
+        return self.beat_age_seconds is not None and self.beat_age_seconds < STALE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,9 @@ class StudyStatus:
     """Counts of trials by state, the best one, and who is at work.
 
     Attributes:
-        budget: Trials of the whole study, those not counted that it took over from another.
-        taken_over: Finished trials that another study ran; the counts by state leave them out.
-        lost_attempts: How often a worker was lost and another one went on with its trial.
+        budget: Trials of the whole study, without those imported from another study.
+        taken_over: Imported finished trials; the counts by state leave them out.
+        lost_attempts: How often a worker was lost with its trial.
         best: The complete trial of the highest value.
         running_trials: By number.
         reasons: Why trials were pruned or failed, the most frequent first.
@@ -111,7 +110,7 @@ class StudyStatus:
         recorded_epochs: Epochs of all trials that this study ran.
         newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
             database's clock; while its trial runs, early by what was spent besides epochs.
-        images_per_second: Training images per second, summed over the workers at work.
+        images_per_second: Training images per second, summed over the active workers.
         epochs_per_hour: Likewise, from the duration of each one's newest epoch.
         seconds_spent: Time of all recorded epochs, summed over workers.
         seconds_remaining: Estimated time until the queue is empty with as many workers as run
@@ -147,7 +146,7 @@ class StudyStatus:
 
     @property
     def has_live_worker(self) -> bool:
-        """Whether any running trial has a worker that gave a sign of life of late."""
+        """Whether any running trial has a worker with a recent heartbeat."""
         return any(trial.is_alive for trial in self.running_trials)
 
     @property
@@ -165,7 +164,7 @@ class StudyStatus:
 
 
 def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
-    """Return where a study stands now.
+    """Return the status of a study.
 
     Raises:
         StudyNotFoundError: If the database has no study of that name.
@@ -176,11 +175,16 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     totals = read_totals(database, study_name)
     own = [one for one in totals if not one.is_imported]
     rows = read_some(storage, running_ids(database, study_name))
-    attempts = _attempts_at(database, rows)
+    # The earliest first, so the last attempt at each trial stays.
+    attempts = read_attempts(database, [row.trial_id for row in rows])
+    last = {attempt.trial_id: attempt for attempt in attempts}
     now = database.read(database.now)
     n_epochs = int(protocol.configuration["search"]["n_epochs"])
     usual = seconds_per_epoch(totals)
-    running = _running_trials(rows, attempts, n_epochs=n_epochs, now=now, usual_pace=usual)
+    running = tuple(
+        _running_trial(row, last.get(row.trial_id), n_epochs=n_epochs, now=now, usual_pace=usual)
+        for row in rows
+    )
     alive = [trial for trial in running if trial.is_alive]
     counts = {STATE_NAMES[one.state]: one.n_trials for one in own}
     early = read_early_ends(database, study_name)
@@ -197,7 +201,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
         newest_early_ends=_newest_early_ends(storage, study_name),
         recorded_epochs=sum(one.n_epochs for one in own),
         newest_epoch_at=max(
-            _progress(rows, attempts, newest_ended_progress(database, study_name)), default=None
+            _progress(rows, last, newest_ended_progress(database, study_name)), default=None
         ),
         images_per_second=sum((trial.images_per_second or 0.0 for trial in alive), 0.0),
         epochs_per_hour=sum(
@@ -209,62 +213,28 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     )
 
 
-def _attempts_at(database: Database, rows: Sequence[TrialRow]) -> Mapping[int, list[Attempt]]:
-    """Return the attempts at trials in order, by trial id."""
-    found: dict[int, list[Attempt]] = defaultdict(list)
-    for attempt in read_attempts(database, [row.trial_id for row in rows]):
-        found[attempt.trial_id].append(attempt)
-    return found
-
-
 def _progress(
-    running: Sequence[TrialRow], attempts: Mapping[int, Sequence[Attempt]], ended: float | None
+    running: Sequence[TrialRow], last: Mapping[int, Attempt], ended: float | None
 ) -> Iterator[float]:
     """Yield when the newest epoch of an ended attempt was trained, and of each that runs."""
     if ended is not None:
         yield ended
     for row in running:
-        last = next(reversed(attempts.get(row.trial_id, ())), None)
-        if last is not None and row.epochs_done > last.epochs_at_start:
-            yield newest_epoch_of(row, last)
+        attempt = last.get(row.trial_id)
+        if attempt is not None and row.epochs_done > attempt.epochs_at_start:
+            yield newest_epoch_of(row, attempt)
 
 
-def _running_trials(
-    rows: Sequence[TrialRow],
-    attempts: Mapping[int, Sequence[Attempt]],
-    *,
-    n_epochs: int,
-    now: float,
-    usual_pace: float | None,
-) -> tuple[RunningTrial, ...]:
-    running = []
-    for row in rows:
-        last = next(reversed(attempts.get(row.trial_id, ())), None)
-        trial = _running_by_nobody(row, n_epochs)
-        if last is not None and last.ending is None:
-            trial = replace(
-                trial,
-                host=last.owner.host,
-                pid=last.owner.pid,
-                attempt=last.attempt,
-                beat_age_seconds=max(0.0, now - last.beat_at),
-            )
-            if trial.is_alive:
-                left = trial_seconds_left(
-                    row, last, n_epochs=n_epochs, now=now, usual_pace=usual_pace
-                )
-                trial = replace(trial, seconds_left=left)
-        running.append(trial)
-    return tuple(running)
-
-
-def _running_by_nobody(row: TrialRow, n_epochs: int) -> RunningTrial:
-    return RunningTrial(
+def _running_trial(
+    row: TrialRow, last: Attempt | None, *, n_epochs: int, now: float, usual_pace: float | None
+) -> RunningTrial:
+    held = last if last is not None and last.ending is None else None
+    trial = RunningTrial(
         number=row.number,
-        host=None,
-        pid=None,
-        attempt=None,
-        beat_age_seconds=None,
+        host=held.owner.host if held else None,
+        pid=held.owner.pid if held else None,
+        attempt=held.attempt if held else None,
+        beat_age_seconds=max(0.0, now - held.beat_at) if held else None,
         epoch=row.epochs_done,
         n_epochs=n_epochs,
         validation_macro_f1=row.last_macro_f1,
@@ -272,11 +242,15 @@ def _running_by_nobody(row: TrialRow, n_epochs: int) -> RunningTrial:
         images_per_second=row.newest.images_per_second if row.newest else None,
         seconds_left=None,
     )
+    if held is None or not trial.is_alive:
+        return trial
+    left = trial_seconds_left(row, held, n_epochs=n_epochs, now=now, usual_pace=usual_pace)
+    return replace(trial, seconds_left=left)
 
 
 def _reason(reason: Mapping[str, str] | None) -> tuple[str, str]:
     """Return kind and message of an early end; a trial killed by other means has neither."""
-    reason = reason or {"kind": "unknown", "message": "no reason was noted"}
+    reason = reason or {"kind": "unknown", "message": "no reason was recorded"}
     return reason["kind"], reason["message"]
 
 
@@ -299,10 +273,10 @@ def status_line(status: StudyStatus) -> str:
     """Return the status as one plain line, for logs."""
     ended = {"complete": status.complete, "pruned": status.pruned, "failed": status.failed}
     parts = ", ".join(f"{count} {state}" for state, count in ended.items() if count)
-    taken_over = f"{status.taken_over} taken over, " if status.taken_over else ""
+    imported = f"{status.taken_over} imported, " if status.taken_over else ""
     best = status.best
     return (
-        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {taken_over}"
+        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {imported}"
         f"{status.running} running, "
         + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
     )

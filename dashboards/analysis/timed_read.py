@@ -1,4 +1,4 @@
-"""Readings of a database that may not answer, by someone who does not want to wait for it."""
+"""Read a database that may not answer, without waiting for it longer than wanted."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from storage.errors import DatabaseAwayError
 T = TypeVar("T")
 
 
-class Lookout(Generic[T]):
+class TimedReader(Generic[T]):
     """Reads in a thread of its own, one reading at a time.
 
     Args:
@@ -23,18 +23,18 @@ class Lookout(Generic[T]):
         self._lock = threading.Lock()
         self._pending: Future[T] | None = None
 
-    def look(self, seconds: float) -> T:
-        """Return what is read now.
+    def read(self, seconds: float) -> T:
+        """Return a new reading.
 
         Args:
             seconds: How long to wait for it.
 
         Raises:
-            DatabaseAwayError: If the database refuses, or does not answer in time; a reading that
-                hangs is waited for by the next looks.
+            DatabaseAwayError: If the database fails, or does not answer in time; the next calls
+                wait for a reading that hangs.
         """
         with self._lock:
-            if self._pending is None or self._pending.done():  # what came too late is old
+            if self._pending is None or self._pending.done():  # a late answer is old
                 self._pending = self._start()
             reading = self._pending
             if not wait([reading], timeout=seconds).done:
@@ -57,6 +57,6 @@ class Lookout(Generic[T]):
             except Exception as error:
                 reading.set_exception(error)
 
-        # A daemon, for a connection that hangs must not keep the process.
-        threading.Thread(target=run, name="lookout", daemon=True).start()
+        # A daemon: a connection that hangs must not keep the process alive.
+        threading.Thread(target=run, name="timed-read", daemon=True).start()
         return reading

@@ -10,7 +10,6 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import category
 
@@ -28,7 +27,7 @@ from matplotlib.ticker import MaxNLocator
 
 from model.rate_curve import RateCurve
 from storage.run_paths import write_atomically
-from storage.trial_rows import TrialRow
+from storage.trial_rows import TrialRow, best_complete
 
 INK = "#1f2328"
 BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
@@ -43,16 +42,6 @@ RASTER_DPI = 160
 BLUES = LinearSegmentedColormap.from_list(
     "blues", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
 )
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """Validation macro-F1 of one trial over its epochs, the first being epoch 1."""
-
-    label: str
-    scores: tuple[float, ...]
-    pruned: bool = False
-    best: bool = False
 
 
 def add_colour_bar(
@@ -120,24 +109,26 @@ def scatter_by_state(axes: Axes, points: Sequence[tuple[TrialRow, float]], *, si
             bounded(drawn, len(some))
 
 
-def learning_curves_figure(curves: Sequence[LearningCurve]) -> Figure:
+def learning_curves_figure(rows: Sequence[TrialRow]) -> Figure:
     """Draw validation macro-F1 over epochs; the best trial stands out, pruned ones are dashed."""
     figure, axes = empty_figure(4.4, 2.9)
-    n_points = sum(len(curve.scores) for curve in curves)
-    for curve in curves:
-        colour = ORANGE if curve.best else GREY if curve.pruned else BLUE
+    best = best_complete(rows)
+    n_points = sum(len(row.curve) for row in rows)
+    for row in rows:
+        is_best, is_pruned = row is best, row.state == "pruned"
         (line,) = axes.plot(
-            range(1, len(curve.scores) + 1),
-            curve.scores,
-            color=colour,
-            linestyle="--" if curve.pruned else "-",
-            linewidth=2.2 if curve.best else 1.0,
-            alpha=1.0 if curve.best else 0.75 if len(curves) <= MOST_CLEAR_CURVES else 0.4,
-            marker="." if len(curve.scores) == 1 else None,
-            zorder=4 if curve.best else 2,
+            range(1, len(row.curve) + 1),
+            row.curve,
+            color=ORANGE if is_best else GREY if is_pruned else BLUE,
+            linestyle="--" if is_pruned else "-",
+            linewidth=2.2 if is_best else 1.0,
+            alpha=1.0 if is_best else 0.75 if len(rows) <= MOST_CLEAR_CURVES else 0.4,
+            marker="." if len(row.curve) == 1 else None,
+            zorder=4 if is_best else 2,
         )
-        bounded(line, 0 if curve.best else n_points)
-        line.set_label(curve.label if curve.best else "pruned" if curve.pruned else "other trials")
+        bounded(line, 0 if is_best else n_points)
+        others = "pruned" if is_pruned else "other trials"
+        line.set_label(f"trial {row.number}, the best" if is_best else others)
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("validation macro-F1", color=INK)
     draw_legend(axes)
@@ -197,7 +188,7 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
 
 
 def rate_curve_figure(curve: RateCurve) -> Figure:
-    """Draw the loss of a range test over the learning rate, with what it suggests."""
+    """Draw the loss of the LR finder over the learning rate, with its suggestion."""
     figure, axes = empty_figure(4.4, 2.9)
     axes.set_xscale("log")
     axes.plot(curve.rates, curve.losses, color=GREY, linewidth=0.8, label="each step")
@@ -237,7 +228,7 @@ def empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axe
 
 
 def bounded(artist: Artist, n_points: int) -> None:
-    """Keep a page small: what has very many points becomes a picture within the drawing."""
+    """Keep a page small: what has very many points is rasterised within the figure."""
     artist.set_rasterized(n_points > MOST_POINTS)
 
 

@@ -1,6 +1,6 @@
-"""The surest mistakes of a final run's test, kept with their pictures.
+"""The most confident mistakes of a final run's test, with their pictures.
 
-They are written at the one test evaluation: whoever shows them need not open the test split.
+Written by the one test evaluation, so that no view opens the test split again.
 Must not import torch.
 """
 
@@ -31,7 +31,7 @@ class PicturedMistake:
     """An image that was taken for another class.
 
     Attributes:
-        index: Its place in the prepared test split, from 0.
+        index: Its position in the prepared test split, from 0.
         true_class: Name of its class.
         predicted_class: Name of the class it was taken for.
         probability: What the network gave to that class, in [0, 1].

@@ -21,7 +21,7 @@ def timeline_figure(attempts: Sequence[Attempt], states: Mapping[int, str]) -> F
 
     Args:
         attempts: The earliest first; at least one.
-        states: State of each trial, by trial id; it tells the colour of the last attempt at it.
+        states: State of each trial, by trial id; it sets the colour of the last attempt at it.
     """
     workers = list(dict.fromkeys(one.owner for one in attempts))[:MOST_WORKERS]
     heights = {owner: -index for index, owner in enumerate(workers)}

@@ -1,18 +1,18 @@
 """optuna-dashboard, served behind a guard: read-only, and with a token where others reach it.
 
-optuna-dashboard 0.21 has no authentication and no read-only mode: whoever reaches its port may
+optuna-dashboard 0.21 has no authentication and no read-only mode: anyone who reaches its port can
 delete a study with all its artifacts. Must not import torch.
 """
 
 import optuna
 from optuna_dashboard import wsgi
 
-from dashboards.optuna_dashboard.artifacts import RunFiles, answering_for
-from dashboards.optuna_dashboard.deletion import deleting_whole
-from dashboards.optuna_dashboard.error_pages import explaining, raise_errors
-from dashboards.optuna_dashboard.study_page import sending_pages
+from dashboards.optuna_dashboard.artifacts import RunFiles, serve_run_files
+from dashboards.optuna_dashboard.deletion import delete_whole
+from dashboards.optuna_dashboard.error_pages import explain_errors, raise_errors
+from dashboards.optuna_dashboard.study_page import serve_pages
 from dashboards.servers.auth import Access, WsgiApp
-from dashboards.servers.sockets import listen, resolved
+from dashboards.servers.sockets import listen, resolve
 from dashboards.servers.web_server import serve_guarded
 from storage.study_storage import StudyStorage
 
@@ -25,22 +25,22 @@ def build_dashboard(
     Args:
         storage: The database.
         artifacts: Finds the files that are linked to studies and trials; None: none are shown.
-        grace: Age of a worker's beat, in seconds, after which its study may be deleted.
+        grace: Age of a worker's heartbeat, in seconds, after which its study may be deleted.
     """
     # Its polls reread every finished trial unless Optuna's cache stands between.
     cached = optuna.storages.get_storage(storage)
     bare = wsgi(cached, artifact_store=artifacts)
     raise_errors(bare, cached)
-    app = sending_pages(bare, cached)
+    app = serve_pages(bare, cached)
     if artifacts is not None:
-        app = answering_for(artifacts, storage, app)
-    return explaining(deleting_whole(app, storage, cached, grace=grace))
+        app = serve_run_files(artifacts, storage, app)
+    return explain_errors(delete_whole(app, storage, cached, grace=grace))
 
 
 def serve_dashboard(
     app: WsgiApp, *, host: str, port: int, token: str | None = None, writable: bool = False
 ) -> None:
-    """Serve until interrupted, and print the address that a browser is to open.
+    """Serve until interrupted, and print the address to open in a browser.
 
     Args:
         app: What `build_dashboard` returned.
@@ -55,4 +55,4 @@ def serve_dashboard(
     """
     access = Access(token, writable)
     kind = "writable" if writable else "read-only"
-    serve_guarded(app, access, listen(resolved(host), port), what=f"dashboard ({kind})")
+    serve_guarded(app, access, listen(resolve(host), port), what=f"dashboard ({kind})")

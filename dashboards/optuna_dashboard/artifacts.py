@@ -1,8 +1,7 @@
 """Files of run folders as Optuna's artifacts: linked and served where they lie, never copied.
 
-The id of an artifact is the study's key and the file's place in its run folder. So the same file
-has the same id whoever links it, how often ever, and nothing else can be asked for. Must not
-import torch.
+The id of an artifact is the study's key and the file's path in its run folder. So a
+file always has the same id, and no id leads to anything else. Must not import torch.
 """
 
 import re
@@ -43,12 +42,11 @@ def links_to(study_key: str, folder: Path, files: Iterable[Path]) -> list[FileLi
         folder: The run folder.
         files: Below it, of the kinds in `MIMETYPES`.
     """
-    return [_link(study_key, file.relative_to(folder)) for file in files if file.is_file()]
-
-
-def _link(study_key: str, place: Path) -> FileLink:
-    artifact_id = f"{study_key}-{place.as_posix().encode().hex()}"
-    return FileLink(artifact_id, place.name, MIMETYPES[place.suffix])
+    links = []
+    for file in filter(Path.is_file, files):
+        encoded = file.relative_to(folder).as_posix().encode().hex()
+        links.append(FileLink(f"{study_key}-{encoded}", file.name, MIMETYPES[file.suffix]))
+    return links
 
 
 class RunFiles:
@@ -71,7 +69,7 @@ class RunFiles:
         try:
             return path.open("rb")
         except OSError:
-            raise ArtifactNotFound(f"{path.name} is not there any more") from None
+            raise ArtifactNotFound(f"{path.name} does not exist any more") from None
 
     def _find(self, artifact_id: str) -> Path:
         found = ID.fullmatch(artifact_id)
@@ -87,7 +85,7 @@ class RunFiles:
         raise ArtifactNotFound(f"no run folder here has {place}")
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> NoReturn:
-        """Refuse to add a file.
+        """Reject a new file.
 
         Raises:
             DashboardError: Always.
@@ -95,14 +93,13 @@ class RunFiles:
         raise DashboardError(READ_ONLY)
 
     def remove(self, artifact_id: str) -> None:
-        """Do nothing: a link goes with its study, the file belongs to the run."""
+        """Do nothing: the file belongs to the run folder."""
 
 
-def answering_for(store: RunFiles, storage: BaseStorage, app: WsgiApp) -> WsgiApp:
-    """Return optuna-dashboard with an answer for a missing file, and for what is read-only.
+def serve_run_files(store: RunFiles, storage: BaseStorage, app: WsgiApp) -> WsgiApp:
+    """Return optuna-dashboard with proper answers for missing files and for writes.
 
-    It would answer either with its status 500 and a traceback. No file that it serves can run
-    anything, whatever is in it.
+    By itself it answers either with status 500 and a traceback. No script in a served file runs.
 
     Args:
         store: Where its artifacts are.
@@ -130,10 +127,10 @@ def answering_for(store: RunFiles, storage: BaseStorage, app: WsgiApp) -> WsgiAp
 
 
 def _check_owner(storage: BaseStorage, path: str) -> None:
-    """Refuse the address of an artifact whose study or trial is not there.
+    """Check that the study or trial of an artifact exists.
 
     Raises:
-        ArtifactNotFound: If it is not.
+        ArtifactNotFound: If it does not.
     """
     found = ADDRESS.fullmatch(path)
     try:

@@ -1,4 +1,4 @@
-"""The deletion of a study by optuna-dashboard, with what the service keeps beside Optuna's rows.
+"""Lets optuna-dashboard delete a study together with the service's own rows.
 
 Must not import torch.
 """
@@ -18,16 +18,16 @@ from storage.study_storage import StudyStorage
 STUDY = re.compile(r"/api/studies/([0-9]{1,9})/*")
 
 
-def deleting_whole(
+def delete_whole(
     app: WsgiApp, handle: StudyStorage, cached: BaseStorage, *, grace: float
 ) -> WsgiApp:
-    """Return optuna-dashboard that deletes studies wholly, and none that is being worked on.
+    """Return optuna-dashboard that deletes a study with all its rows, if no worker is active.
 
     Args:
         app: What optuna-dashboard's `wsgi` returned.
         handle: The database.
         cached: The same behind the cache that the application reads.
-        grace: Age of a worker's beat, in seconds, after which it is no sign of life.
+        grace: Age of a worker's heartbeat, in seconds, after which it is stale.
     """
 
     def deleting(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -43,7 +43,7 @@ def deleting_whole(
         except StorageError as error:
             return refuse(environ, start, "409 Conflict", str(error))
         for each in deleted:
-            with suppress(KeyError):  # the rows have gone; the cache forgets them too
+            with suppress(KeyError):  # the rows are gone; the cache forgets them too
                 cached.delete_study(each)
         start("204 No Content", [("Content-Length", "0")])
         return []

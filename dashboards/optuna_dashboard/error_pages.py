@@ -1,4 +1,4 @@
-"""Reasons for requests that optuna-dashboard cannot serve; it takes each for an error of its own.
+"""Proper answers to bad requests, which optuna-dashboard reports as errors of the server.
 
 Must not import torch.
 """
@@ -15,11 +15,11 @@ from dashboards.servers.auth import WsgiApp, refuse
 from storage.database import is_transient
 
 NO_SUCH = "there is no such study or trial"
-NOT_UNDERSTOOD = "the request has a value of another type than what it asks for takes"
+NOT_UNDERSTOOD = "the request has a value of a wrong type"
 NOT_UTF8 = "a header or a value of the request is not UTF-8"
 NO_NOTE = 'a note must be JSON such as {"version": 1, "body": "text"}'
 NO_PLOTLY = "plots by plotly need its package, which is not installed"
-AWAY = "the database does not answer: ask again"
+AWAY = "the database does not answer: retry later"
 BROKEN = "the server failed: its log says why"
 INPUT_ERRORS = (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError)
 
@@ -67,15 +67,15 @@ def _check_note(storage: BaseStorage, study_id: int, trial_id: int | None = None
         raise KeyError(trial_id)
 
 
-def explaining(app: WsgiApp) -> WsgiApp:
-    """Return an application whose refusals have a status and a reason, and its log a line.
+def explain_errors(app: WsgiApp) -> WsgiApp:
+    """Return an application that answers an exception with status and reason, and logs a line.
 
     Args:
         app: Raises what went wrong.
     """
 
     def explained(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")  # is taken for granted
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")  # optuna-dashboard requires it
         try:
             return app(environ, start)
         except Exception as error:

@@ -1,9 +1,9 @@
-"""What optuna-dashboard sends of a study's trials, made for many of them.
+"""The page of a study as optuna-dashboard sends it, quick for many trials.
 
-For each trial optuna-dashboard looks through the notes and files of all others, twice, and it
-makes the text of finished trials anew at every poll: 10,000 trials took 56 s. Here each trial is
-given its own notes and files only, its text is kept once it is finished, and of a large study only
-a sample of finished trials is sent with curves. Must not import torch.
+For each trial optuna-dashboard searches the notes and files of all others, twice, and it
+serialises finished trials again at every poll: 10,000 trials took 56 s. Here each trial gets its
+own notes and files only, the text of a finished trial is cached, and in a large study only a
+sample of finished trials has curves. Must not import torch.
 """
 
 import gzip
@@ -97,10 +97,10 @@ class StudyPage:
 
 
 def _kind(trial: FrozenTrial) -> Hashable:
-    """Return what tells trials apart as to their state, hyperparameters and attributes."""
+    """Return equal values for trials of equal state, hyperparameters and attributes."""
     return (
         trial.state,
-        tuple((name, id(drawn)) for name, drawn in trial.distributions.items()),
+        tuple((name, id(each)) for name, each in trial.distributions.items()),
         tuple((key, type(value)) for key, value in trial.user_attrs.items()),
         bool(trial.intermediate_values),
     )
@@ -119,7 +119,7 @@ def _value(trial: FrozenTrial) -> float | None:
     return trial.values[0] if trial.values else None
 
 
-def sending_pages(app: WsgiApp, storage: BaseStorage) -> WsgiApp:
+def serve_pages(app: WsgiApp, storage: BaseStorage) -> WsgiApp:
     """Return optuna-dashboard with our answer for the page of a study, compressed.
 
     Args:

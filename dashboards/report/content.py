@@ -23,7 +23,6 @@ from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.figures.base import rate_curve_figure
 from dashboards.figures.comparison import comparison_figure, heat_map_figure
 from dashboards.figures.timeline import timeline_figure
-from dashboards.formatting import TAKEN_OVER_MARK
 from dashboards.report.captioned import CaptionedFigure
 from dashboards.report.data_section import DataSection, read_data_section
 from dashboards.report.final_section import FinalRun, read_final_runs
@@ -47,7 +46,7 @@ class GivenPoints:
         heat_map: Scores over the two axes of a grid, None where it is none.
         comparison: Curves laid over each other, None where no points are compared.
         variants: The points that are compared, the base first.
-        rule: How a difference is judged.
+        rule: When a difference is called clear.
     """
 
     heat_map: CaptionedFigure | None = None
@@ -74,9 +73,8 @@ class ReportContent:
         rows: The best trials.
         n_rows: Number of all trials.
         by_number: Every trial by its number.
-        mark: Behind the number of a trial imported from another study.
         n_validation: Validation images that scores are measured on.
-        rivals: Trials that cannot be told from the best.
+        rivals: Trials that do not differ clearly from the best.
         data: The data, with pictures where the decoded images are here.
         finals: The final runs, oldest first.
         lr_finder: Curve of the LR finder, None where it has not run.
@@ -98,7 +96,6 @@ class ReportContent:
     rows: Sequence[TrialRow]
     n_rows: int
     by_number: Mapping[int, TrialRow]
-    mark: str
     n_validation: int
     rivals: Rivals | None
     data: DataSection
@@ -157,7 +154,6 @@ def compose_report(
         rows=by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
         n_rows=len(rows),
         by_number={row.number: row for row in rows},
-        mark=TAKEN_OVER_MARK,
         n_validation=n_validation,
         rivals=rivals(status.best, rows, n_validation),
         data=read_data_section(protocol, runs=runs, cache=cache),

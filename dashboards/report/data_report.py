@@ -1,7 +1,7 @@
 """The report of a data set: one HTML file that needs no network, no server and no other file.
 
-Says what the images are, how they are divided, what is odd about them, and shows how they are
-augmented. The one place besides a final run that may look at test images. Imports torch.
+Shows the images, their splits, their particularities and their augmentation. Besides a final run,
+only this module may open test images. Imports torch.
 """
 
 from collections import Counter

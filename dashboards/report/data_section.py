@@ -63,7 +63,7 @@ class DataSection:
         n_classes: Number of classes.
         splits: The splits, with the figures where the images are at hand.
         baselines: Scores on the validation images, by name.
-        cache: Where the decoded images were looked for.
+        cache: Folder of the decoded images.
         classes: A few classes with training images; None where the images are not at hand.
         augmented: A few training images, each before and after augmentation; None likewise.
     """

@@ -7,7 +7,7 @@ from itertools import combinations
 from dashboards.analysis.importances import Importances
 from dashboards.analysis.sampling import sample
 from dashboards.analysis.search_space import Hyperparameter, varied
-from dashboards.figures.base import LearningCurve, history_figure, learning_curves_figure
+from dashboards.figures.base import history_figure, learning_curves_figure
 from dashboards.figures.search import (
     importance_figure,
     pair_figure,
@@ -15,7 +15,7 @@ from dashboards.figures.search import (
     slice_figure,
 )
 from dashboards.report.captioned import CaptionedFigure
-from storage.trial_rows import TrialRow, best_complete
+from storage.trial_rows import TrialRow
 
 FEWEST_SCORED = 3
 MOST_PAIRED = 3
@@ -127,17 +127,7 @@ def sample_note(n_drawn: int, n_all: int) -> str:
 
 
 def _curves(rows: Sequence[TrialRow], note: str) -> CaptionedFigure | None:
-    best = best_complete(rows)
-    curves = [
-        LearningCurve(
-            label=f"trial {row.number}, the best",
-            scores=row.curve,
-            pruned=row.state == "pruned",
-            best=best is not None and row.number == best.number,
-        )
-        for row in rows
-        if row.curve
-    ]
+    curves = [row for row in rows if row.curve]
     if not curves:
         return None
     caption = f"Validation macro-F1 after each epoch; pruned trials are dashed.{note}"

@@ -1,4 +1,4 @@
-"""Who may ask a dashboard what: a token, the reading methods, and no other site's pages.
+"""Access control of the dashboards: a token, reading methods only, no pages of other sites.
 
 Stands before the whole application, static files included, so that no route is forgotten.
 Must not import torch.
@@ -35,11 +35,14 @@ OTHER_HOST = (
     "127.0.0.1, or start its server with --token."
 )
 NOT_WRITABLE = (
-    "This would break what the service keeps of a study: make, change and continue studies with "
-    "the `study` command (init, fork, extend, worker). Notes can change here, studies be deleted."
+    "This would break data of the service: create, change and resume studies with "
+    "the `study` command (init, fork, extend, worker). Here you can only change notes and "
+    "delete studies."
 )
 NO_UTF8 = "The path of this address is not UTF-8."
-NO_LOGIN = "whoever reaches this address reads the names of studies and hosts: there is no login"
+NO_LOGIN = (
+    "anyone who reaches this address can read the names of studies and hosts: there is no login"
+)
 # All else that optuna-dashboard writes is the service's own: names, trials and their states.
 WRITABLE = re.compile(
     r"DELETE /api/studies/[0-9]{1,9}/*|PUT /api/studies/[0-9]{1,9}(/[0-9]{1,9})?/note/*"
@@ -47,7 +50,7 @@ WRITABLE = re.compile(
 OTHER_SITE = "A page of another site may not change anything here."
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8">{again}<title>{status}</title>'
-    '<p>{reason}</p><p><a href="">Ask again</a></p>'
+    '<p>{reason}</p><p><a href="">Retry</a></p>'
 )
 # The browser keeps a cookie of SameSite=Strict back where a link of another site leads here, even
 # after a redirect. What this page asks for has the cookie.
@@ -63,7 +66,7 @@ OPEN_TO_ALL = "access-control-allow-origin"
 
 @dataclass(frozen=True)
 class Access:
-    """What is asked of a request before it reaches the application.
+    """Conditions that a request must meet to reach the application.
 
     Attributes:
         token: The secret that every request must know; None: none is needed, for the address is
@@ -84,7 +87,7 @@ class Access:
             raise DashboardError("--token must not be empty: leave it out to have one made up")
 
     def knows(self, given: str) -> bool:
-        """Return whether this is the token, in a time that tells nothing about it."""
+        """Return whether this is the token, in constant time."""
         return self.token is not None and hmac.compare_digest(_bytes(given), _bytes(self.token))
 
     @property
@@ -94,7 +97,7 @@ class Access:
 
 
 def guard(app: WsgiApp, access: Access) -> WsgiApp:
-    """Return an application that refuses what `access` does not allow.
+    """Return an application that rejects what `access` does not allow.
 
     It answers 401 without the token, 405 to what would change a read-only dashboard or
     break a study, 403 to requests of other sites, and 400 to a path that is not UTF-8. The right
@@ -184,7 +187,7 @@ def _header_text(value: str) -> str:
 
 
 def _cookie_name(environ: dict[str, Any]) -> str:
-    """Return a name of this port, for a browser's cookies do not tell ports apart."""
+    """Return a name of this port, since browsers share cookies among ports."""
     return f"study-dashboard-{environ['SERVER_PORT']}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from dashboards.servers.auth import NO_LOGIN, WsgiApp, is_loopback, is_of_this_machine
-from dashboards.servers.sockets import listen, reachable, resolved
+from dashboards.servers.sockets import listen, resolve, url_host
 from dashboards.servers.web_server import WebServer
 
 PATH = "/metrics"
@@ -45,15 +45,15 @@ def serve_metrics(
         registry: The metrics.
         host: Name or IP address to listen on.
         port: Port to listen on, 0 for a free one.
-        say: Told the address.
+        say: Prints a line.
 
     Raises:
         DashboardError: If the address or the port cannot be had.
     """
-    address = resolved(host)
+    address = resolve(host)
     app = build_app(registry, only_local=is_loopback(address))
     server = WebServer(app, listen(address, port), threads=2, max_request_body_size=MAX_BODY_BYTES)
     if not is_loopback(address):
         say(NO_LOGIN)
-    say(f"metrics: http://{reachable(address)}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
+    say(f"metrics: http://{url_host(address)}:{server.effective_port}{PATH}  (Ctrl+C stops it)")
     server.serve()

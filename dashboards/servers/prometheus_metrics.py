@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dashboards.analysis.status import StudyStatus, read_status
-from dashboards.analysis.timed_read import Lookout
+from dashboards.analysis.timed_read import TimedReader
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX
@@ -40,7 +40,7 @@ class StudiesReader:
         self._deleted: set[str] = set()
 
     def read(self) -> list[StudyStatus]:
-        """Return where every study stands now, the oldest first.
+        """Return the status of every study, the oldest first.
 
         Raises:
             StudyNotFoundError: If there is no study of that name.
@@ -54,10 +54,10 @@ class StudiesReader:
             except StudyNotFoundError:
                 if name == self._name:
                     raise
-                self._tell_once(name)
+                self._warn_once(name)
         return statuses
 
-    def _tell_once(self, name: str) -> None:
+    def _warn_once(self, name: str) -> None:
         if name not in self._deleted:
             logger.warning("study %s was deleted, save for its protocol: it has no metrics", name)
         self._deleted.add(name)
@@ -65,31 +65,31 @@ class StudiesReader:
     def _opened(self) -> StudyStorage:
         if self._storage is None:
             self._storage = self._opening()
-            self._storage.database.leave_when(lambda: True)  # the next scrape asks again
+            self._storage.database.leave_when(lambda: True)  # the next scrape retries
         return self._storage
 
     def _names(self, storage: StudyStorage) -> list[str]:
         names = study_names(storage.database)
         if self._name is None:
             return names
-        read_protocol(storage.database, self._name)  # refuses a name that is not there
+        read_protocol(storage.database, self._name)  # rejects an unknown name
         return [name for name in names if name in (self._name, self._name + FINAL_SUFFIX)]
 
 
 class StudyCollector(Collector):
-    """Makes metrics of what a reader finds; says that the database is away where it is.
+    """Turns statuses into metrics; one of them says whether the database answers.
 
     Args:
         read: Reads the status of every study once.
     """
 
     def __init__(self, read: Callable[[], list[StudyStatus]]) -> None:
-        self._lookout = Lookout(read)
+        self._reader = TimedReader(read)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield every metric, as Prometheus' client asks for at each scrape."""
+        """Yield every metric, at each scrape."""
         try:
-            statuses = self._lookout.look(PATIENCE_SECONDS)
+            statuses = self._reader.read(PATIENCE_SECONDS)
         except StudyNotFoundError as error:
             logger.warning("%s", error)
             statuses = []

@@ -2,13 +2,11 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dashboards.errors import DashboardError
 
 
-def resolved(host: str) -> str:
+def resolve(host: str) -> str:
     """Return the IP address of a name; the first where it has several.
 
     Raises:
@@ -40,19 +38,10 @@ def listen(address: str, port: int) -> socket.socket:
     Raises:
         DashboardError: If the machine has no such address, or the port is taken.
     """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     dual = address == "::" and socket.has_dualstack_ipv6()
-    with _refusals(address, port):
-        return socket.create_server((address, port), family=_family(address), dualstack_ipv6=dual)
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-@contextmanager
-def _refusals(address: str, port: int) -> Iterator[None]:
     try:
-        yield
+        return socket.create_server((address, port), family=family, dualstack_ipv6=dual)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DashboardError(
@@ -61,7 +50,7 @@ def _refusals(address: str, port: int) -> Iterator[None]:
         ) from None
 
 
-def reachable(address: str) -> str:
+def url_host(address: str) -> str:
     """Return what stands for an IP address in a URL."""
     if ipaddress.ip_address(address).is_unspecified:
         return socket.gethostname()

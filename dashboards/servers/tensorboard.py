@@ -10,7 +10,7 @@ from tensorboard.program import TensorBoard
 
 from dashboards.errors import DashboardError
 from dashboards.servers.auth import Access
-from dashboards.servers.sockets import listen, resolved
+from dashboards.servers.sockets import listen, resolve
 from dashboards.servers.web_server import serve_guarded
 
 # Its page asks for many runs at once by POST; it has nothing that can be written.
@@ -37,9 +37,9 @@ def serve_tensorboard(folder: Path, *, host: str, port: int, token: str | None =
             "start a worker first, or check --runs and --name"
         )
     access = Access(token, reading_methods=READING_METHODS)
-    listening = listen(resolved(host), port)
-    # Its `main` would leave a file in a folder of /tmp that everyone may write. Whoever forgets
-    # `tensorboard` ends the process that reads the runs.
+    listening = listen(resolve(host), port)
+    # Its `main` would leave a file in a folder of /tmp that everyone may write. When
+    # `tensorboard` is collected, the process that reads the runs ends.
     tensorboard = TensorBoard(server_class=lambda app, _flags: app)
     tensorboard.configure(logdir=str(folder))
     app = tensorboard._make_server()

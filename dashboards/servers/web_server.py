@@ -1,4 +1,4 @@
-"""How pages are served: to many at once, and to none for so long that others wait.
+"""Serves pages to many clients at once; none of them can keep the others out.
 
 Must not import torch.
 """
@@ -15,7 +15,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from dashboards.servers.auth import Access, WsgiApp, address_with_token, guard, is_loopback
-from dashboards.servers.sockets import reachable
+from dashboards.servers.sockets import url_host
 
 MOST_CONNECTIONS = 512
 """A process may have 1024 files open on most machines."""
@@ -24,13 +24,13 @@ ALLOWED_SECONDS = 1.0
 SETTINGS = {
     "threads": 8,
     "asyncore_use_poll": True,  # select() cannot watch more than 1024 files
-    "connection_limit": 2**31,  # at which waitress would accept nobody: `make_room` does better
+    "connection_limit": 2**31,  # at which waitress would accept no more: `_make_room` does better
     "channel_timeout": 20,
     "cleanup_interval": 5,
-    # Bodies are read before a token is asked for, and a note is far smaller.
+    # Bodies are read before the token is checked; a note is far smaller.
     "max_request_body_size": 2**20,
     "max_request_header_size": 2**16,
-    # No thread waits for whoever does not read his answer: it goes to a file.
+    # No thread waits for a client that does not read its answer: it goes to a file.
     "outbuf_high_watermark": 2**31,
 }
 
@@ -45,7 +45,7 @@ class WebServer(TcpWSGIServer):  # type: ignore[misc]
     """
 
     def __init__(self, app: WsgiApp, listening: socket.socket, **settings: Any) -> None:
-        # It would tell of each request that waits for a thread.
+        # It would log each request that waits for a thread.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         address = (listening.family, listening.type, listening.proto, listening.getsockname())
         adjustments = Adjustments(**(SETTINGS | settings))
@@ -87,7 +87,7 @@ def serve_guarded(app: WsgiApp, access: Access, listening: socket.socket, *, wha
 
     Args:
         app: What is served, to those whom `access` lets in.
-        access: What is asked of a request. Where it has no token and the address is not one of
+        access: Conditions for requests. Where it has no token and the address is not one of
             loopback, a token is made up.
         listening: A socket that listens.
         what: What is served, to be printed.
@@ -96,6 +96,6 @@ def serve_guarded(app: WsgiApp, access: Access, listening: socket.socket, *, wha
     if access.token is None and not is_loopback(address):
         access = replace(access, token=secrets.token_urlsafe(32))
     server = WebServer(guard(app, access), listening)
-    root = f"http://{reachable(address)}:{server.effective_port}/"
+    root = f"http://{url_host(address)}:{server.effective_port}/"
     print(f"{what}: {address_with_token(root, access.token)}  (Ctrl+C stops it)", flush=True)
     server.serve()

@@ -22,9 +22,9 @@ def status_table(
     """Return the status for a terminal of 80 columns or more.
 
     Args:
-        status: Where the study stands.
+        status: Of the study.
         most_running: Rows of running trials at most; None: all of them.
-        now: Local time of the reading, from which the expected ends are counted.
+        now: Local time of the reading, to which remaining times are added.
     """
     now = now or datetime.now()
     parts: list[Any] = [
@@ -72,7 +72,7 @@ def _bar(status: StudyStatus) -> Table:
 def _counts(status: StudyStatus) -> Text:
     counts = [(f"{getattr(status, state)} {state}", STATE_STYLES[state]) for state in STATE_STYLES]
     if status.taken_over:
-        counts.append((f"{status.taken_over} taken over", "dim"))
+        counts.append((f"{status.taken_over} imported", "dim"))
     shown = Text("  ").join(Text(*count) for count in counts)
     if status.lost_attempts:
         shown.append(f"\n{_times(status.lost_attempts)} a worker was lost with its trial", "red")
@@ -100,7 +100,7 @@ def _time(status: StudyStatus, now: datetime) -> Text:
         return Text(f"{spent}, nothing to go")
     to_go = "unknown yet to go" if left is None else f"about {shown_duration(left)} to go"
     if not status.has_live_worker:
-        return Text.assemble(f"{spent}, {to_go}; ", ("no worker is at work", "red"))
+        return Text.assemble(f"{spent}, {to_go}; ", ("no worker is active", "red"))
     if left is None:
         return Text(f"{spent}, {to_go}")
     return Text(f"{spent}, {to_go}, until {shown_time(now + timedelta(seconds=left), now)}")
@@ -124,8 +124,8 @@ def _running_table(trials: Sequence[RunningTrial], now: datetime) -> Table:
     for heading in ("trial", "epoch", "macro-F1", "images/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("expected end", justify="right", no_wrap=True)
-    table.add_column("last beat", justify="right", no_wrap=True)
-    # The one that gives way: a host's name begins with what tells it apart.
+    table.add_column("heartbeat", justify="right", no_wrap=True)
+    # This column shrinks first: host names differ at their beginning.
     table.add_column("worker", min_width=8)
     table.add_column("process", justify="right", no_wrap=True)
     for trial in trials:

@@ -7,7 +7,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.formatting import TAKEN_OVER_MARK, shown_duration, shown_params
+from dashboards.formatting import shown_duration, shown_params
 from storage.trial_rows import TrialRow, by_value
 
 STATE_STYLES = {
@@ -38,16 +38,16 @@ def trials_table(rows: Sequence[TrialRow], *, with_loss: bool = False) -> Table:
     for row in by_value(rows):
         table.add_row(*_cells(row, names, with_loss=with_loss))
     if any(row.is_taken_over for row in rows):
-        table.caption = f"{TAKEN_OVER_MARK} taken over from another study"
+        table.caption = "* imported from another study"
     return table
 
 
 def _cells(row: TrialRow, names: Sequence[str], *, with_loss: bool) -> list[Text]:
-    """Return the cells of a row; as `Text`, for rich takes brackets in a str for markup."""
+    """Return the cells of a row; as `Text`, since rich reads brackets in a str as markup."""
     shown = shown_params(row)
     loss = [Text("" if row.best is None else f"{row.best.validation_loss:.4f}")]
     return [
-        Text(f"{row.number}{TAKEN_OVER_MARK if row.is_taken_over else ''}"),
+        Text(f"{row.number}{'*' if row.is_taken_over else ''}"),
         Text(row.reason["kind"] if row.reason else row.state, STATE_STYLES[row.state]),
         Text("" if row.value is None else f"{row.value:.4f}"),
         *(loss if with_loss else []),

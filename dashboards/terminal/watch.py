@@ -1,4 +1,4 @@
-"""A study's status on a terminal, drawn again and again until the study is done.
+"""A study's status on a terminal, refreshed until the study is done.
 
 Must not import torch.
 """
@@ -14,12 +14,12 @@ from rich.segment import Segment
 from rich.text import Text
 
 from dashboards.analysis.status import StudyStatus
-from dashboards.analysis.timed_read import Lookout
+from dashboards.analysis.timed_read import TimedReader
 from dashboards.terminal.status import printable, status_table
 from storage.errors import DatabaseAwayError
 
 PATIENCE_SECONDS = 5.0
-REDRAWS_PER_SECOND = 2.0  # between two looks too, for a terminal may have changed its size
+REDRAWS_PER_SECOND = 2.0  # more often than the status is read: a terminal may change its size
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class StatusView:
     """A status with a line below it, for a terminal of any size.
 
     Attributes:
-        status: What was seen last.
-        now: Local time of that look.
+        status: The last reading.
+        now: Local time of that reading.
         footer: A line below it.
     """
 
@@ -74,19 +74,19 @@ class Screen:
 def watch_status(
     read: Callable[[], StudyStatus], *, every_seconds: float, footer: str, console: Console
 ) -> None:
-    """Show a study until it is done, whatever becomes of the database in between.
+    """Show a study until it is done, also through outages of the database.
 
     Args:
         read: Reads the status once.
         every_seconds: Time between two readings.
         footer: A line below the status.
-        console: Of a terminal. What was seen last stays on it.
+        console: Of a terminal. The last status stays on it.
     """
     seen: RenderableType = Text()
     try:
         # On a screen of its own, which a terminal of another size does not garble.
         with Live(console=console, screen=True, refresh_per_second=REDRAWS_PER_SECOND) as live:
-            for status, line in _looks(Lookout(read), every_seconds):
+            for status, line in _readings(TimedReader(read), every_seconds):
                 if status is not None:
                     seen = StatusView(status, datetime.now(), footer)
                 live.update(Screen(seen, line), refresh=True)
@@ -94,15 +94,15 @@ def watch_status(
         console.print(seen)
 
 
-def _looks(
-    lookout: Lookout[StudyStatus], every_seconds: float
+def _readings(
+    reader: TimedReader[StudyStatus], every_seconds: float
 ) -> Iterator[tuple[StudyStatus | None, Text]]:
-    """Yield what is new, None while the database is away, with a line about it."""
+    """Yield a new status, or None while the database is away, with a line about it."""
     away_since: datetime | None = None
     while True:
         begin = time.monotonic()
         try:
-            status = lookout.look(PATIENCE_SECONDS if away_since is None else every_seconds)
+            status = reader.read(PATIENCE_SECONDS if away_since is None else every_seconds)
         except DatabaseAwayError as error:
             away_since = away_since or datetime.now()
             yield None, _away(away_since, error)
@@ -123,5 +123,5 @@ def _away(since: datetime, error: DatabaseAwayError) -> Text:
     seconds = (datetime.now() - since).total_seconds()
     reason = printable(str(error))
     return Text(
-        f"database away since {since:%H:%M:%S} ({seconds:.0f} s): asking again ({reason})", "red"
+        f"database away since {since:%H:%M:%S} ({seconds:.0f} s): retrying ({reason})", "red"
     )

@@ -84,7 +84,7 @@ def test_status_of_running_study_is_valid(searched_study: StudyStorage) -> None:
     assert len(found["running_trials"]) == 1 and len(found["reasons"]) == 2
 
 
-def test_status_of_study_with_trials_taken_over_is_valid(forked_study: StudyStorage) -> None:
+def test_status_of_study_with_imported_trials_is_valid(forked_study: StudyStorage) -> None:
     assert validated(read_status(forked_study, STUDY_NAME))["best"]["slot"] is None
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 from dashboards.analysis.confusion import load_confusion_csv, save_confusion_csv
 from dashboards.errors import DashboardError
 from dashboards.figures.base import (
-    LearningCurve,
     drawable_names,
     history_figure,
     learning_curves_figure,
@@ -91,26 +90,23 @@ def test_names_that_the_font_lacks_are_kept_in_svg_and_numbers_in_png(tmp_path: 
     save_png(confusion_matrix_figure(confusion, names), tmp_path / "boxes.png")
 
 
-def test_svg_follows_the_page_colour_and_is_the_same_twice() -> None:
-    curves = [LearningCurve("trial 0, the best", (0.1, 0.2), best=True)]
-    first, second = (svg(learning_curves_figure(curves)) for _ in range(2))
+def test_svg_follows_the_page_colour_and_is_the_same_twice(searched_study: StudyStorage) -> None:
+    rows = read_trials(searched_study, "pets")
+    first, second = (svg(learning_curves_figure(rows)) for _ in range(2))
     assert first == second
     assert "currentColor" in first and "#1f2328" not in first
 
 
-def test_learning_curves_dash_only_pruned_trials_and_name_each_kind_once() -> None:
-    curves = [
-        LearningCurve("trial 0, the best", (0.1, 0.4), best=True),
-        LearningCurve("trial 1", (0.1, 0.2), pruned=True),
-        LearningCurve("trial 2", (0.1,), pruned=True),
-        LearningCurve("trial 3", (0.1, 0.3)),
-    ]
-    axes = learning_curves_figure(curves).axes[0]
-    assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "--", "-"]
+def test_learning_curves_dash_only_pruned_trials_and_name_each_kind_once(
+    searched_study: StudyStorage,
+) -> None:
+    rows = [row for row in read_trials(searched_study, "pets") if row.curve]
+    axes = learning_curves_figure(rows).axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "-", "--", "-"]
     legend = axes.get_legend()
     assert legend is not None
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["trial 0, the best", "pruned", "other trials"]
+    assert names == ["other trials", "trial 1, the best", "pruned"]
 
 
 def test_history_of_a_study_marks_states_and_best_so_far(searched_study: StudyStorage) -> None:

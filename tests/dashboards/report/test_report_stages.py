@@ -75,7 +75,7 @@ Written = Callable[[], tuple[Page, Page]]
 def test_before_the_first_trial_there_is_protocol_and_no_figure(written: Written) -> None:
     page, summary = written()
     assert "No epoch is trained yet." in page.text and "12 trials of 4" in page.text
-    assert "No trial has drawn a hyperparameter" in page.text and page.tags["svg"] == 0
+    assert "No trial has sampled a hyperparameter" in page.text and page.tags["svg"] == 0
     assert "no trial complete yet" in summary.text and "test images not used yet" in summary.text
     assert summary.tags["table"] == 0 and "study run --config study.yaml" in summary.text
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from dashboards.optuna_dashboard.app import build_dashboard
 from dashboards.optuna_dashboard.artifacts import RunFiles
-from dashboards.optuna_dashboard.error_pages import explaining
+from dashboards.optuna_dashboard.error_pages import explain_errors
 from dashboards.servers.auth import Access, WsgiApp, guard
 from storage.study_storage import StudyStorage
 from tests.tools.wsgi_client import Answer, ask, routes
@@ -123,7 +123,7 @@ def test_database_that_is_away_is_503_and_one_line_of_the_log(
     def away(_environ: dict[str, Any], _start: Any) -> Any:
         raise OperationalError("SELECT 1", None, Exception("connection refused\nby the host"))
 
-    answer = ask(explaining(away), "/api/studies")
+    answer = ask(explain_errors(away), "/api/studies")
     assert answer.status == 503 and b"does not answer" in answer.body
     (line,) = [record.getMessage() for record in caplog.records]
     assert "GET /api/studies" in line and "connection refused" in line and "\n" not in line
@@ -136,5 +136,5 @@ def test_defect_of_the_server_is_500_whatever_its_type(caplog: pytest.LogCapture
             raise error
 
         with caplog.at_level(logging.ERROR):
-            assert ask(explaining(broken), "/api/studies").status == 500
+            assert ask(explain_errors(broken), "/api/studies").status == 500
         assert "a defect" in caplog.text

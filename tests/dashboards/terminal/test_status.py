@@ -121,7 +121,7 @@ def test_status_of_running_study_counts_and_survives_json(searched_study: StudyS
     assert found["seconds_remaining"] == pytest.approx(100 / 3 + 30)
 
 
-def test_status_counts_no_trial_that_was_taken_over_but_may_call_it_the_best(
+def test_status_counts_no_imported_trial_but_may_call_it_the_best(
     forked_study: StudyStorage, show: Show
 ) -> None:
     status = read_status(forked_study, "pets")
@@ -130,20 +130,20 @@ def test_status_counts_no_trial_that_was_taken_over_but_may_call_it_the_best(
     assert (status.done, status.budget, status.taken_over) == (4, 6, 1)
     assert status.seconds_spent == 110.0
     assert status.best is not None and (status.best.number, status.best.slot) == (6, None)
-    assert ", 1 taken over, 1 running, best 0.700 (trial 6)" in status_line(status)
+    assert ", 1 imported, 1 running, best 0.700 (trial 6)" in status_line(status)
     lines = show(status_table(status))
     assert max(map(len, lines)) <= 80
-    assert "1 failed  1 taken over" in "\n".join(lines)
+    assert "1 failed  1 imported" in "\n".join(lines)
 
 
-def test_trials_table_marks_what_was_taken_over(forked_study: StudyStorage, show: Show) -> None:
+def test_trials_table_marks_imported_trials(forked_study: StudyStorage, show: Show) -> None:
     rows = read_trials(forked_study, "pets")
     assert [row.is_taken_over for row in rows] == [False] * 6 + [True]
     assert rows[6].epochs_done == 4
     lines = show(trials_table(rows))
     numbers = [line.split()[0] for line in lines if line.split() and line.split()[0][0].isdigit()]
     assert numbers == ["6*", "1", "0", "4", "2", "3", "5"]
-    assert lines[-1].strip() == "* taken over from another study"
+    assert lines[-1].strip() == "* imported from another study"
     assert "*" not in "".join(show(trials_table(rows[:6])))
 
 

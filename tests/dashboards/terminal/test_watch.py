@@ -16,7 +16,7 @@ from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
 from dashboards.analysis.status import EarlyEnd, ReasonCount, StudyStatus, read_status
-from dashboards.analysis.timed_read import Lookout
+from dashboards.analysis.timed_read import TimedReader
 from dashboards.terminal.status import printable, shown_time, status_table
 from dashboards.terminal.watch import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
@@ -71,7 +71,7 @@ def test_watch_ends_with_the_study_and_leaves_its_last_view(running: StudyStatus
 def test_watch_goes_on_through_an_outage_and_says_since_when(running: StudyStatus) -> None:
     text = watched(running, AWAY, AWAY, over(running))
     away = text.index("database away since")
-    assert "asking again (connection refused)" in text[away : away + 100]
+    assert "retrying (connection refused)" in text[away : away + 100]
     assert "Is it running" not in text
     assert text.rindex("0 waiting") > away
 
@@ -118,21 +118,21 @@ def test_look_at_a_database_that_hangs_comes_back_in_time_and_later_finds_the_an
         answer.wait(10)
         return n_readings
 
-    lookout = Lookout(read)
+    reader = TimedReader(read)
     begin = time.monotonic()
     for _ in range(2):
         with pytest.raises(DatabaseAwayError, match=r"no answer within 0.05 s"):
-            lookout.look(0.05)
+            reader.read(0.05)
     assert time.monotonic() - begin < 5 and n_readings == 1
     answer.set()
-    assert lookout.look(5) in (1, 2)
-    assert lookout.look(5) == n_readings
+    assert reader.read(5) in (1, 2)
+    assert reader.read(5) == n_readings
 
 
 def test_look_that_meets_a_mistake_of_ours_raises_it() -> None:
-    lookout = Lookout[None](lambda: (_ for _ in ()).throw(ZeroDivisionError("ours")))
+    reader = TimedReader[None](lambda: (_ for _ in ()).throw(ZeroDivisionError("ours")))
     with pytest.raises(ZeroDivisionError):
-        lookout.look(5)
+        reader.read(5)
 
 
 def test_speed_and_ends_follow_the_newest_epochs(
@@ -146,7 +146,7 @@ def test_speed_and_ends_follow_the_newest_epochs(
     assert trial.attempt == 1
 
 
-def test_trial_of_a_silent_worker_has_no_expected_end_and_counts_for_no_speed(
+def test_trial_of_a_stale_worker_has_no_expected_end_and_counts_for_no_speed(
     searched_study: StudyStorage,
 ) -> None:
     with searched_study.engine.begin() as connection:
@@ -156,7 +156,7 @@ def test_trial_of_a_silent_worker_has_no_expected_end_and_counts_for_no_speed(
     assert "no speed is known yet" in drawn(status) and "10.0 h ago" in drawn(status)
     (trial,) = status.running_trials
     assert trial.host is not None and trial.seconds_left is None
-    assert "to go; no worker is at work\n" in drawn(status) and "until" not in drawn(status)
+    assert "to go; no worker is active\n" in drawn(status) and "until" not in drawn(status)
     assert status.as_json()["seconds_remaining"] > 0
 
 
@@ -166,8 +166,8 @@ def test_time_line_tells_a_study_of_live_workers_from_one_that_waits_for_them(
     noon = datetime(2026, 3, 4, 12, 0)  # at midnight the end would have the name of its day
     assert re.search(r"to go, until \d\d:\d\d", drawn(running, now=noon))
     waiting = drawn(read_status(empty_study, STUDY_NAME))
-    assert "time: 0 s spent, unknown yet to go; no worker is at work\n" in waiting
-    assert "nothing to go" in drawn(over(running)) and "at work" not in drawn(over(running))
+    assert "time: 0 s spent, unknown yet to go; no worker is active\n" in waiting
+    assert "nothing to go" in drawn(over(running)) and "is active" not in drawn(over(running))
 
 
 def test_lost_worker_is_counted_and_the_next_attempt_shown(searched_study: StudyStorage) -> None:

@@ -213,10 +213,10 @@ def test_budget_of_a_fork_counts_the_places_to_run(searched: StudySession) -> No
     assert (status.budget, status.waiting, status.done, status.taken_over) == (2, 2, 0, 3)
     assert status.seconds_spent == 0
     assert status.best is not None and status.best.value == 0.9
-    assert status_line(status) == "0/2 done, 3 taken over, 0 running, best 0.900 (trial 1)"
+    assert status_line(status) == "0/2 done, 3 imported, 0 running, best 0.900 (trial 1)"
     pretend_to_search(session, [[0.1, 0.2, 0.3], []])
     assert status_line(read_status(handle, "changed")).startswith(
-        "2/2 done (1 complete, 1 failed), 3 taken over"
+        "2/2 done (1 complete, 1 failed), 3 imported"
     )
     session = extend(session, [SAMPLED])
     assert slots(session) == [0, 1, 2]
@@ -412,7 +412,7 @@ def test_fork_command_says_what_changed_and_what_became_of_the_trials(
     assert lines[3] == "3 of 3 finished trials are taken over"
     assert lines[4].startswith("next: study run --name changed --storage sqlite:///")
     listed = call("trials", *there[:4], "--name", "changed")
-    assert "* taken over from another study" in listed.out
+    assert "* imported from another study" in listed.out
     assert call("fork", *there).err.strip() == "study: Missing argument 'NEW'."
 
 

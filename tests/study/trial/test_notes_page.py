@@ -1,17 +1,13 @@
 """Notes and files in optuna-dashboard's own page, in a real browser."""
 
 import os
-import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-import waitress
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-from dashboards.optuna_dashboard.app import build_dashboard
+from dashboards.optuna_dashboard.app import build_dashboard, serve_dashboard
 from dashboards.optuna_dashboard.artifacts import RunFiles
 from data.image_cache import prepare
 from study.creation.create import initialise
@@ -19,45 +15,19 @@ from study.final.final_run import open_final, run_final
 from study.session.promotion import choose_winner
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
+from tests.browser import SCREENSHOTS, browser, requires_chromium, watched_page
 from tests.study.trial.test_faults import fail_in_training
 from tests.study.workers.test_worker import Settings, configured, work
+from tests.tools.forked_server import forked
 
-CHROMIUM = shutil.which("chromium")
 EVIL_CLASS = "<img src=x onerror=alert(1)>"
 EVIL = "<script>alert(1)</script> ![picture](http://evil.org/x.png) www.evil.org | \\| `"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium"),
-]
+pytestmark = [pytest.mark.slow, requires_chromium]
 
 
-@contextmanager
-def served(session: StudySession) -> Iterator[str]:
+def serve(session: StudySession) -> None:
     app = build_dashboard(session.storage_handle, RunFiles(session.config.storage.runs))
-    server = waitress.create_server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.effective_port}"
-    finally:
-        server.close()
-        thread.join()
-
-
-@contextmanager
-def opened_page(problems: list[str]) -> Iterator[Page]:
-    """A page that writes down whatever goes wrong on it."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1600})
-        page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
-        page.on("pageerror", lambda error: problems.append(f"uncaught: {error}"))
-        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
-        page.on(
-            "console", lambda said: problems.append(said.text) if said.type == "error" else None
-        )
-        yield page
-        browser.close()
+    serve_dashboard(app, host="127.0.0.1", port=0)
 
 
 def searched(settings: Settings, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> StudySession:
@@ -79,9 +49,13 @@ def test_notes_and_files_are_shown_and_data_stay_text(
     tiny_settings: Settings, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = searched(tiny_settings, pictures, monkeypatch)
-    shots = Path(os.environ.get("STUDY_SCREENSHOTS", tmp_path))
-    problems: list[str] = []
-    with served(session) as address, opened_page(problems) as page:
+    shots = Path(os.environ.get(SCREENSHOTS, tmp_path))
+    with (
+        forked(partial(serve, session)) as printed,
+        browser() as opened,
+        watched_page(opened, height=1600) as watched,
+    ):
+        page, address = watched.page, printed.readline().split()[2].rstrip("/")
         page.goto(f"{address}/dashboard/studies/1/note")
         expect(page.get_by_text(EVIL_CLASS)).to_be_visible()
         expect(page.get_by_text("<script>alert(1)</script> ![picture]")).to_be_visible()
@@ -107,4 +81,5 @@ def test_notes_and_files_are_shown_and_data_stay_text(
         card.get_by_test_id("FullscreenIcon").click()
         expect(page.get_by_role("cell", name=EVIL_CLASS)).to_be_visible()
         page.screenshot(path=shots / "artifact-of-a-final-run.png")
-    assert problems == []
+        assert watched.problems == []
+        assert watched.foreign_requests(address) == []
