@@ -36,7 +36,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Table
 
 from dashboards.optuna_dashboard.artifacts import links_to
-from dashboards.optuna_dashboard.notes import trial_note
+from dashboards.optuna_dashboard.notes import render_trial_note
 from storage.process_identity import Owner
 from storage.records import EpochRecord, raise_budget, read_protocol
 from storage.run_paths import RunPaths, TrialPaths
@@ -210,7 +210,7 @@ class DrawnTrial:
         records = [self._record(epoch) for epoch in range(1, self.n_done + 1)]
         add(epochs, *map(vars, records))
         add(attempts, self._attempt())
-        body = trial_note(self._row(noted, records), folder, n_epochs=self.n_epochs)
+        body = render_trial_note(self._row(noted, records), folder, n_epochs=self.n_epochs)
         prefix = f"dashboard:{self.trial_id}"
         note = {f"{prefix}:note_ver": 0, f"{prefix}:note_str:0": body}
         table: Table = models.StudySystemAttributeModel.__table__

@@ -143,7 +143,7 @@ def _least_clear(variant: Variant, base: Variant) -> float:
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * math.sqrt(error)
 
 
-def ranked(variants: Sequence[Variant]) -> list[Variant]:
+def rank_variants(variants: Sequence[Variant]) -> list[Variant]:
     """Return the base first, then the others from the best mean score to the worst."""
     return [*variants[:1], *sorted(variants[1:], key=lambda one: -(one.mean or -math.inf))]
 
@@ -163,7 +163,7 @@ def comparison_table(variants: Sequence[Variant]) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     base = variants[0]
-    for variant in ranked(variants):
+    for variant in rank_variants(variants):
         means = [variant.mean_at_best(name) for _, name in COLUMNS]
         table.add_row(
             Text(variant.label),
@@ -192,7 +192,7 @@ def remarks(variants: Sequence[Variant]) -> list[str]:
     if all(len(variant.rows) == 1 for variant in variants):
         return ["One seed each: the spread is unknown, so no difference can be told from chance."]
     lines = []
-    for variant in ranked(variants)[1:]:
+    for variant in rank_variants(variants)[1:]:
         found = shown_number(difference(variant, base), "+.4f")
         lines.append(f"{variant.label}: {found} to {base.label}, {verdict(variant, base)}")
     return [*lines, RULE]

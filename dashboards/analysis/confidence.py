@@ -25,7 +25,7 @@ class Rivals:
     margin: float
 
 
-def rivals(best: TrialRow | None, rows: Sequence[TrialRow], n_images: int) -> Rivals | None:
+def find_rivals(best: TrialRow | None, rows: Sequence[TrialRow], n_images: int) -> Rivals | None:
     """Return the rivals of the best trial, None where there is none to compare with."""
     if best is None or best.best is None:
         return None

@@ -72,7 +72,7 @@ class Cost:
         return sum(one.saved_seconds for one in self.states if one.state == "pruned")
 
 
-def cost_of(
+def compute_cost(
     rows: Sequence[TrialRow],
     *,
     attempts: Sequence[Attempt],

@@ -35,7 +35,7 @@ class Provenance:
     commands: str
 
 
-def provenance_of(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
+def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
     """Return where the results of a study come from."""
     facts = protocol.facts
     seeds = [f"study {protocol.configuration.get('seed', NOT_RECORDED)}"]

@@ -77,10 +77,10 @@ def read_space(storage: StudyStorage, study_name: str) -> list[Hyperparameter]:
     """
     optuna_study = open_study(storage, study_name)
     trials = optuna_study.get_trials(deepcopy=False)
-    return space_of(trial.distributions for trial in trials)
+    return merge_spaces(trial.distributions for trial in trials)
 
 
-def space_of(distributions: Iterable[dict[str, BaseDistribution]]) -> list[Hyperparameter]:
+def merge_spaces(distributions: Iterable[dict[str, BaseDistribution]]) -> list[Hyperparameter]:
     """Return the hyperparameters that sets of distributions describe together."""
     known: dict[tuple[str, BaseDistribution], None] = {}
     for of_trial in distributions:
@@ -118,7 +118,9 @@ def _both(one: Hyperparameter, other: Hyperparameter) -> Hyperparameter:
     return replace(one, low=low, high=high, choices=choices, is_log=one.is_log and other.is_log)
 
 
-def varied(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> list[Hyperparameter]:
+def choose_varied(
+    space: Sequence[Hyperparameter], rows: Sequence[TrialRow]
+) -> list[Hyperparameter]:
     """Return the hyperparameters that have at least two values among the rows."""
     return [
         one

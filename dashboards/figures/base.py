@@ -106,7 +106,7 @@ def scatter_by_state(axes: Axes, points: Sequence[tuple[TrialRow, float]], *, si
             drawn = axes.scatter(
                 xs, values, s=size, marker=marker, c=colour, label=label, zorder=3
             )
-            bounded(drawn, len(some))
+            rasterise_many(drawn, len(some))
 
 
 def learning_curves_figure(rows: Sequence[TrialRow]) -> Figure:
@@ -126,7 +126,7 @@ def learning_curves_figure(rows: Sequence[TrialRow]) -> Figure:
             marker="." if len(row.curve) == 1 else None,
             zorder=4 if is_best else 2,
         )
-        bounded(line, 0 if is_best else n_points)
+        rasterise_many(line, 0 if is_best else n_points)
         others = "pruned" if is_pruned else "other trials"
         line.set_label(f"trial {row.number}, the best" if is_best else others)
     axes.set_xlabel("epoch", color=INK)
@@ -227,7 +227,7 @@ def empty_figure(width_inches: float, height_inches: float) -> tuple[Figure, Axe
     return figure, axes
 
 
-def bounded(artist: Artist, n_points: int) -> None:
+def rasterise_many(artist: Artist, n_points: int) -> None:
     """Keep a page small: what has very many points is rasterised within the figure."""
     artist.set_rasterized(n_points > MOST_POINTS)
 

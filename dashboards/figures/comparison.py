@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from dashboards.analysis.comparison import Variant, is_comparison, ranked
+from dashboards.analysis.comparison import Variant, is_comparison, rank_variants
 from dashboards.analysis.grid import Grid, read_grid
 from dashboards.figures.base import BLUES, INK, add_colour_bar, empty_figure, save_png, svg
 from dashboards.formatting import NAMING_DIGITS, setting_name, shown_value
@@ -57,7 +57,7 @@ def heat_map_figure(grid: Grid) -> Figure:
 
 def comparison_figure(variants: Sequence[Variant]) -> Figure:
     """Draw validation macro-F1 over epochs, the mean over seeds; the base is black and thick."""
-    shown = [variant for variant in ranked(variants) if variant.curve]
+    shown = [variant for variant in rank_variants(variants) if variant.curve]
     figure, axes = empty_figure(6.6, max(3.2, 0.22 * len(shown) + 0.8))
     others = 0
     for variant in shown:

@@ -20,9 +20,9 @@ from dashboards.figures.base import (
     INK,
     ORANGE,
     add_colour_bar,
-    bounded,
     draw_legend,
     empty_figure,
+    rasterise_many,
     scatter_by_state,
 )
 from dashboards.formatting import setting_name, shown_value
@@ -85,7 +85,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
             linewidths=0,
             zorder=2 if pruned else 3,
         )
-        bounded(points, len(some))
+        rasterise_many(points, len(some))
         if not pruned:
             add_colour_bar(figure, points, axes, SCORE_LABEL)
     _scale(axes, "x", x)
@@ -106,7 +106,7 @@ def parallel_figure(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -
         if some:
             lines = _lines(columns, some, pruned=pruned)
             axes.add_collection(lines)
-            bounded(lines, len(some) * len(columns))
+            rasterise_many(lines, len(some) * len(columns))
     _draw_columns(axes, columns)
     return figure
 

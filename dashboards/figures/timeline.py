@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from dashboards.figures.base import BLUE, GREY, INK, ORANGE, bounded, draw_legend, empty_figure
+from dashboards.figures.base import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    draw_legend,
+    empty_figure,
+    rasterise_many,
+)
 from storage.attempts import Attempt
 from storage.process_identity import Owner
 
@@ -46,7 +54,7 @@ def timeline_figure(attempts: Sequence[Attempt], states: Mapping[int, str]) -> F
             edgecolor=INK,
             linewidth=0.3,
         )
-        bounded(bars[0], 4 * len(attempts))
+        rasterise_many(bars[0], 4 * len(attempts))
     axes.set_yticks(
         [heights[owner] for owner in workers],
         [_name(owner) for owner in workers],

@@ -12,7 +12,7 @@ from dashboards.analysis.comparison import (
     Variant,
     difference,
     is_comparison,
-    ranked,
+    rank_variants,
     read_variants,
     shown_number,
     verdict,
@@ -27,7 +27,7 @@ MOST_NAMED_CLASSES = 20
 MOST_VARIANTS = 60
 
 
-def trial_note(
+def render_trial_note(
     row: TrialRow,
     paths: TrialPaths,
     *,
@@ -78,7 +78,7 @@ def _circumstances(row: TrialRow, paths: TrialPaths) -> Iterator[tuple[str, str]
         yield "time of its epochs", shown_duration(row.seconds)
 
 
-def study_note(
+def render_study_note(
     protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow], *, space: Sequence[str]
 ) -> str:
     """Return the note of a study: its protocol, and what was found besides its trials.
@@ -153,7 +153,7 @@ def _lr_finder(paths: RunPaths) -> str | None:
 
 def _comparison(variants: Sequence[Variant]) -> str:
     base, lines = variants[0], []
-    for variant in ranked(variants)[:MOST_VARIANTS]:
+    for variant in rank_variants(variants)[:MOST_VARIANTS]:
         spread = "" if variant.spread is None else f" ± {variant.spread:.4f}"
         found = f"macro-F1 {shown_number(variant.mean, '.4f')}{spread}"
         if variant is not base:

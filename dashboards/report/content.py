@@ -11,13 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dashboards.analysis.baselines import BestBaseline, best_of, known_baselines
-from dashboards.analysis.comparison import RULE, Variant, is_comparison, ranked, read_variants
-from dashboards.analysis.confidence import Rivals, rivals
-from dashboards.analysis.cost import Cost, cost_of
+from dashboards.analysis.comparison import (
+    RULE,
+    Variant,
+    is_comparison,
+    rank_variants,
+    read_variants,
+)
+from dashboards.analysis.confidence import Rivals, find_rivals
+from dashboards.analysis.cost import Cost, compute_cost
 from dashboards.analysis.grid import read_grid
 from dashboards.analysis.importances import Importances, read_importances
 from dashboards.analysis.lr_range import load_range_record
-from dashboards.analysis.reproducibility import Provenance, provenance_of
+from dashboards.analysis.reproducibility import Provenance, read_provenance
 from dashboards.analysis.search_space import Hyperparameter, read_space
 from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.figures.base import rate_curve_figure
@@ -137,7 +143,7 @@ def compose_report(
         protocol=protocol,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,
-        cost=cost_of(
+        cost=compute_cost(
             rows,
             attempts=attempts,
             budget=protocol.budget,
@@ -155,13 +161,13 @@ def compose_report(
         n_rows=len(rows),
         by_number={row.number: row for row in rows},
         n_validation=n_validation,
-        rivals=rivals(status.best, rows, n_validation),
+        rivals=find_rivals(status.best, rows, n_validation),
         data=read_data_section(protocol, runs=runs, cache=cache),
         finals=read_final_runs(storage, study_name, paths),
         lr_finder=_lr_finder(paths),
         baselines=baselines,
         best_baseline=best_of(baselines),
-        provenance=provenance_of(protocol, rows),
+        provenance=read_provenance(protocol, rows),
     )
 
 
@@ -200,7 +206,7 @@ def _given(rows: Sequence[TrialRow]) -> GivenPoints:
         caption = "Validation macro-F1 after each epoch, the mean over seeds; the base is thick."
         figure = comparison_figure(variants)
         comparison = CaptionedFigure("Comparison", caption, figure)
-    return GivenPoints(heat_map, comparison, ranked(variants) if compared else ())
+    return GivenPoints(heat_map, comparison, rank_variants(variants) if compared else ())
 
 
 def _lr_finder(paths: RunPaths) -> CaptionedFigure | None:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from dashboards.analysis.importances import Importances
 from dashboards.analysis.sampling import sample
-from dashboards.analysis.search_space import Hyperparameter, varied
+from dashboards.analysis.search_space import Hyperparameter, choose_varied
 from dashboards.figures.base import history_figure, learning_curves_figure
 from dashboards.figures.search import (
     importance_figure,
@@ -64,8 +64,8 @@ def build_search_section(
     scored = [row for row in rows if row.value is not None]
     drawn = sample(scored, MOST_DRAWN, lambda row: row.value if row.state == "complete" else None)
     finished = [row for row in drawn if row.state in ("complete", "pruned")]
-    note = sample_note(len(drawn), len(scored))
-    searched = varied(space, finished)
+    note = describe_sample(len(drawn), len(scored))
+    searched = choose_varied(space, finished)
     why_no_shapes = (
         "the figures of the given points show more"
         if shown_below
@@ -119,7 +119,7 @@ def _history(scored: Sequence[TrialRow]) -> CaptionedFigure | None:
     return CaptionedFigure("Optimisation history", caption, history_figure(scored))
 
 
-def sample_note(n_drawn: int, n_all: int) -> str:
+def describe_sample(n_drawn: int, n_all: int) -> str:
     """Return what a caption says where only a sample of trials is drawn."""
     if n_drawn == n_all:
         return ""

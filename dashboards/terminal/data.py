@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.terminal.status import printable
+from dashboards.terminal.status import clean_line
 from data.statistics import DataDescription, Duplicates
 
 
@@ -15,7 +15,7 @@ def data_tables(described: DataDescription) -> tuple[Table, Table, str]:
 
     The lines are the duplicates and the fingerprint.
     """
-    title = printable(f"{described.source}: {len(described.class_names)} classes")
+    title = clean_line(f"{described.source}: {len(described.class_names)} classes")
     splits = Table(title=Text(title), box=box.SIMPLE)  # a path may look like markup
     for heading in ("split", "images", "per class", "dropped", "modes", "sizes"):
         numeric = heading in ("images", "per class", "dropped")

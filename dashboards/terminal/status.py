@@ -44,7 +44,7 @@ def status_table(
     return Group(*parts)
 
 
-def printable(text: str) -> str:
+def clean_line(text: str) -> str:
     """Return the first line of a text from elsewhere, without control characters."""
     first = text.strip().partition("\n")[0]
     return "".join(each if each.isprintable() else "?" for each in first)
@@ -89,7 +89,7 @@ def _best(best: TrialRow | None) -> Text:
     params = ", ".join(f"{name} {text}" for name, text in shown_params(best).items())
     return Text(
         f"best: validation macro-F1 {best.value:.4f}, trial {best.number}"
-        f" at epoch {best.best_epoch}\n      {printable(params)}"
+        f" at epoch {best.best_epoch}\n      {clean_line(params)}"
     )
 
 
@@ -163,7 +163,7 @@ def _worker(trial: RunningTrial) -> Text:
         return Text("nobody", "red")
     attempt = f" (attempt {trial.attempt})" if (trial.attempt or 1) > 1 else ""
     # Of the cell, for a column that must not wrap would not give way before the others.
-    return Text(printable(trial.host) + attempt, no_wrap=True, overflow="ellipsis")
+    return Text(clean_line(trial.host) + attempt, no_wrap=True, overflow="ellipsis")
 
 
 def _early_ends(status: StudyStatus) -> Text:
@@ -174,7 +174,9 @@ def _early_ends(status: StudyStatus) -> Text:
             counts = ", ".join(map(_reason_count, kinds))
             lines.append(Text.assemble((f"{state}:", STATE_STYLES[state]), " ", counts))
     lines += [
-        Text(f"  trial {end.number} {end.state} after epoch {end.epoch}: {printable(end.message)}")
+        Text(
+            f"  trial {end.number} {end.state} after epoch {end.epoch}: {clean_line(end.message)}"
+        )
         for end in status.newest_early_ends
     ]
     shown = Text("\n").join(lines)
@@ -183,5 +185,5 @@ def _early_ends(status: StudyStatus) -> Text:
 
 
 def _reason_count(reason: ReasonCount) -> str:
-    kind = "by the pruner" if reason.kind == "pruned" else printable(reason.kind)
+    kind = "by the pruner" if reason.kind == "pruned" else clean_line(reason.kind)
     return f"{reason.count} {kind}"

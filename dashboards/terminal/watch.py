@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dashboards.analysis.status import StudyStatus
 from dashboards.analysis.timed_read import TimedReader
-from dashboards.terminal.status import printable, status_table
+from dashboards.terminal.status import clean_line, status_table
 from storage.errors import DatabaseAwayError
 
 PATIENCE_SECONDS = 5.0
@@ -121,7 +121,7 @@ def _clock(every_seconds: float) -> Text:
 
 def _away(since: datetime, error: DatabaseAwayError) -> Text:
     seconds = (datetime.now() - since).total_seconds()
-    reason = printable(str(error))
+    reason = clean_line(str(error))
     return Text(
         f"database away since {since:%H:%M:%S} ({seconds:.0f} s): retrying ({reason})", "red"
     )

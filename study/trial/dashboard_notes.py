@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from dashboards.errors import DashboardError
 from dashboards.optuna_dashboard.artifacts import links_to
-from dashboards.optuna_dashboard.notes import study_note, trial_note
+from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from storage.configuration import StorageConfig
 from storage.dashboard_notes import FileLink, write_note
 from storage.database import is_transient
@@ -62,7 +62,7 @@ def note_trial(
         (row,) = read_some(session.storage_handle, [trial_id])
         row = replace(row, state=state, reason=reason or row.reason)
         paths = _paths_of(session, row)
-        body = trial_note(row, paths, n_epochs=session.config.search.n_epochs)
+        body = render_trial_note(row, paths, n_epochs=session.config.search.n_epochs)
         _write(session, heartbeat, trial_id, body, [paths.configuration, paths.epochs])
 
 
@@ -81,7 +81,7 @@ def note_test(
         (row,) = read_some(final.storage_handle, [run._trial_id])
         paths = _paths_of(final, row)
         n_epochs = final.config.search.n_epochs
-        body = trial_note(row, paths, n_epochs=n_epochs, metrics=metrics)
+        body = render_trial_note(row, paths, n_epochs=n_epochs, metrics=metrics)
         tables = [paths.confusion_csv, paths.per_class, paths.metrics]
         pictures = [paths.confusion_picture, paths.mistakes_picture]
         _write(final, heartbeat, row.trial_id, body, [*pictures, *tables], finished=True)
@@ -93,15 +93,15 @@ def note_study(session: StudySession) -> None:
     with _warning(f"the note of study {name}"):
         search = session.config.search
         rows = read_trials(handle, name) if search.space == "given" else []
-        space = shown_space(search, optimizer=session.config.optimization.optimizer)
-        body = study_note(read_protocol(handle.database, name), paths, rows, space=space)
+        space = describe_space(search, optimizer=session.config.optimization.optimizer)
+        body = render_study_note(read_protocol(handle.database, name), paths, rows, space=space)
         figures = [paths.range_test.picture, paths.heat_map, paths.comparison]
         links = _links(session, [] if session.is_final else figures)
         study_id = session.optuna_study()._study_id
         handle.database.write(lambda connection: write_note(connection, study_id, body, links))
 
 
-def shown_space(search: SearchConfig, *, optimizer: str) -> list[str]:
+def describe_space(search: SearchConfig, *, optimizer: str) -> list[str]:
     """Return what a study searches, a text for each hyperparameter with its range."""
     if search.space == "given":
         return [f"{len(search.points)} given points"]

@@ -19,7 +19,7 @@ from dashboards.analysis.comparison import (
     comparison_table,
     difference,
     is_comparison,
-    ranked,
+    rank_variants,
     read_variants,
     remarks,
     verdict,
@@ -125,7 +125,7 @@ def test_comparison_table_fits_80_columns_with_the_base_first() -> None:
         console.print(comparison_table(variants))
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= 80
-    assert [variant.label for variant in ranked(variants)][:2] == ["base", "[bold]markup"]
+    assert [variant.label for variant in rank_variants(variants)][:2] == ["base", "[bold]markup"]
     assert "+0.0950" in capture.get() and "[bold]markup" in capture.get()
 
 

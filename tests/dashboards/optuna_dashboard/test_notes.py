@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from dashboards.formatting import LONGEST_CODE, bullets, code
-from dashboards.optuna_dashboard.notes import study_note, trial_note
+from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from model.rate_curve import RateCurve
 from storage.records import Protocol, read_protocol
 from storage.run_paths import RunPaths
@@ -50,14 +50,14 @@ def test_trial_note_shows_state_best_epoch_hyperparameters_and_host(
 ) -> None:
     paths = RunPaths(Path("runs"), "pets").trial(1)
     rows = rows_of(searched_study)
-    complete = trial_note(rows["complete"], paths, n_epochs=4)
+    complete = render_trial_note(rows["complete"], paths, n_epochs=4)
     assert complete.startswith("**complete** after 4 of 4 epochs")
     assert "macro-F1 **0.6100** in epoch 4" in complete
     assert "` learning rate `: `" in complete and "` blocks `: `" in complete
     assert "` node[1] `" in complete and str(Path("runs/pets/trials/00001").absolute()) in complete
-    pruned = trial_note(rows["pruned"], paths, n_epochs=4)
+    pruned = render_trial_note(rows["pruned"], paths, n_epochs=4)
     assert "after 2 of 4 epochs" in pruned and "` pruned `: ` below the median `" in pruned
-    failed = trial_note(rows["failed"], paths, n_epochs=4)
+    failed = render_trial_note(rows["failed"], paths, n_epochs=4)
     assert "after 0 of 4" in failed and "` exception `: ` <b>no memory</b> `" in failed
     assert "macro-F1" not in failed
 
@@ -70,7 +70,7 @@ def test_texts_in_a_trial_note_are_no_markup(searched_study: StudyStorage) -> No
         host=EVIL,
         attributes={"device": EVIL, "seed": EVIL},
     )
-    tokens = inline(trial_note(row, RunPaths(Path(EVIL), "pets").trial(1), n_epochs=4))
+    tokens = inline(render_trial_note(row, RunPaths(Path(EVIL), "pets").trial(1), n_epochs=4))
     assert {token.type for token in tokens} <= {
         *("text", "code_inline", "softbreak", "strong_open", "strong_close")
     }
@@ -81,7 +81,7 @@ def test_study_note_shows_the_protocol_and_no_password(
     searched_study: StudyStorage, tmp_path: Path
 ) -> None:
     paths = RunPaths(tmp_path, "pets")
-    note = study_note(protocol_of(searched_study), paths, [], space=[EVIL])
+    note = render_study_note(protocol_of(searched_study), paths, [], space=[EVIL])
     for part in ("f" * 64, "d" * 64, "train 90", "torch 2.11.0", "0123abc", "` majority `", "tpe"):
         assert part in note
     assert "hunter2" not in note and "LR finder" not in note
@@ -99,7 +99,7 @@ def test_study_note_shows_the_suggestion_of_the_lr_finder(
     for suggested, says in ((0.1234, "**0.12**"), (None, "No rate is suggested")):
         record = {"suggested_rate": suggested, "n_steps": 300, "curve": curve}
         paths.range_test.record.write_text(json.dumps(record))
-        assert says in study_note(protocol_of(searched_study), paths, [], space=[EVIL])
+        assert says in render_study_note(protocol_of(searched_study), paths, [], space=[EVIL])
 
 
 def test_study_note_shows_the_differences_of_a_comparison(
@@ -117,7 +117,7 @@ def test_study_note_shows_the_differences_of_a_comparison(
     protocol = protocol_of(searched_study)
     search = protocol.configuration["search"] | {"space": "given", "points": [{}] * 4}
     given = replace(protocol, configuration=protocol.configuration | {"search": search})
-    note = study_note(given, RunPaths(tmp_path, "pets"), rows, space=[])
+    note = render_study_note(given, RunPaths(tmp_path, "pets"), rows, space=[])
     assert f"- ` {EVIL} `: macro-F1 0.7050 ± 0.0071, +0.1950: clear" in note
     assert "nothing varies" in note
 

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dashboards.analysis.confidence import rivals
-from dashboards.analysis.cost import cost_of
+from dashboards.analysis.confidence import find_rivals
+from dashboards.analysis.cost import compute_cost
 from dashboards.analysis.importances import read_importances
-from dashboards.analysis.reproducibility import provenance_of
-from dashboards.analysis.search_space import Hyperparameter, read_space, space_of, varied
+from dashboards.analysis.reproducibility import read_provenance
+from dashboards.analysis.search_space import (
+    Hyperparameter,
+    choose_varied,
+    merge_spaces,
+    read_space,
+)
 from dashboards.figures.base import svg
 from dashboards.figures.search import importance_figure, pair_figure, parallel_figure, slice_figure
 from dashboards.figures.timeline import timeline_figure
@@ -43,7 +48,7 @@ def add(handle: StudyStorage, n_trials: int, state: TrialState, **more: object) 
 
 
 def test_space_is_told_by_ranges_scales_and_choices() -> None:
-    space = space_of(
+    space = merge_spaces(
         [
             {"rate": FloatDistribution(1e-3, 1.0, log=True), "n": IntDistribution(1, 4)},
             {"rate": FloatDistribution(1e-4, 0.1, log=True), "a.b_c": FloatDistribution(0, 0.5)},
@@ -68,7 +73,7 @@ def test_hyperparameter_of_one_value_is_not_varied(handle: StudyStorage) -> None
     fixed = Hyperparameter("fixed", 0, 1)
     space = read_space(handle, "pets")
     assert len(space) == 6
-    assert varied([*space, fixed], read_trials(handle, "pets")) == space
+    assert choose_varied([*space, fixed], read_trials(handle, "pets")) == space
 
 
 def test_importances_need_ten_complete_trials(handle: StudyStorage) -> None:
@@ -95,9 +100,9 @@ def test_equal_trials_are_rivals_and_far_ones_are_not(handle: StudyStorage) -> N
     for slot, best in enumerate((0.8, 0.8, 0.1)):
         add_trial(handle, "pets", slot=slot, state=COMPLETE, n_epochs=N_EPOCHS, best=best)
     rows = read_trials(handle, "pets")
-    found = rivals(rows[0], rows, 1000)
+    found = find_rivals(rows[0], rows, 1000)
     assert found is not None and (found.n_rivals, found.n_others) == (1, 2)
-    assert rivals(rows[0], rows[:1], 1000) is None and rivals(None, rows, 1000) is None
+    assert find_rivals(rows[0], rows[:1], 1000) is None and find_rivals(None, rows, 1000) is None
 
 
 def test_cost_counts_epochs_that_the_pruner_saved_and_no_mishap(handle: StudyStorage) -> None:
@@ -108,7 +113,7 @@ def test_cost_counts_epochs_that_the_pruner_saved_and_no_mishap(handle: StudySto
         add_trial(handle, "pets", slot=slot, state=PRUNED, n_epochs=1, attributes=noted)
     add_trial(handle, "pets", slot=6, state=FAIL, n_epochs=3)
     rows = read_trials(handle, "pets")
-    cost = cost_of(rows, attempts=[], budget=12, n_epochs=N_EPOCHS)
+    cost = compute_cost(rows, attempts=[], budget=12, n_epochs=N_EPOCHS)
     assert [(one.state, one.n_trials, one.n_epochs, one.saved_epochs) for one in cost.states] == [
         ("complete", 2, 8, 0),
         ("pruned", 4, 4, 3),
@@ -150,7 +155,7 @@ def test_timeline_marks_a_released_attempt() -> None:
 def test_provenance_names_changed_code_and_other_versions(handle: StudyStorage) -> None:
     attributes = {"git_revision": "abc", "versions": {"torch": "9.9"}}
     add_trial(handle, "pets", slot=0, state=COMPLETE, n_epochs=1, attributes=attributes)
-    found = provenance_of(read_protocol(handle.database, "pets"), read_trials(handle, "pets"))
+    found = read_provenance(read_protocol(handle.database, "pets"), read_trials(handle, "pets"))
     named = dict([*found.hashes, *found.facts])
     assert named["git, at init"] == "0123abc with changes" and named["git, workers"] == "abc"
     assert named["versions, workers"] == "other: torch 9.9"
@@ -188,7 +193,7 @@ def test_pair_of_pruned_trials_alone_is_drawn(handle: StudyStorage) -> None:
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=20, unique=True))
 def test_any_choices_have_a_place_each(choices: list[str]) -> None:
-    (one,) = space_of([{"x": CategoricalDistribution(choices)}])
+    (one,) = merge_spaces([{"x": CategoricalDistribution(choices)}])
     assert [one.position(choice) for choice in choices] == list(range(len(choices)))
 
 

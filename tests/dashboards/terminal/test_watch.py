@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from dashboards.analysis.status import EarlyEnd, ReasonCount, StudyStatus, read_status
 from dashboards.analysis.timed_read import TimedReader
-from dashboards.terminal.status import printable, shown_time, status_table
+from dashboards.terminal.status import clean_line, shown_time, status_table
 from dashboards.terminal.watch import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
@@ -90,7 +90,7 @@ def test_last_line_is_on_the_screen_however_much_is_above_it(
     (trial,) = example().running_trials
     trials = (replace(trial, host=host, attempt=2),) * n_running
     status = replace(example(), running=n_running, running_trials=trials, lost_attempts=3)
-    line = Text(f"away {printable(reason)} end")
+    line = Text(f"away {clean_line(reason)} end")
     view = StatusView(status, datetime.now(), "a baseline")
     console = Console(width=80, height=height, file=io.StringIO(), force_terminal=False)
     lines = console.render_lines(Screen(view, line))
@@ -231,5 +231,5 @@ def test_shown_time_says_as_much_as_is_needed(moment: datetime, text: str) -> No
 
 
 @given(st.text())
-def test_printable_is_one_line_without_control_characters(text: str) -> None:
-    assert printable(text) == "" or printable(text).isprintable()
+def test_clean_line_is_one_line_without_control_characters(text: str) -> None:
+    assert clean_line(text) == "" or clean_line(text).isprintable()

@@ -23,7 +23,7 @@ from study.final.final_run import open_final, run_final
 from study.session.promotion import choose_winner
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
-from study.trial.dashboard_notes import note_studies_on, note_study, shown_space
+from study.trial.dashboard_notes import describe_space, note_studies_on, note_study
 from study.workers.worker import Worker
 from tests.study.searches import pretend_to_search
 from tests.study.trial.test_faults import fail_in_training
@@ -111,7 +111,7 @@ def test_worker_that_lost_its_trial_writes_no_note(
 ) -> None:
     session = initialise(configured(tiny_settings, search={"n_trials": 1}))
     handle = session.storage_handle
-    write = study.trial.dashboard_notes.trial_note
+    write = study.trial.dashboard_notes.render_trial_note
 
     def lose(*given: Any, **options: Any) -> str:
         with handle.engine.begin() as connection:
@@ -120,7 +120,7 @@ def test_worker_that_lost_its_trial_writes_no_note(
             )
         return write(*given, **options)
 
-    monkeypatch.setattr(study.trial.dashboard_notes, "trial_note", lose)
+    monkeypatch.setattr(study.trial.dashboard_notes, "render_trial_note", lose)
     work(session)
     (trial,) = session.optuna_study().trials
     assert read_endings(handle.database, [trial._trial_id]) == {1: ["lost", "complete"]}
@@ -135,7 +135,7 @@ def test_note_that_cannot_be_written_costs_a_warning_and_no_trial(
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(study.trial.dashboard_notes, "trial_note", broken)
+    monkeypatch.setattr(study.trial.dashboard_notes, "render_trial_note", broken)
     with caplog.at_level(logging.WARNING):
         work(session)
     (trial,) = session.optuna_study().trials
@@ -201,13 +201,13 @@ def test_damaged_record_costs_the_study_its_note_and_a_line_that_names_it(
 
 def test_shown_space_names_what_varies_with_its_range() -> None:
     search = SearchConfig(space="lr-wd")
-    assert shown_space(search, optimizer="adam") == [
+    assert describe_space(search, optimizer="adam") == [
         "learning rate 1e-05 to 0.01 (logarithmic)",
         "weight decay 1e-06 to 0.01 (logarithmic)",
     ]
     given = SearchConfig(space="given", points=({}, {}), n_trials=2)
-    assert shown_space(given, optimizer="sgd") == ["2 given points"]
-    assert shown_space(SearchConfig(space="fixed", n_trials=1), optimizer="sgd") == []
+    assert describe_space(given, optimizer="sgd") == ["2 given points"]
+    assert describe_space(SearchConfig(space="fixed", n_trials=1), optimizer="sgd") == []
 
 
 def test_final_run_has_its_test_in_its_note_and_each_file_once(tiny_settings: Settings) -> None:
