@@ -1,6 +1,9 @@
-"""A status that no database was asked for."""
+"""A status and trials that come from no database."""
+
+from typing import Any
 
 from dashboards.analysis.status import EarlyEnd, ReasonCount, RunningTrial, StudyStatus
+from storage.trial_rows import TrialRow
 
 
 def example() -> StudyStatus:
@@ -40,3 +43,11 @@ def example() -> StudyStatus:
         seconds_remaining=400.0,
         read_at=1_010.0,
     )
+
+
+def build_row(number: int, **known: Any) -> TrialRow:
+    """Return a complete trial of which only this is known."""
+    unknown = dict.fromkeys(("value", "best_epoch", "last_macro_f1", "reason", "host"))
+    named = {"trial_id": number, "number": number, "slot": number, "state": "complete"}
+    measured = {"epochs_done": 0, "seconds": 0.0, "params": {}, "attributes": {}}
+    return TrialRow(**(unknown | named | measured | known))

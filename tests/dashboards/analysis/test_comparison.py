@@ -29,27 +29,19 @@ from dashboards.figures.comparison import comparison_figure, heat_map_figure, wr
 from storage.run_paths import RunPaths
 from storage.trial_rows import TrialRow
 from tests.dashboards.conftest import build_record
+from tests.dashboards.statuses import build_row
 
 RATE, DECAY = "optimization.learning_rate", "optimization.weight_decay"
 
 
 def row(slot: int, value: float | None, label: str | None = None, **params: object) -> TrialRow:
-    return TrialRow(
-        trial_id=slot + 1,
-        number=slot,
-        slot=slot,
-        state="complete" if value is not None else "pruned",
-        value=value,
-        best_epoch=2,
-        epochs_done=2,
-        last_macro_f1=value,
-        params=params,
-        reason=None if value is not None else {"kind": "diverged", "message": "nan"},
-        host=None,
-        seconds=1.0,
-        attributes={} if label is None else {"label": label},
-        best=build_record(2, value) if value is not None else None,
-        curve=(value / 2, value) if value is not None else (),
+    attributes = {} if label is None else {"label": label}
+    if value is None:
+        reason = {"kind": "diverged", "message": "nan"}
+        return build_row(slot, state="pruned", params=params, reason=reason, attributes=attributes)
+    best, curve = build_record(2, value), (value / 2, value)
+    return build_row(
+        slot, value=value, params=params, attributes=attributes, best=best, curve=curve
     )
 
 

@@ -13,27 +13,14 @@ from storage.attempts import Attempt
 from storage.process_identity import Owner
 from storage.study_totals import Totals
 from storage.trial_rows import TrialRow
+from tests.dashboards.statuses import build_row
 
 N_EPOCHS = 20
 ME = Owner("node1", "a:b:1", 7, "1")
 
 
 def row(epochs_done: int, seconds: float, state: str = "running", number: int = 0) -> TrialRow:
-    return TrialRow(
-        trial_id=number,
-        number=number,
-        slot=number,
-        state=state,
-        value=None,
-        best_epoch=None,
-        epochs_done=epochs_done,
-        last_macro_f1=None,
-        params={},
-        reason=None,
-        host=None,
-        seconds=seconds,
-        attributes={},
-    )
+    return build_row(number, state=state, epochs_done=epochs_done, seconds=seconds)
 
 
 def attempt(started_at: float, beat_at: float, epochs_at_start: int = 0) -> Attempt:

@@ -1,7 +1,5 @@
 """Axes of the search's figures, measured as they are drawn."""
 
-from dataclasses import fields
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,17 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.search import pair_figure, slice_figure
-from storage.trial_rows import TrialRow
-
-
-def complete(rate: float) -> TrialRow:
-    known = {
-        "state": "complete",
-        "value": 0.5,
-        "params": {"rate": rate, "decay": rate},
-        "curve": (),
-    }
-    return TrialRow(**{field.name: known.get(field.name) for field in fields(TrialRow)})  # type: ignore[arg-type]
+from tests.dashboards.statuses import build_row
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
@@ -29,7 +17,10 @@ def test_logarithmic_axis_has_labels_that_do_not_run_into_each_other(
     low: float, ratio: float, is_pair: bool
 ) -> None:
     rate = Hyperparameter("rate", 1e-6, 1e6, is_log=True)
-    rows = [complete(low), complete(low * ratio)]
+    rows = [
+        build_row(0, value=0.5, params={"rate": value, "decay": value})
+        for value in (low, low * ratio)
+    ]
     decay = Hyperparameter("decay", 1e-6, 1e6, is_log=True)
     figure = pair_figure(rate, decay, rows) if is_pair else slice_figure(rate, rows)
     canvas = FigureCanvasAgg(figure)

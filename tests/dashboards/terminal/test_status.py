@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,8 @@ from dashboards.terminal.status import status_table
 from dashboards.terminal.trials import trials_table
 from storage.errors import StudyNotFoundError
 from storage.study_storage import StudyStorage
-from storage.trial_rows import TrialRow, best_complete, by_value, read_trials
+from storage.trial_rows import best_complete, by_value, read_trials
+from tests.dashboards.statuses import build_row
 
 Show = Callable[[RenderableType], list[str]]
 
@@ -70,33 +70,16 @@ def test_trials_table_shows_best_first_and_cuts_nothing_at_80_columns(
 def test_by_value_of_any_values_is_descending_with_unknown_last(
     values: list[float | None],
 ) -> None:
-    rows = [_row(number, value) for number, value in enumerate(values)]
+    rows = [build_row(number, value=value) for number, value in enumerate(values)]
     ordered = [row.value for row in by_value(rows)]
     known = [value for value in ordered if value is not None]
     assert known == sorted(known, reverse=True)
     assert ordered == known + [None] * (len(values) - len(known))
 
 
-def _row(number: int, value: float | None) -> TrialRow:
-    return TrialRow(
-        trial_id=number,
-        number=number,
-        slot=number,
-        state="complete",
-        value=value,
-        best_epoch=None,
-        epochs_done=0,
-        last_macro_f1=None,
-        params={},
-        reason=None,
-        host=None,
-        seconds=0.0,
-        attributes={},
-    )
-
-
 def test_best_complete_ignores_better_values_of_unfinished_trials() -> None:
-    rows = [_row(0, 0.5), replace(_row(1, 0.9), state="pruned"), _row(2, 0.5)]
+    states = ((0.5, "complete"), (0.9, "pruned"), (0.5, "complete"))
+    rows = [build_row(n, value=v, state=s) for n, (v, s) in enumerate(states)]
     assert best_complete(rows) == rows[0]
 
 
