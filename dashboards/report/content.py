@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dashboards.analysis.baselines import BestBaseline, best_of, known_baselines
+from dashboards.analysis.baselines import BestBaseline, best_of
 from dashboards.analysis.comparison import (
-    RULE,
     Variant,
     is_comparison,
     rank_variants,
@@ -52,13 +51,11 @@ class GivenPoints:
         heat_map: Scores over the two axes of a grid, None where it is none.
         comparison: Curves laid over each other, None where no points are compared.
         variants: The points that are compared, the base first.
-        rule: When a difference is called clear.
     """
 
     heat_map: CaptionedFigure | None = None
     comparison: CaptionedFigure | None = None
     variants: Sequence[Variant] = ()
-    rule: str = RULE
 
 
 @dataclass(frozen=True)
@@ -77,15 +74,13 @@ class ReportContent:
         search: The figures of the search.
         given: What given points found.
         rows: The best trials.
-        n_rows: Number of all trials.
         by_number: Every trial by its number.
         n_validation: Validation images that scores are measured on.
         rivals: Trials that do not differ clearly from the best.
         data: The data, with pictures where the decoded images are here.
         finals: The final runs, oldest first.
         lr_finder: Curve of the LR finder, None where it has not run.
-        baselines: Scores by name.
-        best_baseline: The best of them.
+        best_baseline: The best baseline.
         provenance: Where the results come from.
     """
 
@@ -100,14 +95,12 @@ class ReportContent:
     search: SearchSection
     given: GivenPoints
     rows: Sequence[TrialRow]
-    n_rows: int
     by_number: Mapping[int, TrialRow]
     n_validation: int
     rivals: Rivals | None
     data: DataSection
     finals: Sequence[FinalRun]
     lr_finder: CaptionedFigure | None
-    baselines: Mapping[str, Mapping[str, float]]
     best_baseline: BestBaseline
     provenance: Provenance
 
@@ -137,7 +130,7 @@ def compose_report(
     is_given = protocol.configuration["search"].get("space") == "given"
     given = _given(rows) if is_given else GivenPoints()
     importances = read_importances(storage, study_name, space, is_given=is_given)
-    baselines = known_baselines(protocol, runs)
+    data = read_data_section(protocol, runs=runs, cache=cache)
     n_validation = int(protocol.facts["n_examples"]["validation"])
     return ReportContent(
         protocol=protocol,
@@ -158,15 +151,13 @@ def compose_report(
         ),
         given=given,
         rows=by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],
-        n_rows=len(rows),
         by_number={row.number: row for row in rows},
         n_validation=n_validation,
         rivals=find_rivals(status.best, rows, n_validation),
-        data=read_data_section(protocol, runs=runs, cache=cache),
+        data=data,
         finals=read_final_runs(storage, study_name, paths),
         lr_finder=_lr_finder(paths),
-        baselines=baselines,
-        best_baseline=best_of(baselines),
+        best_baseline=best_of(data.baselines),
         provenance=read_provenance(protocol, rows),
     )
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from dashboards.analysis.comparison import difference, shown_number, verdict
+from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.formatting import shown_duration, shown_params
@@ -40,6 +40,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["rule"] = RULE
     environment.filters |= {
         "duration": shown_duration,
         "score": shown_score,
