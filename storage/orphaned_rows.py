@@ -4,8 +4,6 @@ SQLite gives the numbers of deleted rows again: a new trial would begin with wha
 Test evaluations stay, for what was seen cannot be unseen, under a number that no trial ever has.
 """
 
-from dataclasses import dataclass
-
 from sqlalchemy import ColumnElement, Connection, Table, column, func, select, table
 
 from storage.database import Database
@@ -13,27 +11,6 @@ from storage.tables import attempts, epochs, test_evaluations
 
 TRIALS = table("trials", column("trial_id"))
 """Optuna's."""
-
-
-@dataclass(frozen=True)
-class Orphans:
-    """How many rows there are."""
-
-    n_attempts: int
-    n_epochs: int
-
-
-def count_orphans(database: Database) -> Orphans:
-    """Return how many rows belong to no trial."""
-
-    def count(connection: Connection) -> Orphans:
-        counts = (
-            select(func.count()).select_from(rows).where(_is_orphan(rows))
-            for rows in (attempts, epochs)
-        )
-        return Orphans(*(connection.execute(one).scalar_one() for one in counts))
-
-    return database.read(count)
 
 
 def remove_orphans(database: Database) -> None:
