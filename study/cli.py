@@ -1,7 +1,7 @@
 """The console script `study`: run a command, turn every error into one line and an exit code.
 
 Exit code 2 is misuse, 1 a failure, 130 an interruption. The commands are in `study/commands`; what
-is heavy is imported by the command that needs it, so that help and refusals come at once.
+is heavy is imported by the command that needs it, so that help and errors come at once.
 """
 
 import logging
@@ -42,7 +42,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # who reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if isinstance(error, _refusals()):
+        if isinstance(error, _expected_errors()):
             fail(str(error), getattr(error, "exit_code", 2))
         log = _log_traceback()
         if (reason := outage_of(error)) is not None:
@@ -55,7 +55,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _refusals() -> tuple[type[Exception], ...]:
+def _expected_errors() -> tuple[type[Exception], ...]:
     from dashboards.errors import DashboardError
     from data.errors import DataError
     from model.errors import ModelError

@@ -2,7 +2,7 @@
 
 
 class StudyError(Exception):
-    """Something asked of a study is refused.
+    """A request for a study is rejected.
 
     Attributes:
         exit_code: Of the command that meets it; 2 is misuse, 1 a failure.
@@ -16,7 +16,7 @@ class ConfigurationError(StudyError):
 
 
 class ProtocolError(StudyError):
-    """The study exists and was fixed differently."""
+    """The study exists and its stored configuration differs."""
 
 
 class UnsoundPipelineError(StudyError):

@@ -1,4 +1,4 @@
-"""How a worker is asked to stop: a flag that signals set and the loop polls at every batch.
+"""How a worker stops: a flag that signals set and the loop polls at every batch.
 
 A handler that raised could strike between a claim and its lease; a flag cannot. Python runs its
 handlers only between two steps of the main thread, which may stand in one call for long (a locked
@@ -32,7 +32,7 @@ EPOCH_MARGIN = 1.25
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
-    """The worker was asked to stop in the middle of an epoch, which is dropped."""
+    """A stop signal came in the middle of an epoch, which is dropped."""
 
 
 class StopFlag:
@@ -92,7 +92,7 @@ class StopFlag:
                 if not forgiven:
                     os._exit(128 + number)
                 forgiven -= 1
-        _end("stopped without an answer: another worker takes the trial over", code)
+        _end("stopped without an answer: another worker reclaims the trial", code)
 
     def follow_launcher(self) -> None:
         """Leave Ctrl-C to the launcher, if there is one, and hear SIGTERM when it is gone.
@@ -168,6 +168,6 @@ def parse_duration(text: str | None) -> float | None:
     )
     if seconds == 0:
         raise StudyError(
-            f"--stop-after must be a duration such as 3h50m, 45m or 90s, got {text!r}: mend it"
+            f"--stop-after must be a duration such as 3h50m, 45m or 90s, got {text!r}: correct it"
         )
     return float(seconds)

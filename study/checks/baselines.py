@@ -22,7 +22,7 @@ MOST_TRAINING_IMAGES = 100_000
 """Stratified; bounds the minutes that logistic regression takes."""
 
 
-def guessed(prepared: PreparedData) -> Scores:
+def measure_guesses(prepared: PreparedData) -> Scores:
     """Return what guessing achieves on the validation split, by name."""
     counts = prepared.description.class_counts
     found = guesses(counts["validation"], train_counts=counts["train"])

@@ -1,6 +1,6 @@
 """The range test of a study's learning rate: measured, kept, shown, and turned into a setting.
 
-What trains is imported where it is used, so that a refusal comes at once.
+What trains is imported where it is used, so that an error comes at once.
 """
 
 import json
@@ -15,7 +15,7 @@ from model.seeds import derive_seed
 from storage.run_paths import RangeTestPaths, RunPaths, remove, write_atomically
 from study.configuration.config import StudyConfig, as_stored
 from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES, FloatRange
-from study.creation.create import refuse_runs_folder
+from study.creation.create import reject_runs_folder
 from study.errors import StudyError
 
 DEFAULT_RATES = {"sgd": (1e-3, 10.0), "adam": (1e-5, 1.0), "adamw": (1e-5, 1.0)}
@@ -42,7 +42,7 @@ class RangeTest:
 def range_test(
     config: StudyConfig, *, low: float | None, high: float | None, n_steps: int
 ) -> RangeTest:
-    """Return the range test that is asked for; rates that are not given suit the optimizer.
+    """Return the range test to run; rates that are not given suit the optimizer.
 
     Raises:
         StudyError: If the rates do not rise from above zero, or the steps are too few.
@@ -68,7 +68,7 @@ def free_paths(config: StudyConfig) -> RangeTestPaths:
     """
     paths = RunPaths(config.storage.runs, config.name)
     in_use = paths.folder.is_dir() and not paths.is_unused()
-    refuse_runs_folder(paths.folder, config, in_use=in_use)
+    reject_runs_folder(paths.folder, config, in_use=in_use)
     return paths.range_test
 
 
@@ -113,15 +113,15 @@ def run_range_test(
         "data_fingerprint": prepared.fingerprint,
     }
     if curve.suggested_rate is None:
-        remove(paths.configuration)  # it would tell of an earlier curve
+        remove(paths.configuration)  # it is of an earlier curve
     write_rate_curve(paths.tensorboard, curve)
     save_png(rate_curve_figure(curve), paths.picture)
     write_atomically(paths.record, json.dumps(record, indent=2).encode())
     return curve
 
 
-def refuse_narrowing(config: StudyConfig, *, exists: bool) -> None:
-    """Refuse to narrow a range that is fixed, or that nothing is drawn from.
+def reject_narrowing(config: StudyConfig, *, exists: bool) -> None:
+    """Reject narrowing a range that is fixed, or that nothing is drawn from.
 
     Raises:
         StudyError: If it is.
@@ -144,7 +144,7 @@ def write_narrowed(config: StudyConfig, rate: float, paths: RangeTestPaths) -> F
     Args:
         config: Of the study that is still to come.
         rate: The suggestion; a decade either way of it, within the range so far, is the new one.
-        paths: Where the configuration is written, without place and password.
+        paths: Where the configuration is written, without location and password.
 
     Returns:
         The new range.

@@ -1,4 +1,4 @@
-"""What sanity checks have found, and how a failure is told. Imports nothing heavy."""
+"""What sanity checks have found, and how a failure is reported. Imports nothing heavy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ from study.checks.sanity_checks import (
 )
 from study.configuration.config import StudyConfig
 from study.errors import UnsoundPipelineError
-from study.session.suggested_commands import suggested
+from study.session.suggested_commands import suggest_command
 from study.trial.components import evaluation_batches, fresh_state, train_batches
 from study.workers.gpus import count_workers
 
@@ -59,7 +59,7 @@ class Overfitting:
     n_steps: int
 
 
-class Rehearsal:
+class PipelineChecks:
     """A study's parts in the sizes that checks need.
 
     Args:
@@ -193,17 +193,19 @@ class Rehearsal:
         )
 
 
-def refuse_broken(config: StudyConfig, prepared: PreparedData) -> None:
-    """Refuse to spend a budget on a broken pipeline; takes seconds.
+def reject_broken(config: StudyConfig, prepared: PreparedData) -> None:
+    """Reject a broken pipeline before it costs a budget; takes seconds.
 
     Raises:
         UnsoundPipelineError: If a quick check fails.
     """
-    failure = failure_line(list(Rehearsal(config, prepared).quick_checks()))
+    failure = failure_line(list(PipelineChecks(config, prepared).quick_checks()))
     if failure is not None:
-        go_on = suggested("run", "--skip-checks", "--name", config.name, place=config.storage)
+        go_on = suggest_command(
+            "run", "--skip-checks", "--name", config.name, storage=config.storage
+        )
         raise UnsoundPipelineError(
-            f"{failure}; `study sanity` shows all checks, `{go_on}` goes on"
+            f"{failure}; `study sanity` shows all checks, `{go_on}` continues"
         )
 
 

@@ -43,20 +43,20 @@ def sanity(
     from data.image_cache import prepare
     from model.device import set_threads
     from study.checks.result import failure_line
-    from study.checks.run_checks import Overfitting, Rehearsal
+    from study.checks.run_checks import Overfitting, PipelineChecks
     from study.creation.create import resolve_at
     from study.errors import UnsoundPipelineError
     from study.session.location import Location
     from study.workers.gpus import count_threads
 
-    with Location(request.place().storage) as location:
+    with Location(request.location().storage) as location:
         config, _ = resolve_at(location, request)
     set_threads(count_threads(config))
-    rehearsal = Rehearsal(config, prepare(config.data, track=track))
+    pipeline = PipelineChecks(config, prepare(config.data, track=track))
     checks = (
-        rehearsal.quick_checks()
+        pipeline.quick_checks()
         if quick
-        else rehearsal.all_checks(Overfitting(overfit_images, overfit_steps))
+        else pipeline.all_checks(Overfitting(overfit_images, overfit_steps))
     )
     results = list(checks)
     if as_json:
@@ -99,15 +99,15 @@ def lr_range(
     as_json: bool,
 ) -> None:
     """Train a few steps at rising learning rates, and suggest one."""
-    from study.checks.lr_finder import free_paths, range_test, refuse_narrowing
+    from study.checks.lr_finder import free_paths, range_test, reject_narrowing
     from study.creation.create import resolve_at
     from study.session.location import Location
     from study.session.session import open_session
 
-    location = Location(request.place().storage)
+    location = Location(request.location().storage)
     config, found = resolve_at(location, request)
     if apply:
-        refuse_narrowing(config, exists=found is not None)
+        reject_narrowing(config, exists=found is not None)
     session = None if found is None else open_session(request, location=location)
     if session is not None:
         config = session.config
@@ -118,7 +118,7 @@ def lr_range(
     from model.device import set_threads
     from study.checks.lr_finder import run_range_test, write_narrowed
     from study.configuration.search_space import SPACES
-    from study.session.suggested_commands import assignment, suggested
+    from study.session.suggested_commands import assignment, suggest_command
     from study.trial.dashboard_notes import note_study
     from study.workers.gpus import count_threads
 
@@ -142,7 +142,9 @@ def lr_range(
         rate = float(f"{curve.suggested_rate:.2g}")
         say(f"suggested: --set {assignment('optimization.learning_rate', rate)}")
         if narrowed is not None:
-            go_on = suggested("run", "--config", str(paths.configuration), place=config.storage)
+            go_on = suggest_command(
+                "run", "--config", str(paths.configuration), storage=config.storage
+            )
             say(f"searched from {narrowed.low:g} to {narrowed.high:g} by: {go_on}")
         elif session is None and "learning_rate" in SPACES[config.search.space]:
             say("a search draws its own: --apply writes a configuration that draws around this")

@@ -29,7 +29,7 @@ def data(request: "Request", as_json: bool) -> None:
     from dashboards.report.data_report import write_data_report
     from dashboards.terminal.data import data_tables
     from storage.run_paths import DataPaths
-    from study.checks.baselines import find_learned, guessed
+    from study.checks.baselines import find_learned, measure_guesses
 
     print_rich(*data_tables(described))
     learned = find_learned(prepared, config.storage.runs)
@@ -39,7 +39,7 @@ def data(request: "Request", as_json: bool) -> None:
         paths,
         augmentation=config.augmentation,
         seed=config.seed,
-        baselines=guessed(prepared) | (learned.scores if learned else {}),
+        baselines=measure_guesses(prepared) | (learned.scores if learned else {}),
     )
     say(f"the report is {paths.report}, its pictures are in `study tensorboard --all` too")
 
@@ -50,7 +50,7 @@ def baselines(request: "Request", as_json: bool) -> None:
     """Measure guesses and two cheap learners on the validation images."""
     from dashboards.analysis.baselines import baselines_table
     from data.image_cache import prepare
-    from study.checks.baselines import guessed, learned
+    from study.checks.baselines import learned, measure_guesses
     from study.session.data_choice import chosen_configuration
     from study.trial.dashboard_notes import note_studies_on
 
@@ -59,7 +59,7 @@ def baselines(request: "Request", as_json: bool) -> None:
     found = learned(
         prepared, config.storage.runs, announce=lambda text: print(text, file=sys.stderr)
     )
-    scores = guessed(prepared) | found.scores
+    scores = measure_guesses(prepared) | found.scores
     n_validation = prepared.description.counts["validation"]
     if as_json:
         print_json(asdict(found) | {"scores": scores, "n_validation_images": n_validation})

@@ -1,4 +1,4 @@
-"""Commands that train the winner for long, and judge weights."""
+"""Commands that train the winner for long, and evaluate weights."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -28,12 +28,12 @@ def final(request: "Request", reopen: str | None) -> None:
     """Train the winner for long, then test it, once."""
     survive_lost_output()
 
-    from study.session.enqueue import adopt_enqueued, requeue_told
+    from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
     from study.session.promotion import choose_winner
     from study.session.session import open_session
 
     session = adopt_enqueued(open_session(request))
-    requeue_told(session)
+    requeue_finished_elsewhere(session)
     session.compare_code()
     winner = choose_winner(session)
 
@@ -67,13 +67,13 @@ def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
     from data.image_cache import prepare
     from study.final.evaluate import (
         evaluate_checkpoint,
-        refuse_untrained_data,
+        reject_untrained_data,
         trained_configuration,
     )
 
     resolved = request.resolve(base=trained_configuration(saved, checkpoint))
     prepared = prepare(resolved.data, track=track)
-    refuse_untrained_data(saved, prepared, checkpoint)
+    reject_untrained_data(saved, prepared, checkpoint)
     found = evaluate_checkpoint(
         saved,
         prepared.validation(),

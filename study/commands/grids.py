@@ -96,7 +96,7 @@ def compare(
     from study.configuration.ablations import one_factor_points
     from study.creation.points_study import Plan, base_of_trial
 
-    _refuse_two_bases(request, of, around_trial)
+    _reject_two_bases(request, of, around_trial)
     plan = Plan(
         suffix="-compare",
         points=lambda config: one_factor_points(config, factors, n_seeds=n_seeds or 1),
@@ -106,7 +106,7 @@ def compare(
     _run(request, plan, stop_after)
 
 
-def _refuse_two_bases(request: "Request", of: str | None, around_trial: int | None) -> None:
+def _reject_two_bases(request: "Request", of: str | None, around_trial: int | None) -> None:
     from study.errors import StudyError
 
     if around_trial is not None and not of:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from study.commands.output import fail, say_places, stoppable
+from study.commands.output import fail, say_location, stoppable
 from study.progress import say, survive_lost_output
 from study.stop_signal import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, parse_duration
 
@@ -41,9 +41,9 @@ def run_locally(
     from study.workers.launcher import run_workers
 
     stop.install(grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED)
-    with Location(request.place().storage) as location:
+    with Location(request.location().storage) as location:
         session = opening(location, stoppable(stop))
-        say_places(session)
+        say_location(session)
         if session.count_unfinished() == 0:
             say(f"the budget of {n_trials(session.protocol.budget)} is done")
         else:
@@ -61,7 +61,7 @@ def run_locally(
 
 def _end(session: "StudySession", *, by_plan: bool) -> None:
     """Say what comes next; fail if no trial is complete, or if some are left, but not by plan."""
-    from study.session.suggested_commands import suggested
+    from study.session.suggested_commands import suggest_command
 
     n_unfinished = session.count_unfinished()
     if n_unfinished:
@@ -73,7 +73,7 @@ def _end(session: "StudySession", *, by_plan: bool) -> None:
         fail("no trial is complete: see the reasons with `study trials --json`", 1)
     else:
         name = session.protocol.study_name
-        say(f"next: {suggested('final', '--name', name, place=session.config.storage)}")
+        say(f"next: {suggest_command('final', '--name', name, storage=session.config.storage)}")
 
 
 def n_trials(number: int) -> str:

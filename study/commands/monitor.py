@@ -13,7 +13,7 @@ from study.commands.output import (
     fail,
     print_json,
     print_rich,
-    refuse_dumb_terminal,
+    reject_dumb_terminal,
 )
 from study.progress import is_terminal, say
 
@@ -53,9 +53,9 @@ def status(request: "Request", as_json: bool, schema: bool, watching: bool, ever
         return
     if watching and (as_json or not is_terminal()):
         what = "a terminal without --json" if as_json else "a terminal, this output is none"
-        fail(f"--watch must have {what}: leave it out, and ask again when needed", 2)
+        fail(f"--watch must have {what}: leave it out, and repeat the command when needed", 2)
     if watching:
-        refuse_dumb_terminal()
+        reject_dumb_terminal()
 
     from dashboards.analysis.status import read_status
     from dashboards.terminal.status import status_table
@@ -102,13 +102,13 @@ def metrics(request: "Request", host: str, port: int, once: bool) -> None:
     from storage.errors import DatabaseAwayError
     from storage.study_storage import open_study_storage
 
-    place = request.place()
+    place = request.location()
     reader = StudiesReader(
         lambda: open_study_storage(place.storage.url, outage_seconds=0.0, read_only=True),
         name=place.name,
     )
     try:
-        reader.read()  # refuses here what would only be seen by who reads the log
+        reader.read()  # an error here, which else only the log would show
     except DatabaseAwayError as error:
         logging.getLogger(__name__).warning("%s", error)
     registry = registry_of(reader)

@@ -33,7 +33,7 @@ def outage_of(error: Exception) -> str | None:
     return reason_of(error) if is_transient(error) else None
 
 
-def say_places(session: "StudySession") -> None:
+def say_location(session: "StudySession") -> None:
     """Say where a study is, and how many images it does without."""
     from storage.configuration import shown_url
 
@@ -139,7 +139,7 @@ def print_rich(*renderables: Any) -> None:
     console.print(*renderables)
 
 
-def refuse_dumb_terminal() -> None:
+def reject_dumb_terminal() -> None:
     """End where the terminal cannot go back and draw anew."""
     from rich.console import Console
 
@@ -147,6 +147,6 @@ def refuse_dumb_terminal() -> None:
         fail(
             "--watch must have a terminal that can draw anew, "
             f"TERM is {os.environ['TERM']!r}: set TERM to the terminal that it is "
-            "(xterm-256color, for most), or leave --watch out and ask again when needed",
+            "(xterm-256color, for most), or leave --watch out and repeat the command when needed",
             2,
         )

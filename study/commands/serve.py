@@ -30,11 +30,11 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
     from storage.records import read_protocol
     from storage.study_storage import open_study_storage
 
-    asked = request.place()
+    asked = request.location()
     place = asked.storage
     handle = open_study_storage(place.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable)
     if asked.name:
-        read_protocol(handle.database, asked.name)  # refuses a name that is not there
+        read_protocol(handle.database, asked.name)  # rejects a name that does not exist
     app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
     serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
@@ -51,8 +51,8 @@ def tensorboard(
     from study.session.location import Location
     from study.session.session import open_session
 
-    folder = request.place().storage.runs
+    folder = request.location().storage.runs
     if not all_runs:
-        with Location(request.place().storage, read_only=True) as location:
+        with Location(request.location().storage, read_only=True) as location:
             folder = open_session(request, location=location, with_runs=True).paths.folder
     serve_tensorboard(folder, host=host, port=port, token=token)

@@ -1,4 +1,4 @@
-"""Commands that create, run and mend a study."""
+"""Commands that create, run and repair a study."""
 
 import functools
 import logging
@@ -24,7 +24,7 @@ from study.commands.output import (
     outage_of,
     print_json,
     print_trials,
-    say_places,
+    say_location,
     stoppable,
 )
 from study.progress import say, survive_lost_output, track
@@ -50,8 +50,8 @@ def init(request: "Request") -> None:
     from study.creation.create import open_or_create
     from study.session.location import Location
 
-    with Location(request.place().storage) as location:
-        say_places(open_or_create(request, location=location, track=track))
+    with Location(request.location().storage) as location:
+        say_location(open_or_create(request, location=location, track=track))
 
 
 @command(STUDY)
@@ -91,7 +91,7 @@ def worker(
         session = await_session(request, stop=stop)
         session.compare_code()
 
-        from study.checks.run_checks import refuse_broken
+        from study.checks.run_checks import reject_broken
         from study.workers.worker import Worker
 
         stop.install(grace_seconds=WORKER_GRACE_SECONDS)
@@ -105,12 +105,12 @@ def worker(
                 session, prepared, stop=stop, announce=announce, leave_when_idle=leave_when_idle
             )
             if check_first:
-                refuse_broken(session.config, prepared)
+                reject_broken(session.config, prepared)
             ready.work()
     except Exception as error:
         if not (stop.is_set and outage_of(error)):
             raise
-        logger.warning("stopped while the database is away: another takes the trial over")
+        logger.warning("stopped while the database is away: another worker reclaims the trial")
 
 
 @command(LOCATION, TRIALS)
@@ -139,7 +139,7 @@ def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
     from storage.trial_rows import STATE_NAMES
     from study.session.enqueue import enqueue
     from study.session.session import open_session
-    from study.session.suggested_commands import suggested
+    from study.session.suggested_commands import suggest_command
 
     session = open_session(request)
     trial, is_new = enqueue(session, assignments)
@@ -149,7 +149,7 @@ def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
     name, place = session.protocol.study_name, session.config.storage
     slot = trial.user_attrs[SLOT]
     say(f"trial {trial.number} is next, in slot {slot}: the budget of study {name} grew by one")
-    say(f"running workers claim it, else: {suggested('run', '--name', name, place=place)}")
+    say(f"running workers claim it, else: {suggest_command('run', '--name', name, storage=place)}")
 
 
 @command(STUDY)
@@ -158,21 +158,21 @@ def fork(request: "Request", new: str) -> None:
     """Start a changed study NEW from the one of --name, with its trials where they still fit."""
     from study.creation.fork import fork
     from study.session.location import Location
-    from study.session.suggested_commands import suggested
+    from study.session.suggested_commands import suggest_command
 
-    with Location(request.place().storage) as location:
+    with Location(request.location().storage) as location:
         session, ancestry = fork(request, new, location=location, track=track)
-    say_places(session)
+    say_location(session)
     for line in ancestry.lines():
         say(line)
-    say(f"next: {suggested('run', '--name', new, place=session.config.storage)}")
+    say(f"next: {suggest_command('run', '--name', new, storage=session.config.storage)}")
 
 
 @command(LOCATION)
 @click.option("--repair", is_flag=True, help="Repair what is found.")
 @json_option
 def doctor(request: "Request", repair: bool, as_json: bool) -> None:
-    """List what a crash has left, and what --repair would do; only tell what may be others'."""
+    """Report problems left by crashes; --repair repairs them, never other studies' data."""
     from study.doctor.doctor import examine
 
     treated = []

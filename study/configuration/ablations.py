@@ -1,15 +1,13 @@
 """One-factor comparisons: a base, and points that differ from it in one thing each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.configuration import AugmentationConfig
+from study.configuration.config import StudyConfig
 from study.configuration.dotted_keys import value_at
 from study.configuration.points import LABEL, SEED
 from study.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from study.configuration.config import StudyConfig
 
 BASE = "base"
 MOST_BLOCKS = 8
@@ -30,15 +28,15 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _learning_rate(config: "StudyConfig") -> Variants:
+def _learning_rate(config: StudyConfig) -> Variants:
     return _times("optimization.learning_rate", config.optimization.learning_rate, 5)
 
 
-def _weight_decay(config: "StudyConfig") -> Variants:
+def _weight_decay(config: StudyConfig) -> Variants:
     return _times("optimization.weight_decay", config.optimization.weight_decay, 10)
 
 
-def _blocks(config: "StudyConfig") -> Variants:
+def _blocks(config: StudyConfig) -> Variants:
     blocks = config.network.blocks
     high = [min(MOST_BLOCKS, count + 1) for count in blocks]
     low = [max(1, count - 1) for count in blocks]
@@ -48,7 +46,7 @@ def _blocks(config: "StudyConfig") -> Variants:
     }
 
 
-def _dropout(config: "StudyConfig") -> Variants:
+def _dropout(config: StudyConfig) -> Variants:
     dropout = config.network.dropout
     high = max(dropout, min(MOST_DROPOUT, _rounded(dropout + 0.2)))
     low = max(0.0, _rounded(dropout - 0.1))
@@ -58,7 +56,7 @@ def _dropout(config: "StudyConfig") -> Variants:
     }
 
 
-def _augmentation(config: "StudyConfig") -> Variants:
+def _augmentation(config: StudyConfig) -> Variants:
     """Everything at its default, which does nothing, and no flips."""
     off = AugmentationConfig(flip_probability=0.0)
     settings = {
@@ -69,19 +67,19 @@ def _augmentation(config: "StudyConfig") -> Variants:
     return {"augmentation off": settings}
 
 
-def _label_smoothing(config: "StudyConfig") -> Variants:
+def _label_smoothing(config: StudyConfig) -> Variants:
     key = "optimization.label_smoothing"
     if config.optimization.label_smoothing:
         return {"label smoothing off": {key: 0.0}}
     return {f"label smoothing {LABEL_SMOOTHING:g}": {key: LABEL_SMOOTHING}}
 
 
-def _schedule(config: "StudyConfig") -> Variants:
+def _schedule(config: StudyConfig) -> Variants:
     other = "constant" if config.optimization.schedule == "cosine" else "cosine"
     return {f"schedule {other}": {"optimization.schedule": other}}
 
 
-FACTORS: dict[str, Callable[["StudyConfig"], Variants]] = {
+FACTORS: dict[str, Callable[[StudyConfig], Variants]] = {
     "learning-rate": _learning_rate,
     "weight-decay": _weight_decay,
     "blocks": _blocks,
@@ -93,7 +91,7 @@ FACTORS: dict[str, Callable[["StudyConfig"], Variants]] = {
 
 
 def one_factor_points(
-    config: "StudyConfig", factors: Sequence[str], *, n_seeds: int
+    config: StudyConfig, factors: Sequence[str], *, n_seeds: int
 ) -> list[dict[str, Any]]:
     """Return the base and each of its variants, once for each seed.
 
@@ -130,7 +128,7 @@ def one_factor_points(
     return [point | seed for seed in seeds for point in points]
 
 
-def _differs(config: "StudyConfig", settings: Mapping[str, Any]) -> bool:
+def _differs(config: StudyConfig, settings: Mapping[str, Any]) -> bool:
     def plain(value: Any) -> Any:
         return list(value) if isinstance(value, tuple) else value
 

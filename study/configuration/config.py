@@ -1,7 +1,7 @@
-"""The whole configuration: the packages' parts composed, and how it is read and refused.
+"""The whole configuration: the packages' parts composed, and how it is read and validated.
 
 Precedence: preset, then file, then `--set`, then the options of the command line. Imports neither
-torch nor optuna, so that a refusal comes at once.
+torch nor optuna, so that an error comes at once.
 """
 
 import difflib
@@ -196,8 +196,8 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return _validated(StudyConfig, values)
 
 
-class Place(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Where a study is kept; the name where one is asked for."""
+class StudyLocation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Where a study is kept, and its name where one is given."""
 
     name: str | None
     storage: StorageConfig
@@ -213,7 +213,7 @@ def preset_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asked for; each later one overrides the earlier ones.
+    """What a user gives; each later one overrides the earlier ones.
 
     Attributes:
         preset: Name of a preset.
@@ -237,10 +237,10 @@ class Request:
         assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
         return assigned or self.options.get(key) is not None
 
-    def place(self) -> "Place":
-        """Return where the study is, without judging the rest of the request."""
+    def location(self) -> "StudyLocation":
+        """Return where the study is, without validating the rest of the request."""
         values = self._values(base={"name": None})
-        return _validated(Place, {key: values[key] for key in ("name", "storage")})
+        return _validated(StudyLocation, {key: values[key] for key in ("name", "storage")})
 
     def resolve(self, base: Mapping[str, Any] | None = None) -> StudyConfig:
         """Compose the configuration.
@@ -276,7 +276,7 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
     """Return the configuration of plain values.
 
     Raises:
-        ConfigurationError: If a value is refused; the message names the first and counts the rest.
+        ConfigurationError: If a value is rejected; the message names the first, counts the rest.
     """
     config = _validated(StudyConfig, values)
     return checked_points(config, known=all_keys())
@@ -299,7 +299,7 @@ def _validated(kind: type[M], values: Mapping[str, Any]) -> M:
 
 
 def as_stored(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as JSON values for records: without its place and password."""
+    """Return a configuration as JSON values for records: without its location and password."""
     return config.model_dump(mode="json", exclude={"storage": {"url", "runs"}})
 
 

@@ -2,7 +2,7 @@
 
 A point may set whatever belongs to the network, its optimisation or the augmentation, and the
 seed; what it leaves out is configured. In Optuna each setting that any point gives is a
-categorical parameter of every trial. Must not import optuna: a trial is only asked for values.
+categorical parameter of every trial. Must not import optuna: a trial only suggests values.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.configuration.dotted_keys import value_at
-from study.configuration.search_space import Asked, Choice, Hyperparameters, suggest
+from study.configuration.search_space import Choice, Hyperparameters, TrialLike, suggest
 from study.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def checked_points(config: "StudyConfig", *, known: Sequence[str]) -> "StudyConf
     points = []
     for index, point in enumerate(config.search.points):
         where = f"search.points[{index}]"
-        _refuse_foreign_keys(point, allowed, where)
+        _reject_foreign_keys(point, allowed, where)
         points.append(_plain(config, point, where))
     checked = config.replacing({"search.points": points})
-    _refuse_repetitions(checked)
+    _reject_repetitions(checked)
     return checked
 
 
-def _refuse_foreign_keys(point: Settings, allowed: Sequence[str], where: str) -> None:
+def _reject_foreign_keys(point: Settings, allowed: Sequence[str], where: str) -> None:
     for key in point:
         if key not in allowed and key != LABEL:
             nearest = difflib.get_close_matches(key, [*allowed, LABEL], n=1, cutoff=0)
@@ -88,8 +88,8 @@ def _plain(config: "StudyConfig", point: Settings, where: str) -> Settings:
     return plain | ({LABEL: point[LABEL]} if LABEL in point else {})
 
 
-def _refuse_repetitions(config: "StudyConfig") -> None:
-    """Refuse a point that repeats another, and a label on points that differ in more than seed."""
+def _reject_repetitions(config: "StudyConfig") -> None:
+    """Reject a point that repeats another, and a label on points that differ in more than seed."""
     keys = given_keys(config)
     first_of_settings: dict[tuple[Choice, ...], int] = {}
     settings_of_label: dict[str, tuple[int, dict[str, Choice]]] = {}
@@ -142,7 +142,7 @@ def as_choice(value: Any) -> Choice:
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def ask_settings(trial: Asked, config: "StudyConfig") -> dict[str, Any]:
+def ask_settings(trial: TrialLike, config: "StudyConfig") -> dict[str, Any]:
     """Ask a trial for the settings of its point; none where a study's points are not given.
 
     Args:
@@ -160,7 +160,7 @@ def ask_settings(trial: Asked, config: "StudyConfig") -> dict[str, Any]:
 
 
 def configured_by(
-    trial: Asked, config: "StudyConfig"
+    trial: TrialLike, config: "StudyConfig"
 ) -> tuple["StudyConfig", Hyperparameters, dict[str, Any]]:
     """Ask a trial what it is.
 

@@ -2,7 +2,7 @@
 
 To search something else, add its range to `RangesConfig`, its name to a space in `SPACES`, a field
 to `Hyperparameters`, say in `applied_to` what it changes, and in `stored_settings.py` what studies
-without that range ran with. Must not import optuna: a trial is only asked for values.
+without that range ran with. Must not import optuna: a trial only suggests values.
 """
 
 from collections.abc import Sequence
@@ -122,7 +122,7 @@ class Hyperparameters:
         return values | {f"blocks_{stage}": count for stage, count in enumerate(blocks, start=1)}
 
 
-class Asked(Protocol):
+class TrialLike(Protocol):
     """What is asked for values: Optuna's trial, or anything that answers like one."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -136,7 +136,7 @@ class Asked(Protocol):
 
 
 def suggest(
-    trial: Asked,
+    trial: TrialLike,
     space: SpaceName,
     ranges: RangesConfig,
     *,

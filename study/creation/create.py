@@ -34,19 +34,19 @@ from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
 from study.configuration.stored_settings import completed
-from study.creation.warm_start import Inherit, add_inherited, inherit_nothing
+from study.creation.warm_start import ReadWarmStart, add_imported, start_cold
 from study.errors import StudyError
-from study.session.enqueue import adopt_all, adopt_enqueued, requeue_told
+from study.session.enqueue import adopt_all, adopt_enqueued, requeue_finished_elsewhere
 from study.session.location import Location
 from study.session.protocol import (
     completed_by,
-    located,
     protocol_fingerprint,
-    refuse_added_settings,
-    refuse_differences,
-    refuse_other_budget,
-    refuse_other_data,
-    refuse_other_runs_folder,
+    reject_added_settings,
+    reject_differences,
+    reject_other_budget,
+    reject_other_data,
+    reject_other_runs_folder,
+    resolve_source,
 )
 from study.session.session import StudySession, bind
 from study.session.versions import git_revision, versions
@@ -56,7 +56,7 @@ from study.workers.gpus import count_threads, count_workers
 
 @dataclass(frozen=True)
 class Point:
-    """A place in the queue.
+    """A slot of the queue with what its trial begins with.
 
     Attributes:
         params: Optuna parameters given beforehand; what is missing is sampled.
@@ -72,8 +72,8 @@ class Point:
 SAMPLED = Point({}, {})
 
 
-def places(config: StudyConfig, slots: range) -> list[Point]:
-    """Return places of a study's queue.
+def build_points(config: StudyConfig, slots: range) -> list[Point]:
+    """Return what the slots of a study's queue begin with.
 
     Raises:
         StudyError: If the study is one of given points and has not so many.
@@ -107,14 +107,14 @@ def open_or_create(
         track: Shows the progress of the decoding.
 
     Raises:
-        StudyError: If a local worker for each GPU is asked for and there is none.
-        ProtocolError: If the study exists and was fixed differently.
+        StudyError: If `workers.n_workers` is auto and there is no GPU.
+        ProtocolError: If the study exists and its stored configuration differs.
         DataError: If the data cannot be used.
-        StorageError: If the database or the runs folder is refused.
+        StorageError: If the database or the runs folder is rejected.
     """
-    location = location or Location(request.place().storage)
+    location = location or Location(request.location().storage)
     config, _ = resolve_at(location, request)
-    count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
+    count_workers(config)  # rejects what cannot be counted, before anything heavy or stored
     # Workers that adopt enqueued trials let the budget grow.
     gives_budget = request.gives("search.n_trials")
     return initialise(config, location=location, gives_budget=gives_budget, track=track)
@@ -125,7 +125,7 @@ def resolve_at(location: Location, request: Request) -> tuple[StudyConfig, Proto
 
     Without preset and file the configuration that the study has stored counts.
     """
-    found = location.find(request.place().name or DEFAULT_PRESET)
+    found = location.find(request.location().name or DEFAULT_PRESET)
     if found is None:
         return request.resolve(), None
     base = completed(found.configuration)
@@ -139,32 +139,34 @@ def initialise(
     name: str | None = None,
     points: Iterable[Point] | None = None,
     gives_budget: bool = True,
-    inherit: Inherit = inherit_nothing,
+    read_warm_start: ReadWarmStart = start_cold,
     track: Track = no_progress,
 ) -> StudySession:
     """Create a study with its whole budget as waiting trials; one that exists stays as it is.
 
-    What can be refused is refused before data are decoded, and data before anything is stored.
+    Settings are rejected before data are decoded, and data before anything is stored.
 
     Args:
         config: The resolved configuration.
         location: Where the study is; default that of the configuration.
         name: Under which the study is stored; default `config.name`.
-        points: Places of the queue with given parameters; default those of the configuration.
+        points: Slots of the queue with given parameters; default those of the configuration.
         gives_budget: Whether a study of another budget is rejected.
-        inherit: Asked, where the study is created, what else it begins with.
+        read_warm_start: Called where the study is created, for what else it begins with.
         track: Shows the progress of the decoding.
 
     Returns:
         The opened study.
 
     Raises:
-        ProtocolError: If the study exists and was fixed differently.
+        ProtocolError: If the study exists and its stored configuration differs.
         DataError: If the data cannot be used.
-        StorageError: If the database or the runs folder is refused.
+        StorageError: If the database or the runs folder is rejected.
     """
     name = name or config.name
-    queue = list(points) if points is not None else places(config, range(config.search.n_trials))
+    queue = (
+        list(points) if points is not None else build_points(config, range(config.search.n_trials))
+    )
     budget = len(queue) if gives_budget else None
     paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
     # Looked at before the protocol, for another `init` may finish between the two looks.
@@ -172,40 +174,42 @@ def initialise(
     location = location or Location(config.storage)
     found = location.find(name)
     if found is not None:
-        _refuse_other(found, config, budget=budget)
+        _reject_other(found, config, budget=budget)
     else:
         in_use = in_use and not name.endswith(FINAL_SUFFIX)
-        refuse_runs_folder(paths.folder, config, in_use=in_use)
+        reject_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
     handle = location.create()
     handle.database.outage_seconds = config.storage.outage_seconds
     with initialising(parse_url(config.storage.url)):
         protocol = find_protocol(handle.database, name)
         if protocol is not None:
-            _refuse_other(protocol, config, budget=budget)
-            refuse_other_data(protocol, config, prepared.fingerprint)
+            _reject_other(protocol, config, budget=budget)
+            reject_other_data(protocol, config, prepared.fingerprint)
         else:
-            protocol = _create(handle, _completed(config), name, queue, prepared, inherit)
+            protocol = _create(handle, _completed(config), name, queue, prepared, read_warm_start)
         session = bind(config, protocol, handle, config.storage)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
-    requeue_told(session)
+    requeue_finished_elsewhere(session)
     session = adopt_enqueued(session)
     note_study(session)
     return session
 
 
 def extend_budget(session: StudySession, n_more: int) -> StudySession:
-    """Add the next places to the queue of a study; return the study with its larger budget.
+    """Add the next slots to the queue of a study; return the study with its larger budget.
 
     Raises:
         StudyError: If the study is one of given points and has not so many more.
     """
-    return _extend(session, lambda first: places(session.config, range(first, first + n_more)))
+    return _extend(
+        session, lambda first: build_points(session.config, range(first, first + n_more))
+    )
 
 
 def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
-    """Add given places to the queue of a study; return the study with its larger budget."""
+    """Add given slots to the queue of a study; return the study with its larger budget."""
     return _extend(session, lambda _first: points)
 
 
@@ -218,7 +222,7 @@ def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) 
         points = from_slot(protocol.budget)
         remove_orphans(database)
         larger = replace(protocol, budget=protocol.budget + len(points))
-        # The trials first: a death in between leaves places that the same command finds again.
+        # The trials first: a crash in between leaves slots that the same command finds again.
         fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
         raise_budget(database, name, larger.budget)
     session = replace(session, protocol=larger)
@@ -232,25 +236,25 @@ def _create(
     name: str,
     queue: Sequence[Point],
     prepared: PreparedData,
-    inherit: Inherit,
+    read_warm_start: ReadWarmStart,
 ) -> Protocol:
     """Fill the study, then store the protocol; the caller holds the init lock."""
     _remove_leftovers(handle, name)
-    inherited = inherit(handle, prepared)
+    warm_start = read_warm_start(handle, prepared)
     optuna_study = optuna.create_study(
         study_name=name,
         storage=handle,
         direction="maximize",
         load_if_exists=True,  # only where the answer to its creation was lost
     )
-    add_inherited(handle, optuna_study, inherited)
+    add_imported(handle, optuna_study, warm_start)
     fill_queue(optuna_study, queue, first_slot=0)
     protocol = Protocol(
         study_name=name,
         budget=len(queue),
         configuration=as_stored(config),
         fingerprint=protocol_fingerprint(config, prepared.fingerprint),
-        facts={**_facts(prepared, config), **inherited.facts},
+        facts={**_facts(prepared, config), **warm_start.facts},
     )
     add_protocol(handle.database, protocol)
     return protocol
@@ -281,7 +285,7 @@ def has_run(trial: FrozenTrial) -> bool:
 
 
 def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
-    """Add the places that are missing; the caller holds the init lock."""
+    """Add the missing slots; the caller holds the init lock."""
     # Imported trials, and those of other programs, have no slot.
     there = {trial.user_attrs.get(SLOT) for trial in optuna_study.get_trials(deepcopy=False)}
     for slot, point in enumerate(points, start=first_slot):
@@ -296,17 +300,17 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
             )
 
 
-def _refuse_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
-    refuse_added_settings(protocol, config)
-    refuse_differences(protocol, config)
+def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
+    reject_added_settings(protocol, config)
+    reject_differences(protocol, config)
     if not protocol.study_name.endswith(FINAL_SUFFIX):
-        refuse_other_runs_folder(protocol, config)
+        reject_other_runs_folder(protocol, config)
     if budget is not None:
-        refuse_other_budget(protocol, config, budget=budget)
+        reject_other_budget(protocol, config, budget=budget)
 
 
-def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
-    """Refuse the run folder of a new study if it cannot be written or is not free.
+def reject_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
+    """Reject the run folder of a new study if it cannot be written or is not free.
 
     Raises:
         StudyError: If it is the database file, cannot be written, or is in use.
@@ -333,7 +337,10 @@ def refuse_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> No
 def _completed(config: StudyConfig) -> StudyConfig:
     """Return the configuration with threads counted and a local source as an absolute path."""
     return config.replacing(
-        {"workers.threads": count_threads(config), "data.source": located(config.data.source)}
+        {
+            "workers.threads": count_threads(config),
+            "data.source": resolve_source(config.data.source),
+        }
     )
 
 

@@ -23,7 +23,7 @@ from storage.study_storage import StudyStorage
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
 from study.creation.create import initialise
-from study.creation.warm_start import Inheritance, other_experiment, take_over
+from study.creation.warm_start import WarmStart, other_experiment, select_importable
 from study.errors import ProtocolError, StudyError
 from study.session.location import Location
 from study.session.protocol import (
@@ -31,7 +31,7 @@ from study.session.protocol import (
     code_differences,
     completed_by,
     differences,
-    located,
+    resolve_source,
 )
 from study.session.session import StudySession
 
@@ -50,7 +50,7 @@ class Ancestry:
         changes: Settings that differ, each with `key`, `old` and `new`.
         taken_over: Number of finished trials that the fork began with.
         left_out: Number of finished trials that do not fit its space.
-        why_nothing: Why no trial was asked whether it fits; None where they were.
+        why_nothing: Why no trial was imported; None where they were compared.
     """
 
     study: str
@@ -66,7 +66,7 @@ class Ancestry:
         return cls(**protocol.forked_from) if protocol.forked_from else None
 
     def lines(self) -> list[str]:
-        """Return what to tell of a fork: what changed, and what became of the old trials."""
+        """Return the changes of a fork, and how many trials it imported."""
         changes = [f"  {one['key']}: {one['old']!r} -> {one['new']!r}" for one in self.changes]
         title = f"forked from {self.study}" + (", changed:" if changes else ", unchanged")
         return [title, *changes, self._trials()]
@@ -74,9 +74,9 @@ class Ancestry:
     def _trials(self) -> str:
         n_finished = self.taken_over + self.left_out
         if self.why_nothing is not None:
-            return f"none of {n_finished} finished trials are taken over: {self.why_nothing}"
+            return f"none of {n_finished} finished trials are imported: {self.why_nothing}"
         rest = f"; {self.left_out} outside the new space" if self.left_out else ""
-        return f"{self.taken_over} of {n_finished} finished trials are taken over{rest}"
+        return f"{self.taken_over} of {n_finished} finished trials are imported{rest}"
 
 
 def fork(
@@ -102,19 +102,23 @@ def fork(
         StudyNotFoundError: If there is no study to start from.
         ProtocolError: If the new study exists and is another one.
         DataError: If the data cannot be used.
-        StorageError: If the database or the runs folder is refused.
+        StorageError: If the database or the runs folder is rejected.
     """
-    location = location or Location(request.place().storage)
-    origin = _read_origin(location, request.place().name, new_name)
+    location = location or Location(request.location().storage)
+    origin = _read_origin(location, request.location().name, new_name)
     config = _forked_config(request, origin, new_name)
 
-    def inherit(handle: StudyStorage, prepared: PreparedData) -> Inheritance:
-        return _inherit(handle, origin, config, prepared.fingerprint)
+    def read_warm_start(handle: StudyStorage, prepared: PreparedData) -> WarmStart:
+        return _read_warm_start(handle, origin, config, prepared.fingerprint)
 
     # The fork may exist and have been extended.
     gives_budget = request.gives("search.n_trials")
     session = initialise(
-        config, location=location, gives_budget=gives_budget, inherit=inherit, track=track
+        config,
+        location=location,
+        gives_budget=gives_budget,
+        read_warm_start=read_warm_start,
+        track=track,
     )
     ancestry = Ancestry.of(session.protocol)
     if ancestry is None or ancestry.study_key != origin.study_key:
@@ -133,28 +137,28 @@ def _read_origin(location: Location, name: str | None, new_name: str) -> Protoco
             f"{new_name!r}: `study fork NEW --name OLD`"
         )
     origin = read_protocol(location.open().database, name)
-    location.refuse_deleted(origin)
+    location.reject_deleted(origin)
     return origin
 
 
 def _forked_config(request: Request, origin: Protocol, new_name: str) -> StudyConfig:
     renamed = replace(request, options={**request.options, "name": new_name})
     config = completed_by(renamed.resolve(base=completed(origin.configuration)), origin, request)
-    return config.replacing({"data.source": located(config.data.source)})
+    return config.replacing({"data.source": resolve_source(config.data.source)})
 
 
-def _inherit(
+def _read_warm_start(
     handle: StudyStorage, origin: Protocol, new: StudyConfig, fingerprint: str
-) -> Inheritance:
+) -> WarmStart:
     old = validated(completed(origin.configuration))
     ids = {study.study_name: study._study_id for study in handle.get_all_studies()}
     found = own_trials(handle.get_all_trials(ids[origin.study_name]))
     trials = [trial for trial in found if trial.state in FINISHED]
     why_nothing = _why_nothing(origin, old, new, fingerprint)
-    rows = {} if why_nothing else take_over(trials, origin, new)
+    rows = {} if why_nothing else select_importable(trials, origin, new)
     if rows and (code := code_differences(origin)):
         shown = "; ".join(map(str, code))
-        logger.warning("trials of another code version are taken over: %s", shown)
+        logger.warning("trials of another code version are imported: %s", shown)
     ancestry = Ancestry(
         study=origin.study_name,
         study_key=origin.study_key,
@@ -163,7 +167,7 @@ def _inherit(
         left_out=len(trials) - len(rows),
         why_nothing=why_nothing,
     )
-    return Inheritance(rows, {"forked_from": asdict(ancestry)})
+    return WarmStart(rows, {"forked_from": asdict(ancestry)})
 
 
 def _why_nothing(

@@ -1,6 +1,6 @@
-"""Starting, or going on with, a study of given points: a grid, a sweep, a comparison.
+"""Starting, or resuming, a study of given points: a grid, a sweep, a comparison.
 
-It is an ordinary study, so it is run, watched, extended and taken over as any other.
+It is an ordinary study, so it is run, watched, extended and forked as any other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -63,15 +63,15 @@ def open_given(
 
     Raises:
         StudyError: If the study of this name is not one of given points.
-        ConfigurationError: If a point is refused.
-        ProtocolError: If the study exists and was fixed differently.
+        ConfigurationError: If a point is rejected.
+        ProtocolError: If the study exists and its stored configuration differs.
         DataError: If the data cannot be used.
-        StorageError: If the database or the runs folder is refused.
+        StorageError: If the database or the runs folder is rejected.
     """
     config = request.resolve(base=plan.base)
     name = request.options.get("name") or config.name + plan.suffix
     named = replace(request, options={**request.options, "name": name})
-    location = location or Location(request.place().storage)
+    location = location or Location(request.location().storage)
     found = location.find(name)
     if found is None:
         settings: dict[str, Any] = {**UNSAMPLED, **plan.settings(config)}
@@ -89,7 +89,7 @@ def open_given(
         else:
             return open_or_create(named, location=location, track=track)
         config = completed_by(_with_points(config, plan, named, settings), found, named)
-    count_workers(config)  # refuses what cannot be counted, before anything heavy or stored
+    count_workers(config)  # rejects what cannot be counted, before anything heavy or stored
     return initialise(config, location=location, track=track)
 
 

@@ -1,6 +1,6 @@
 """Which trials of a study are the very same experiments in another one, and how they move there.
 
-A trial is taken over when its hyperparameters, those that the old space left out included, are a
+A trial is imported when its hyperparameters, those that the old space left out included, are a
 point of the new space, and nothing else that decides its result differs.
 """
 
@@ -24,12 +24,12 @@ from study.trial.samplers import build_pruner
 
 
 @dataclass(frozen=True)
-class Inheritance:
+class WarmStart:
     """What a new study begins with, beside its queue.
 
     Attributes:
         trials: Finished trials to add, by the row number of the trial that was run; each has the
-            user attribute `taken_over_from` and no place in the queue.
+            user attribute `taken_over_from` and no slot in the queue.
         facts: More facts of the protocol.
     """
 
@@ -37,20 +37,18 @@ class Inheritance:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-Inherit = Callable[[StudyStorage, PreparedData], Inheritance]
+ReadWarmStart = Callable[[StudyStorage, PreparedData], WarmStart]
 
 
-def inherit_nothing(_handle: StudyStorage, _prepared: PreparedData) -> Inheritance:
+def start_cold(_handle: StudyStorage, _prepared: PreparedData) -> WarmStart:
     """Begin with the queue alone."""
-    return Inheritance()
+    return WarmStart()
 
 
-def add_inherited(
-    handle: StudyStorage, optuna_study: optuna.Study, inherited: Inheritance
-) -> None:
+def add_imported(handle: StudyStorage, optuna_study: optuna.Study, warm_start: WarmStart) -> None:
     """Add the trials to a new study, with their epochs; the caller holds the init lock."""
     row_of_origin = {}
-    for origin, trial in inherited.trials.items():
+    for origin, trial in warm_start.trials.items():
         row_of_origin[origin] = handle.create_new_trial(optuna_study._study_id, trial)
     copy_epochs(handle.database, row_of_origin)
 
@@ -69,7 +67,7 @@ def other_experiment(old: StudyConfig, new: StudyConfig) -> list[Difference]:
     return differences(experiment(old), experiment(new))
 
 
-def take_over(
+def select_importable(
     trials: Sequence[FrozenTrial], origin: Protocol, new: StudyConfig
 ) -> dict[int, FrozenTrial]:
     """Return those trials that are points of a new study's space, as rows of it.

@@ -14,7 +14,7 @@ from storage.run_paths import writing
 from storage.study_storage import refuse_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed
-from study.doctor.finding import Finding, Treated
+from study.doctor.finding import Finding, FindingOutcome
 from study.doctor.queues import (
     deleted_studies,
     foreign_findings,
@@ -34,8 +34,10 @@ from study.session.location import Location
 from study.session.session import StudySession, bind, final_name
 
 
-def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> Iterator[Treated]:
-    """Yield what a crash has left, repaired if that is wanted.
+def examine(
+    request: Request, *, repair: bool, say: Callable[[str], None]
+) -> Iterator[FindingOutcome]:
+    """Yield the problems that a crash left, repaired if that is wanted.
 
     Args:
         request: Names the database, the runs folder, and the study; default all in the database.
@@ -44,10 +46,10 @@ def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> It
 
     Raises:
         StudyNotFoundError: If there is no such database or study.
-        StorageError: If the database cannot be opened, or written though a repair is asked for.
+        StorageError: If the database cannot be opened, or written for a repair.
         RunFolderError: If the runs folder cannot be read, or written though a repair must.
     """
-    place = request.place()
+    place = request.location()
     url = parse_url(place.storage.url)
     with Location(place.storage) as location:
         handle = location.open()
@@ -62,7 +64,7 @@ def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> It
             incomplete = {session.searched_name for session in broken}
             findings += _folders([one for one in sessions if one.searched_name not in incomplete])
             for session in sessions:
-                findings += other_budget(session, session.places())
+                findings += other_budget(session, session.slots())
                 findings += unattended_trials(session, lost)
                 findings += foreign_findings(session)
             findings += other_folders(handle, place.storage.runs)
@@ -73,18 +75,18 @@ def examine(request: Request, *, repair: bool, say: Callable[[str], None]) -> It
 def _open_all(
     location: Location, request: Request
 ) -> tuple[list[StudySession], list[StudySession]]:
-    """Open the study that is asked for, or all, each with its final runs, oldest first.
+    """Open the study of the request, or all, each with its final runs, oldest first.
 
     Returns:
         Those that can be examined, and those that Optuna no longer has.
     """
-    handle, name = location.open(), request.place().name
+    handle, name = location.open(), request.location().name
     names = study_names(handle.database)
     if name is not None:
         names = [one for one in names if one in (name, final_name(name))] or [name]
     protocols = [read_protocol(handle.database, name) for name in names]
     opened = [
-        bind(request.resolve(base=completed(one.configuration)), one, handle, location.place)
+        bind(request.resolve(base=completed(one.configuration)), one, handle, location.config)
         for one in protocols
     ]
     there = {study.study_name for study in handle.get_all_studies()}
@@ -95,9 +97,9 @@ def _open_all(
 
 
 def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
-    """Look at run folders, before queues: a missing place must not find an old folder."""
+    """Look at run folders, before queues: a missing slot must not find an old folder."""
     slots = {
-        session.protocol.study_name: {trial.slot for trial in session.places()}
+        session.protocol.study_name: {trial.slot for trial in session.slots()}
         for session in sessions
     }
     findings: list[Finding] = []

@@ -1,4 +1,4 @@
-"""What `study doctor` says of one thing that a crash has left."""
+"""One finding of `study doctor`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a crash has left.
+    """One problem that a crash left.
 
     Attributes:
         where: Study, trial or folder.
         what: What is wrong there.
         remedy: What a repair does, as a participle; or why nothing is done.
         repair: Does it, and returns False where there was nothing to do any more. None where it
-            is not ours to decide, so that it is only told.
+            may belong to others, so that it is only reported.
     """
 
     where: str
@@ -22,21 +22,21 @@ class Finding:
     remedy: str
     repair: Callable[[], bool] | None = None
 
-    def treat(self, *, repair: bool) -> "Treated":
+    def treat(self, *, repair: bool) -> "FindingOutcome":
         """Repair it, if that is wanted and ours to do."""
         if self.repair is None:
-            return Treated(self, "told")
+            return FindingOutcome(self, "told")
         if not repair:
-            return Treated(self, "found")
-        return Treated(self, "repaired" if self.repair() else "gone")
+            return FindingOutcome(self, "found")
+        return FindingOutcome(self, "repaired" if self.repair() else "gone")
 
 
 @dataclass(frozen=True)
-class Treated:
+class FindingOutcome:
     """A finding and what became of it.
 
     Attributes:
-        outcome: Only told; found and not repaired; repaired; or gone before it could be.
+        outcome: Only reported; found and not repaired; repaired; or gone before it could be.
     """
 
     finding: Finding

@@ -15,11 +15,11 @@ from storage.run_paths import free_name, writing
 from storage.study_deletion import delete_named_study
 from storage.study_totals import Slot, foreign_ids
 from storage.trial_rows import STATE_NAMES
-from study.creation.create import fill_queue, places
+from study.creation.create import build_points, fill_queue
 from study.doctor.finding import Finding, count
 from study.doctor.run_folders import is_claimed
 from study.session.session import StudySession
-from study.session.suggested_commands import suggested
+from study.session.suggested_commands import suggest_command
 
 
 def deleted_studies(broken: Sequence[StudySession], *, named: bool) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def deleted_studies(broken: Sequence[StudySession], *, named: bool) -> Iterator[
     """
     for session in broken:
         words = ("doctor", "--name", session.searched_name, "--repair")
-        command = suggested(*words, place=session.config.storage)
+        command = suggest_command(*words, storage=session.config.storage)
         where = f"study {session.protocol.study_name}"
         what = "was deleted with Optuna's own tools, its protocol and run folder are left"
         if named:
@@ -75,7 +75,7 @@ def foreign_findings(session: StudySession) -> Iterator[Finding]:
 
 
 def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Finding]:
-    """Find places that are missing in a study's queue, or beyond its budget."""
+    """Find missing slots of a study's queue, and slots beyond its budget."""
     protocol, handle = session.protocol, session.storage_handle
     where = f"study {protocol.study_name}"
     slots = {trial.slot for trial in trials}
@@ -85,7 +85,9 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
 
     def fill() -> bool:
         remove_orphans(handle.database)
-        fill_queue(session.optuna_study(), places(session.config, range(budget)), first_slot=0)
+        fill_queue(
+            session.optuna_study(), build_points(session.config, range(budget)), first_slot=0
+        )
         return True
 
     def raise_it() -> bool:
@@ -94,7 +96,7 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
 
     if missing:
         shown = ", ".join(map(str, missing))
-        what = f"{len(missing)} of {count(budget, 'place')} missing in the queue ({shown})"
+        what = f"{len(missing)} of {count(budget, 'slot')} missing in the queue ({shown})"
         study_id = session.optuna_study()._study_id
         every = handle.get_all_trials(study_id, deepcopy=False)
         numbers = [trial.number for trial in every]
@@ -107,6 +109,6 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
         else:
             yield Finding(where, what, "queued", fill)
     if budget > protocol.budget:
-        n_more = count(budget - protocol.budget, "place")
+        n_more = count(budget - protocol.budget, "slot")
         what = f"{n_more} beyond the budget of {protocol.budget}, for an `extend` was cut off"
         yield Finding(where, what, f"added to the budget, which is {budget} then", raise_it)

@@ -52,14 +52,14 @@ def folders_without_a_place(
 
     Args:
         paths: The folders of the study.
-        slots: Places in its queue.
-        final: Places in the queue of its final runs.
+        slots: Slots of its queue.
+        final: Slots of the queue of its final runs.
     """
-    for there, places in ((paths.trial_folders(), slots), (paths.final_folders(), final)):
-        for slot in sorted(there.keys() - places):
+    for there, queued in ((paths.trial_folders(), slots), (paths.final_folders(), final)):
+        for slot in sorted(there.keys() - queued):
             folder = there[slot].folder
             if not there[slot].metrics.exists():
-                what = "a run folder without a place in the queue"
+                what = "a run folder without a slot in the queue"
                 yield Finding(str(folder), what, "deleted", _removal([folder]))
 
 
@@ -75,7 +75,7 @@ def forgotten_results(session: StudySession) -> Iterator[Finding]:
 
 def weights_of_others(session: StudySession) -> Iterator[Finding]:
     """Find weights that are not those of the trial in whose folder they lie."""
-    for trial in session.places():
+    for trial in session.slots():
         paths = session.trial_paths(trial.slot)
         if trial.state == TrialState.FAIL:
             continue
@@ -85,7 +85,7 @@ def weights_of_others(session: StudySession) -> Iterator[Finding]:
                 what = f"weights of another trial or history ({reason})"
                 remedy = "left alone; do not use them"
                 if not trial.state.is_finished():
-                    remedy = "left alone; set aside when the trial goes on"
+                    remedy = "left alone; set aside when the trial continues"
                 yield Finding(str(path), what, remedy)
 
 
@@ -108,7 +108,7 @@ def abandoned_parts(session: StudySession) -> Iterator[Finding]:
     parts: list[tuple[PartFile, Iterable[Owner]]] = []
     if not session.is_final:
         parts += [(part, ()) for part in part_files(session.paths.folder, below=False)]
-    trials = session.places()
+    trials = session.slots()
     owners = read_owners(session.storage_handle.database, [trial.trial_id for trial in trials])
     for trial in trials:
         folder = session.trial_paths(trial.slot).folder
@@ -121,7 +121,7 @@ def abandoned_parts(session: StudySession) -> Iterator[Finding]:
 
 
 def _is_abandoned(part: PartFile, writers: Iterable[Owner], *, grace_seconds: float) -> bool:
-    """Return whether the writer is dead, or silent for so long that nobody waits for it.
+    """Return whether the writer is dead, or stale for so long that nobody waits for it.
 
     The name tells the process but not its host; the attempts at the trial tell both.
     """

@@ -19,11 +19,11 @@ from storage.study_storage import StudyStorage
 from study.doctor.finding import Finding
 from study.session.session import StudySession
 
-GIVEN_BACK = "given back to the queue"
+RELEASED = "released to the queue"
 
 
 @dataclass(frozen=True)
-class Ward:
+class StudyLeases:
     """A study whose workers are watched."""
 
     watch: Watch
@@ -32,13 +32,13 @@ class Ward:
     grace_seconds: float
 
     @classmethod
-    def of(cls, session: StudySession) -> "Ward":
-        """Return a ward of a study's workers, by the settings of that study."""
+    def of(cls, session: StudySession) -> "StudyLeases":
+        """Watch a study's leases by the settings of that study."""
         seconds = session.config.storage.heartbeat_seconds
         grace = session.config.storage.grace_seconds
         database = session.storage_handle.database
         watch = Watch(database, heartbeat_seconds=seconds, grace_seconds=grace)
-        ids = frozenset(trial.trial_id for trial in session.places())
+        ids = frozenset(trial.trial_id for trial in session.slots())
         return cls(watch, ids, seconds, grace)
 
     def look(self) -> list[HeldLease]:
@@ -62,25 +62,23 @@ def await_lost(
         sessions: The studies.
         say: Told how long this waits.
     """
-    wards = [Ward.of(session) for session in sessions]
-    held = [ward.look() for ward in wards]
+    watched = [StudyLeases.of(session) for session in sessions]
+    held = [one.look() for one in watched]
     doubtful = [
-        ward
-        for ward, leases in zip(wards, held, strict=True)
-        if any(map(ward.is_doubtful, leases))
+        one for one, leases in zip(watched, held, strict=True) if any(map(one.is_doubtful, leases))
     ]
     if doubtful:
-        seconds = max(2 * ward.heartbeat_seconds for ward in doubtful)
+        seconds = max(2 * one.heartbeat_seconds for one in doubtful)
         say(f"waiting {seconds:g} s to see whether workers with an old beat beat again")
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            time.sleep(min(ward.heartbeat_seconds for ward in wards) / 2)
-            held = [ward.look() for ward in wards]
+            time.sleep(min(one.heartbeat_seconds for one in watched) / 2)
+            held = [one.look() for one in watched]
     return {
         lease.trial_id: lease
-        for ward, leases in zip(wards, held, strict=True)
+        for one, leases in zip(watched, held, strict=True)
         for lease in leases
-        if ward.watch.is_lost(lease)
+        if one.watch.is_lost(lease)
     }
 
 
@@ -94,20 +92,22 @@ def unattended_trials(session: StudySession, lost: Mapping[int, HeldLease]) -> I
     handle = session.storage_handle
     held = held_leases(handle.database)
     nobody = _running_without(session, held)
-    for trial in session.places():
+    for trial in session.slots():
         trial_id = trial.trial_id
         where = f"study {session.protocol.study_name}, trial {trial.number}"
         lease = lost.get(trial_id)
         if lease is not None and _is_same(lease, held.get(trial_id)):
             what = f"{trial.state.name.lower()}, held by {_worker(lease)}"
-            remedy = "freed" if trial.state.is_finished() else GIVEN_BACK
-            yield Finding(where, what, remedy, partial(give_back, handle, trial_id, lost=lease))
+            remedy = "freed" if trial.state.is_finished() else RELEASED
+            yield Finding(
+                where, what, remedy, partial(release_trial, handle, trial_id, lost=lease)
+            )
         elif trial_id in nobody:
             what = "running, but held by nobody"
-            yield Finding(where, what, GIVEN_BACK, partial(give_back, handle, trial_id))
+            yield Finding(where, what, RELEASED, partial(release_trial, handle, trial_id))
 
 
-def give_back(handle: StudyStorage, trial_id: int, *, lost: HeldLease | None = None) -> bool:
+def release_trial(handle: StudyStorage, trial_id: int, *, lost: HeldLease | None = None) -> bool:
     """Let a trial wait again; return False where a worker has it by now.
 
     Args:
@@ -130,7 +130,7 @@ def _running_without(session: StudySession, held: Mapping[int, HeldLease]) -> se
     """
 
     def look(held: Mapping[int, HeldLease]) -> set[int]:
-        running = (trial for trial in session.places() if trial.state == TrialState.RUNNING)
+        running = (trial for trial in session.slots() if trial.state == TrialState.RUNNING)
         return {trial.trial_id for trial in running} - held.keys()
 
     once = look(held)
@@ -144,6 +144,6 @@ def _is_same(lease: HeldLease, now: HeldLease | None) -> bool:
 def _worker(lease: HeldLease) -> str:
     owner = Owner.parse(lease.owner)
     is_dead = owner.is_known_dead(silent_seconds=lease.age_seconds)
-    state = "is dead" if is_dead else "is silent"
+    state = "is dead" if is_dead else "is stale"
     age = shown_duration(lease.age_seconds)
     return f"process {owner.pid} on {owner.host}, which {state} (last beat {age} ago)"

@@ -1,4 +1,4 @@
-"""Saved weights, judged again: by the commands `final` and `evaluate`."""
+"""Saved weights, evaluated again: by the commands `final` and `evaluate`."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,8 @@ from study.errors import StudyError
 from study.trial.components import EVALUATION_BATCH_SIZE
 
 
-def refuse_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, path: Path) -> None:
-    """Refuse to judge weights on other data than those they were trained with.
+def reject_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, path: Path) -> None:
+    """Reject other data than those they were trained with.
 
     Raises:
         StudyError: If the fingerprints differ.
@@ -60,7 +60,7 @@ def evaluate_checkpoint(
         checkpoint: What a trial saved as its best weights.
         examples: Images and labels.
         execution: Where and in which precision the network runs.
-        evaluation: How it is judged; default as its run did.
+        evaluation: How it is evaluated; default as its run did.
         collect: Sees the logits and labels of every batch.
     """
     config = validated(completed(json.loads(checkpoint["configuration"])))

@@ -22,9 +22,9 @@ from study.creation.create import Point, extend, initialise
 from study.errors import ProtocolError, StudyError
 from study.final.test_evaluation import FinalResult, take_test
 from study.final.unknown_tests import (
-    forgotten_places,
+    forgotten_slots,
     forgotten_tests,
-    refuse_forgotten,
+    reject_forgotten,
     remember_tests,
 )
 from study.session.session import StudySession, final_name
@@ -74,20 +74,20 @@ def open_final(
     runs = _queued(session)
     forgotten = forgotten_tests(session)
     if reopen is None and not (runs and _is_tested(session, runs[-1])):
-        refuse_forgotten(forgotten)
-    places = forgotten_places(forgotten)
+        reject_forgotten(forgotten)
+    slots = forgotten_slots(forgotten)
     try:
         opened = initialise(
             final_config(session.config),
             location=session.location,
             name=final_name(name),
-            points=[point] * len(runs) or [*places, point],
+            points=[point] * len(runs) or [*slots, point],
             track=track,
         )
     except ProtocolError as error:
         raise ProtocolError(f"a final run stays as it was queued: {error}") from None
     if reopen is not None and forgotten:
-        opened = extend(opened, places[opened.protocol.budget :])
+        opened = extend(opened, slots[opened.protocol.budget :])
         remember_tests(opened, forgotten)
     last = _queued(session)[-1]
     has_failed = last.state in (TrialState.FAIL, TrialState.PRUNED)
@@ -145,7 +145,7 @@ def run_final(
         reason = run.user_attrs.get("reason", {}).get("message", "unknown")
         raise StudyError(
             f"the final run ended {run.state.name.lower()} ({reason}): "
-            "mend the cause; the same command queues another"
+            "fix the cause; the same command queues another"
         )
     return _test(final, prepared, run, stop=stop)
 
@@ -153,7 +153,7 @@ def run_final(
 def _test(
     final: StudySession, prepared: PreparedData, run: FrozenTrial, *, stop: StopFlag
 ) -> FinalResult | None:
-    """Take the test, or wait for the process that takes it; None where a stop was asked for."""
+    """Take the test, or wait for the process that takes it; None after a stop signal."""
     database = final.storage_handle.database
     place = final.config.storage
     watch = Watch(

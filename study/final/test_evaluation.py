@@ -32,7 +32,7 @@ from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, remove, write_atomically
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
-from study.final.unknown_tests import forgotten_tests, refuse_forgotten
+from study.final.unknown_tests import forgotten_tests, reject_forgotten
 from study.session.session import StudySession
 from study.trial.identity import Identity
 
@@ -84,7 +84,7 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
             f"{paths.best} must hold the best epoch {best_epoch}, it holds {checkpoint['epoch']}: "
             "the weights were overwritten; train anew with `study final --reopen REASON`"
         )
-    refuse_forgotten(forgotten_tests(final))
+    reject_forgotten(forgotten_tests(final))
     sha256 = file_sha256(paths.best)
     claim = claim_test(
         database,

@@ -38,7 +38,7 @@ def forgotten_tests(session: StudySession) -> dict[int, TrialPaths]:
     }
 
 
-def refuse_forgotten(forgotten: Mapping[int, TrialPaths]) -> None:
+def reject_forgotten(forgotten: Mapping[int, TrialPaths]) -> None:
     """Reject a test while there are results that the database has no claim of.
 
     Raises:
@@ -52,8 +52,8 @@ def refuse_forgotten(forgotten: Mapping[int, TrialPaths]) -> None:
         )
 
 
-def forgotten_places(forgotten: Mapping[int, TrialPaths]) -> list[Point]:
-    """Return the places of a queue, closed, up to the last one that the database forgot."""
+def forgotten_slots(forgotten: Mapping[int, TrialPaths]) -> list[Point]:
+    """Return the slots of a queue, closed, up to the last one that the database forgot."""
     return [_place(forgotten.get(slot)) for slot in range(max(forgotten, default=-1) + 1)]
 
 
@@ -71,7 +71,7 @@ def remember_tests(final: StudySession, forgotten: Mapping[int, TrialPaths]) -> 
         forgotten: Files by slot.
     """
     handle = final.storage_handle
-    for run in final.places():
+    for run in final.slots():
         files = forgotten.get(run.slot)
         if files is None:
             continue

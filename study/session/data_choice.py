@@ -1,6 +1,6 @@
 """Which data a command means that looks at images and needs no study.
 
-The database is imported only where it is asked: data that are given are described without Optuna.
+The database is imported only where it is needed: data that are given are described without Optuna.
 """
 
 from study.configuration.config import Request, StudyConfig
@@ -20,11 +20,11 @@ def chosen_configuration(request: Request) -> StudyConfig:
     """
     if request.names_configuration:
         return request.resolve()
-    name = request.place().name
+    name = request.location().name
     if name is None and request.gives("data.source"):
         return request.resolve(base={})
     from study.session.location import Location
 
-    with Location(request.place().storage) as location:
+    with Location(request.location().storage) as location:
         found = location.find(name)
     return request.resolve(base=completed(found.configuration) if found else {})

@@ -172,7 +172,7 @@ def adopt_enqueued(session: StudySession) -> StudySession:
     return replace(session, protocol=read_protocol(database, name))
 
 
-def requeue_told(session: StudySession) -> bool:
+def requeue_finished_elsewhere(session: StudySession) -> bool:
     """Queue again the slots that another program has given a result; return whether any was."""
     handle, name = session.storage_handle, session.protocol.study_name
     if not told_slots(handle.database, name):

@@ -1,6 +1,5 @@
 """The one way to a database: opened once for each command, closed when the command ends."""
 
-from types import TracebackType
 from typing import Self
 
 from storage.configuration import StorageConfig
@@ -14,7 +13,7 @@ from storage.study_storage import (
     refuse_read_only,
 )
 from study.errors import StudyError
-from study.session.suggested_commands import suggested
+from study.session.suggested_commands import suggest_command
 
 
 class Location:
@@ -23,27 +22,22 @@ class Location:
     A context manager that closes the database in the end.
 
     Args:
-        place: Address of the database, the runs folder, and how long an outage is waited out.
-        read_only: Whether the database itself is to refuse every write.
+        config: Address of the database, the runs folder, and how long an outage is waited out.
+        read_only: Whether the database itself rejects every write.
         handle: The database where it is open already.
     """
 
     def __init__(
-        self, place: StorageConfig, *, read_only: bool = False, handle: StudyStorage | None = None
+        self, config: StorageConfig, *, read_only: bool = False, handle: StudyStorage | None = None
     ) -> None:
-        self.place = place
+        self.config = config
         self.read_only = read_only
         self._handle = handle
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -62,8 +56,8 @@ class Location:
         """
         if self._handle is None:
             self._handle = open_study_storage(
-                self.place.url,
-                outage_seconds=self.place.outage_seconds,
+                self.config.url,
+                outage_seconds=self.config.outage_seconds,
                 read_only=self.read_only,
             )
         return self._handle
@@ -75,10 +69,10 @@ class Location:
             StorageError: If it cannot be created or written.
         """
         try:
-            refuse_read_only(self.open(), self.place.url)
+            refuse_read_only(self.open(), self.config.url)
         except StudyNotFoundError:
             self._handle = create_study_storage(
-                self.place.url, outage_seconds=self.place.outage_seconds
+                self.config.url, outage_seconds=self.config.outage_seconds
             )
         return self.open()
 
@@ -98,7 +92,7 @@ class Location:
         except StudyNotFoundError:
             return None
         if found is not None:
-            self.refuse_deleted(found)
+            self.reject_deleted(found)
         return found
 
     def only_study(self, *, besides: str = "") -> str:
@@ -124,7 +118,7 @@ class Location:
             )
         return names[0]
 
-    def refuse_deleted(self, protocol: Protocol) -> None:
+    def reject_deleted(self, protocol: Protocol) -> None:
         """Reject a study that has a protocol, but is missing in Optuna's tables.
 
         Raises:
@@ -134,7 +128,7 @@ class Location:
             self.open().get_study_id_from_name(protocol.study_name)
         except KeyError:
             name = protocol.study_name.removesuffix(FINAL_SUFFIX)
-            command = suggested("doctor", "--name", name, "--repair", place=self.place)
+            command = suggest_command("doctor", "--name", name, "--repair", storage=self.config)
             raise StudyDeletedError(
                 f"study {protocol.study_name!r} was deleted with Optuna's own tools, its protocol "
                 f"and run folder are left: `{command}` sets them aside, then the name is free"

@@ -16,12 +16,12 @@ def choose_winner(session: StudySession) -> TrialRow:
     if unfinished := session.count_unfinished():
         raise StudyError(
             f"study {name!r} must be over before its final run, {unfinished} of "
-            f"{len(session.places())} trials are not: finish them with `study run --name {name}`"
+            f"{len(session.slots())} trials are not: finish them with `study run --name {name}`"
         )
     best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
     if not best:
         raise StudyError(
             f"study {name!r} must have a complete trial, it has none of "
-            f"{len(session.places())}: see the reasons with `study trials --name {name} --json`"
+            f"{len(session.slots())}: see the reasons with `study trials --name {name} --json`"
         )
     return best[0]

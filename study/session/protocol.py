@@ -1,8 +1,8 @@
-"""What a study fixes before its first trial, and how a difference is refused.
+"""What a study fixes before its first trial, and how a difference is rejected.
 
 Frozen is all that changes the result of a trial or of the search. Where things lie and how many
-workers run is operational; budget and final run have commands of their own. Every refusal names
-the field, both values, and the command for going on.
+workers run is operational; budget and final run have commands of their own. Every message names
+the field, both values, and the command that continues.
 """
 
 import logging
@@ -18,7 +18,7 @@ from storage.run_paths import FINAL_SUFFIX, RunPaths
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
 from study.errors import ProtocolError
-from study.session.suggested_commands import fork_command, suggested
+from study.session.suggested_commands import fork_command, suggest_command
 from study.session.versions import git_revision, versions
 
 logger = logging.getLogger(__name__)
@@ -94,12 +94,12 @@ def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> St
     return given.replacing({"workers.threads": threads, "protocol": strict.protocol})
 
 
-def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
-    """Refuse to go on with a study that was fixed differently.
+def reject_differences(protocol: Protocol, given: StudyConfig) -> None:
+    """Reject a configuration that differs from the stored one.
 
     Args:
-        protocol: What the study fixed.
-        given: Configuration to go on with; unset threads stand for those of the study.
+        protocol: The stored protocol.
+        given: Configuration to resume with; unset threads stand for those of the study.
 
     Raises:
         ProtocolError: If they differ; the message names each field with both values.
@@ -115,16 +115,16 @@ def refuse_differences(protocol: Protocol, given: StudyConfig) -> None:
     if found:
         name = _searched_name(protocol)
         changes = {one.key: one.new for one in found}
-        command = fork_command(name, changes, place=given.storage)
+        command = fork_command(name, changes, storage=given.storage)
         fits_a_line = POINTS not in changes
         other = f"start a changed study with `{command}`" if fits_a_line else "another --name"
         raise ProtocolError(
-            f"study {name!r} was fixed with other settings: {'; '.join(map(str, found))}: "
+            f"study {name!r} has other settings: {'; '.join(map(str, found))}: "
             f"give the same settings, or {other}"
         )
 
 
-def refuse_added_settings(protocol: Protocol, given: StudyConfig) -> None:
+def reject_added_settings(protocol: Protocol, given: StudyConfig) -> None:
     """Reject a study that was stored before this code had a setting, and says nothing of it.
 
     Raises:
@@ -137,15 +137,15 @@ def refuse_added_settings(protocol: Protocol, given: StudyConfig) -> None:
         raise ProtocolError(
             f"study {name!r} must have a value for every setting, it was stored before there was "
             f"{', '.join(missing)}: finish it with the version that created it ({revision}), or "
-            f"start a changed study with `{fork_command(name, {}, place=given.storage)}`"
+            f"start a changed study with `{fork_command(name, {}, storage=given.storage)}`"
         )
 
 
-def refuse_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) -> None:
-    """Refuse data that are not those the study began with.
+def reject_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) -> None:
+    """Reject data other than those that the study began with.
 
     Args:
-        protocol: What the study fixed.
+        protocol: The stored protocol.
         given: Configuration that the data were found with.
         fingerprint: Of the data that were found.
 
@@ -155,8 +155,8 @@ def refuse_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) 
     fixed = protocol.data_fingerprint
     if fixed == fingerprint:
         return
-    name, source = _searched_name(protocol), located(given.data.source)
-    command = fork_command(name, {"data.source": source}, place=given.storage)
+    name, source = _searched_name(protocol), resolve_source(given.data.source)
+    command = fork_command(name, {"data.source": source}, storage=given.storage)
     raise ProtocolError(
         f"--data must be the data of study {name!r}, their fingerprint is {fixed[:12]} there "
         f"(from {protocol.data_source!r} at init), {fingerprint[:12]} here "
@@ -164,21 +164,21 @@ def refuse_other_data(protocol: Protocol, given: StudyConfig, fingerprint: str) 
     )
 
 
-def located(source: str) -> str:
+def resolve_source(source: str) -> str:
     """Return a data source that means the same in any folder."""
     folder = Path(source).expanduser()
     return str(folder.absolute()) if folder.is_dir() else source
 
 
-def refuse_other_runs_folder(
+def reject_other_runs_folder(
     protocol: Protocol, given: StudyConfig, *, reading: bool = False
 ) -> None:
-    """Refuse a runs folder that is neither the one of `init` nor the same under another path.
+    """Reject a runs folder that is neither the one of `init` nor the same under another path.
 
     Args:
-        protocol: What the study fixed.
-        given: Configuration to go on with.
-        reading: Whether nothing is to be changed, which the remedy heeds.
+        protocol: The stored protocol.
+        given: Configuration to resume with.
+        reading: Whether nothing is changed, for which the remedy differs.
 
     Raises:
         ProtocolError: If the study's marker is not in it.
@@ -197,16 +197,16 @@ def refuse_other_runs_folder(
             "give that folder with --runs, under its path on this machine; `study status`, "
             "`trials`, `best` and `dashboard` need none"
             if reading
-            else f"go on with `--runs {shlex.quote(fixed)}`, or start a changed study here with "
-            f"`{fork_command(name, {}, place=given.storage)}`"
+            else f"continue with `--runs {shlex.quote(fixed)}`, or fork the study here with "
+            f"`{fork_command(name, {}, storage=given.storage)}`"
         )
         raise ProtocolError(
             f"storage.runs is '{fixed}' there, '{runs}' here, which {found}: {remedy}"
         ) from None
 
 
-def refuse_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) -> None:
-    """Refuse a budget that is not the study's.
+def reject_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) -> None:
+    """Reject a budget that is not the study's.
 
     Raises:
         ProtocolError: If it differs; the message holds the command that changes it.
@@ -215,12 +215,12 @@ def refuse_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) 
     rule = f"--trials must be {fixed}, the budget of study {name!r}, got {budget}"
     extend = ("extend", "--name", name, "--trials")
     if budget > fixed:
-        command = suggested(*extend, str(budget - fixed), place=given.storage)
+        command = suggest_command(*extend, str(budget - fixed), storage=given.storage)
         raise ProtocolError(f"{rule}: add to it with `{command}`")
     if budget < fixed:
-        command = suggested(*extend, "N", place=given.storage)
+        command = suggest_command(*extend, "N", storage=given.storage)
         raise ProtocolError(
-            f"{rule}: a budget only grows, with `{command}`; leave --trials out to go on"
+            f"{rule}: a budget only grows, with `{command}`; leave --trials out to continue"
         )
 
 
@@ -243,10 +243,10 @@ def compare_code(protocol: Protocol, given: StudyConfig) -> None:
     says = f"study {name!r} began with another code version: {'; '.join(map(str, found))}"
     if given.protocol.strict:
         raise ProtocolError(
-            f"{says}: go on with that version, accept this one with `--set {STRICT}=false`, or "
-            f"start a changed study with `{fork_command(name, {}, place=given.storage)}`"
+            f"{says}: continue with that version, accept this one with `--set {STRICT}=false`, or "
+            f"start a changed study with `{fork_command(name, {}, storage=given.storage)}`"
         )
-    logger.warning("%s: refuse this with --set %s=true", says, STRICT)
+    logger.warning("%s: reject this with --set %s=true", says, STRICT)
 
 
 def _searched_name(protocol: Protocol) -> str:

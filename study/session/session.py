@@ -29,10 +29,10 @@ from study.session.location import Location
 from study.session.protocol import (
     compare_code,
     completed_by,
-    refuse_added_settings,
-    refuse_differences,
-    refuse_other_data,
-    refuse_other_runs_folder,
+    reject_added_settings,
+    reject_differences,
+    reject_other_data,
+    reject_other_runs_folder,
 )
 from study.stop_signal import StopFlag, StopRequested
 
@@ -50,7 +50,7 @@ class StudySession:
 
     Attributes:
         config: The study's configuration, with the operational settings given here.
-        protocol: What the study fixed.
+        protocol: The stored protocol.
         storage_handle: Its database.
         is_final: Whether this is the queue of final runs of a searched study.
     """
@@ -84,14 +84,14 @@ class StudySession:
         return derive_seed(self.config.seed, "fork", self.protocol.study_name)
 
     def trial_paths(self, slot: int) -> TrialPaths:
-        """Files of a place in the queue."""
+        """Files of a slot of the queue."""
         return self.paths.final(slot) if self.is_final else self.paths.trial(slot)
 
     def optuna_study(self) -> OwnStudy:
         """Return Optuna's view of the study, without foreign trials."""
         return open_study(self.storage_handle, self.protocol.study_name)
 
-    def places(self) -> list[Slot]:
+    def slots(self) -> list[Slot]:
         """Return the trials that are slots of the queue."""
         return read_slots(self.storage_handle.database, self.protocol.study_name)
 
@@ -123,11 +123,11 @@ class StudySession:
             ProtocolError: If the data are not those that the study began with.
         """
         prepared = prepare(self.config.data, track=track)
-        refuse_other_data(self.protocol, self.config, prepared.fingerprint)
+        reject_other_data(self.protocol, self.config, prepared.fingerprint)
         return prepared
 
     def compare_code(self) -> None:
-        """Warn, or refuse, when this code is not that with which the study began.
+        """Warn, or reject, when this code differs from the code that created the study.
 
         Raises:
             ProtocolError: If it differs and `protocol.strict` is set.
@@ -160,25 +160,25 @@ def open_session(
 
     Raises:
         StudyNotFoundError: If it does not exist.
-        StorageError: If the database or the runs folder is refused.
+        StorageError: If the database or the runs folder is rejected.
         ProtocolError: If the request differs from what the study fixed.
     """
-    asked = request.place()
+    asked = request.location()
     location = location or Location(asked.storage, read_only=reading)
     reading = location.read_only
     try:
         handle = location.open()
         protocol = read_protocol(handle.database, name or asked.name or location.only_study())
-        location.refuse_deleted(protocol)
+        location.reject_deleted(protocol)
         base = completed(protocol.configuration)
         config = completed_by(request.resolve(base=base), protocol, request)
-        refuse_differences(protocol, config)
+        reject_differences(protocol, config)
         if not reading:
-            refuse_added_settings(protocol, config)
-        session = bind(config, protocol, handle, location.place)
+            reject_added_settings(protocol, config)
+        session = bind(config, protocol, handle, location.config)
         if with_runs or not reading:
             searched = read_protocol(handle.database, session.searched_name)
-            refuse_other_runs_folder(searched, session.config, reading=reading)
+            reject_other_runs_folder(searched, session.config, reading=reading)
             session.paths.check(searched.study_key)
     except Exception:
         location.close()  # whoever waits for an `init` tries again and again
@@ -192,10 +192,10 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
     Raises:
         StudyNotFoundError: If it still does not exist.
         DatabaseAwayError: If the database still does not answer.
-        StopRequested: If a stop was asked for while waiting.
+        StopRequested: If a stop signal comes while waiting.
     """
     start = time.monotonic()
-    location = Location(request.place().storage)
+    location = Location(request.location().storage)
     said = ""
     while True:
         try:
@@ -204,7 +204,7 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
             raise
         except (StudyNotFoundError, DatabaseAwayError) as error:
             is_away = isinstance(error, DatabaseAwayError)
-            waits_seconds = location.place.outage_seconds if is_away else INIT_WAIT_SECONDS
+            waits_seconds = location.config.outage_seconds if is_away else INIT_WAIT_SECONDS
             if time.monotonic() - start > waits_seconds:
                 raise
             if str(error) != said:

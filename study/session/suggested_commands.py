@@ -1,4 +1,4 @@
-"""Command lines that a message suggests for going on, ready for a shell; no password in them."""
+"""Command lines that a message suggests, ready for a shell; no password in them."""
 
 import math
 import shlex
@@ -12,28 +12,28 @@ from storage.configuration import StorageConfig, shown_url
 END_OF_DOCUMENT = "...\n"
 
 
-def place_options(place: StorageConfig) -> list[str]:
-    """Return the options that find a study: none where it lies at the usual place."""
+def location_options(storage: StorageConfig) -> list[str]:
+    """Return the options that find a study: none where it lies at the usual storage."""
     usual = StorageConfig()
-    options = ["--storage", shown_url(place.url)] if place.url != usual.url else []
-    return options + (["--runs", str(place.runs)] if place.runs != usual.runs else [])
+    options = ["--storage", shown_url(storage.url)] if storage.url != usual.url else []
+    return options + (["--runs", str(storage.runs)] if storage.runs != usual.runs else [])
 
 
-def suggested(*words: str, place: StorageConfig) -> str:
-    """Return `study` with these words and the place of the study."""
-    return shlex.join(["study", *words, *place_options(place)])
+def suggest_command(*words: str, storage: StorageConfig) -> str:
+    """Return `study` with these words and the location of the study."""
+    return shlex.join(["study", *words, *location_options(storage)])
 
 
-def fork_command(study_name: str, settings: Mapping[str, Any], *, place: StorageConfig) -> str:
+def fork_command(study_name: str, settings: Mapping[str, Any], *, storage: StorageConfig) -> str:
     """Return the command that starts a changed study from an existing one.
 
     Args:
         study_name: The existing study.
         settings: What changes, by dotted key.
-        place: Where the study is.
+        storage: Where the study is.
     """
     changes = [word for item in settings.items() for word in ("--set", assignment(*item))]
-    return suggested("fork", "NEW", "--name", study_name, *changes, place=place)
+    return suggest_command("fork", "NEW", "--name", study_name, *changes, storage=storage)
 
 
 def assignment(key: str, value: Any) -> str:

@@ -108,7 +108,7 @@ class SaveCheckpoint:
 
 
 class ReportAndPrune:
-    """Reports an epoch and asks whether to go on.
+    """Reports an epoch, then checks pruning.
 
     The row in the table `epochs`, validation macro-F1 as Optuna's intermediate value and a beat of
     the lease are one transaction: all or nothing, and nothing once the trial is another worker's.
@@ -148,7 +148,7 @@ class ReportAndPrune:
         self._prune_after(state)
 
     def catch_up(self, state: TrainingState) -> None:
-        """Report what an earlier life saved but did not report, and ask once more.
+        """Report epochs that were checkpointed before a crash, then check pruning.
 
         Raises:
             TrialPruned: If the pruner gives the trial up.

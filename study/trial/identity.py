@@ -1,6 +1,6 @@
 """Which run of which study trained the files of a run folder.
 
-A database that came back from a backup draws other hyperparameters for places whose folders are
+A database that came back from a backup draws other hyperparameters for slots whose folders are
 filled already. Their files are neither resumed nor tested, whatever their names say.
 """
 

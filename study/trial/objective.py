@@ -44,7 +44,7 @@ class TrialRun:
         session: The study.
         trial: Optuna's trial.
         prepared: The study's data.
-        stop: Asked at every batch.
+        stop: Polled at every batch.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TrialRun:
 
         Raises:
             TrialPruned: If the pruner gives the trial up.
-            StopRequested: If the worker was asked to stop.
+            StopRequested: If a stop signal came.
             LeaseLostError: If another worker has taken the trial over.
             DivergedError: If the loss is not finite.
             TrainingError: If training the configuration fails otherwise.

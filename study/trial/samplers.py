@@ -1,7 +1,5 @@
 """From configured names to Optuna's samplers and pruners."""
 
-from typing import TYPE_CHECKING
-
 import optuna
 from optuna.pruners import (
     BasePruner,
@@ -14,12 +12,10 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
-
-if TYPE_CHECKING:
-    from study.configuration.config import SearchConfig
+from study.configuration.config import SearchConfig
 
 
-def build_sampler(search: "SearchConfig", *, seed: int, number: int) -> BaseSampler:
+def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:
     """Return the sampler of one claim.
 
     Args:
@@ -38,9 +34,9 @@ def build_sampler(search: "SearchConfig", *, seed: int, number: int) -> BaseSamp
 
 
 def skip_draws(trial: optuna.Trial) -> None:
-    """Bring a fresh sampler to where an earlier life of the trial has left its own.
+    """Bring a fresh sampler to the state that an earlier attempt at the trial left.
 
-    That life died between two suggestions. What it drew is stored and not drawn again, so the
+    That attempt died between two suggestions. What it drew is stored and not drawn again, so the
     draws must be made up for: the others are then those that it would have come to.
     """
     study = trial.study
@@ -53,7 +49,7 @@ def skip_draws(trial: optuna.Trial) -> None:
             study.sampler.sample_independent(study, frozen, name, distribution)
 
 
-def build_pruner(search: "SearchConfig") -> BasePruner:
+def build_pruner(search: SearchConfig) -> BasePruner:
     """Return the pruner; steps are epochs, the first being 1.
 
     Percentile and median compare a trial's best epoch so far with complete trials at the same

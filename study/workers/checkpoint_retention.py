@@ -49,7 +49,7 @@ def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
 
     More trials only become complete, so what is not kept now never will be again.
     """
-    finished = [trial for trial in session.places() if trial.state.is_finished()]
+    finished = [trial for trial in session.slots() if trial.state.is_finished()]
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     best_first = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
     n_kept = len(finished) if session.is_final else session.config.storage.kept_trials

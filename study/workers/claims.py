@@ -1,7 +1,7 @@
-"""Which trial a worker takes next: one that another has lost, else the first that waits.
+"""Which trial a worker claims next: one whose worker is lost, else the first that waits.
 
-A worker may die between any two lines, and another finds what it needs to go on. Must not import
-torch.
+A worker may die between any two lines, and another finds what it needs to continue. Must not
+import torch.
 """
 
 import logging

@@ -17,7 +17,7 @@ def worker_environments(config: StudyConfig) -> list[dict[str, str]]:
     """Return what the environment of each local worker adds to that of this process.
 
     Raises:
-        StudyError: If a worker for each GPU is asked for and there is none.
+        StudyError: If `workers.n_workers` is auto and there is no GPU.
     """
     workers, device = config.workers, config.execution.device
     if device.startswith("cuda:"):  # one GPU is named: all share it
@@ -33,7 +33,7 @@ def count_workers(config: StudyConfig) -> int:
     """Return the number of local workers.
 
     Raises:
-        StudyError: If a worker for each GPU is asked for and there is none.
+        StudyError: If `workers.n_workers` is auto and there is no GPU.
     """
     n_workers = config.workers.n_workers
     return len(worker_environments(config)) if n_workers == "auto" else n_workers
@@ -43,7 +43,7 @@ def count_threads(config: StudyConfig) -> int:
     """Return the CPU threads of each local worker: as configured, or the cores shared out.
 
     Raises:
-        StudyError: If a worker for each GPU is asked for and there is none.
+        StudyError: If `workers.n_workers` is auto and there is no GPU.
     """
     cores = len(os.sched_getaffinity(0))
     return config.workers.threads or max(1, cores // count_workers(config))

@@ -71,14 +71,14 @@ def run_workers(
 ) -> None:
     """Start workers, show progress, and wait for them.
 
-    Workers ignore Ctrl-C, which a terminal sends to all of them, and are told to stop once, by
-    SIGTERM; when this process is gone, the kernel tells them. One that a signal kills in a trial
+    Workers ignore Ctrl-C, which a terminal sends to all of them, and get one signal to stop,
+    SIGTERM; when this process is gone, the kernel sends it. One that a signal kills in a trial
     is replaced.
 
     Args:
         session: The study.
         environments: What the environment of each worker adds to that of this process.
-        stop: Set when this process is asked to stop.
+        stop: Set when this process gets a stop signal.
         check_first: Whether each worker leaves before its first trial if a sanity check fails.
 
     Raises:
@@ -104,7 +104,7 @@ def run_workers(
         _watch(session, workers, stop)
     finally:
         workers.stop()
-    workers.refuse_failures(stopped=stop.is_set)
+    workers.reject_failures(stopped=stop.is_set)
 
 
 def _device(session: StudySession, own: dict[str, str]) -> str:
@@ -113,7 +113,7 @@ def _device(session: StudySession, own: dict[str, str]) -> str:
 
 
 def _watch(session: StudySession, workers: LocalWorkers, stop: StopFlag) -> None:
-    """Show the study's state until the workers have left or a stop is asked for."""
+    """Show the study's state until the workers have left or a stop signal comes."""
     read = partial(read_status, session.storage_handle, session.protocol.study_name)
     if is_terminal():
         with Live(status_table(read()), auto_refresh=False) as live:

@@ -51,7 +51,7 @@ class LocalWorker:
         """Record, once, the signal that killed it; return whether it ran a trial."""
         if not self.signal or self._is_recorded:
             return False
-        # A trial is not to blame for a worker that did not stop when it was told to.
+        # A trial is not to blame for a worker that did not stop on a signal.
         ending = "preempted" if self._was_stopped else lost_by(name_signal(self.signal))
         ids = record_death(self._handle.database, self._owner, ending)
         self._trials = [self._handle.get_trial(trial_id).number for trial_id in ids]
@@ -81,7 +81,7 @@ class LocalWorker:
         killer = describe_signal(name_signal(self.signal))
         return f"a worker was killed by {killer} {where} (log: {self._log})"
 
-    def refuse_failure(self, *, stopped: bool) -> None:
+    def reject_failure(self, *, stopped: bool) -> None:
         """Raise where it failed.
 
         Args:
@@ -128,7 +128,7 @@ class LocalWorkers:
         for worker in self._workers:
             worker.wait_or_kill(max(0.0, until - time.monotonic()))
 
-    def refuse_failures(self, *, stopped: bool) -> None:
+    def reject_failures(self, *, stopped: bool) -> None:
         """Record how the workers ended.
 
         Raises:
@@ -137,7 +137,7 @@ class LocalWorkers:
         for worker in self._workers:
             worker.record_death()
         for worker in self._workers:
-            worker.refuse_failure(stopped=stopped)
+            worker.reject_failure(stopped=stopped)
 
 
 def _start(

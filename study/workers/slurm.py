@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from storage.addresses import parse_url, sqlite_path
 from storage.configuration import shown_url
 from study.errors import StudyError
-from study.session.protocol import located
+from study.session.protocol import resolve_source
 from study.session.session import StudySession
 from study.workers.launcher import postgresql_hint, worker_command
 
@@ -113,7 +113,7 @@ def slurm_script(session: StudySession, job: ArrayJob, *, leave_when_idle: bool)
 
 
 def script_hints(session: StudySession, job: ArrayJob) -> list[str]:
-    """Return what to tell those who print a script."""
+    """Return hints for those who print a script."""
     n_workers = min(job.n_tasks, job.at_once or job.n_tasks)
     hints = [postgresql_hint(session, n_workers)]
     is_server = parse_url(session.config.storage.url).drivername != "sqlite"
@@ -205,7 +205,7 @@ def _anchored(session: StudySession) -> StudySession:
     changes = {
         "storage.runs": config.storage.runs.absolute(),
         "data.cache": config.data.cache.absolute(),
-        "data.source": located(config.data.source),
+        "data.source": resolve_source(config.data.source),
     }
     return replace(session, config=config.replacing(changes))
 

@@ -1,4 +1,4 @@
-"""One worker: claim, run, tell; leave when nothing is left, or when told to."""
+"""One worker: claim, run, finish; leave when nothing is left, or on a signal."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ from storage.leases import (
 )
 from storage.trial_rows import STATE_NAMES
 from study.errors import StudyError, WorkerStoppedError
-from study.session.enqueue import adopt_enqueued, requeue_told
+from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession
 from study.stop_signal import StopFlag, StopRequested
 from study.trial.dashboard_notes import note_trial
@@ -56,7 +56,7 @@ class Outcome:
     """How an attempt at a trial ended.
 
     Attributes:
-        state: What Optuna is told; WAITING gives the trial back.
+        state: Reported to Optuna; WAITING releases the trial.
         ending: complete, pruned, diverged, out of memory, exception, preempted or lost.
         value: Best validation macro-F1 of a complete trial.
         message: Why it ended early.
@@ -84,7 +84,7 @@ class Worker:
     Args:
         session: The study.
         prepared: Its data.
-        stop: Asked at every batch and between trials.
+        stop: Polled at every batch and between trials.
         announce: Told the trial's number and result after every epoch.
         leave_when_idle: Whether to leave as soon as nothing waits, though others still run.
     """
@@ -118,7 +118,7 @@ class Worker:
         set_threads(session.config.workers.threads or 1)
 
     def work(self) -> None:
-        """Run trials until the budget is done or the worker is asked to stop.
+        """Run trials until the budget is done or a stop signal comes.
 
         Raises:
             StudyError: If ten trials in a row have failed.
@@ -129,12 +129,12 @@ class Worker:
         try:
             self._work()
         except KeyError:  # a row is missing
-            self._refuse_deleted()
+            self._reject_deleted()
             raise
 
-    def _refuse_deleted(self) -> None:
+    def _reject_deleted(self) -> None:
         session = self._session
-        session.location.refuse_deleted(session.protocol)
+        session.location.reject_deleted(session.protocol)
 
     def _work(self) -> None:
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
@@ -142,23 +142,23 @@ class Worker:
             lease = self._claimant.claim()
             if lease is not None:
                 self._attend(lease)
-            elif requeue_told(self._session):
+            elif requeue_finished_elsewhere(self._session):
                 continue
             elif self._claimant.is_over(when_idle=self._leave_when_idle):
-                self._refuse_deleted()
+                self._reject_deleted()
                 return
             else:
                 self._wait()
 
     def _wait(self) -> None:
-        # Not less often than a beat, or the looks at others would be no unbroken chain.
+        # Poll at least once per beat: lost-worker detection needs observations without gaps.
         seconds = min(POLL_SECONDS, self._session.config.storage.heartbeat_seconds)
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stop.is_set:
             time.sleep(0.05)
 
     def _attend(self, lease: Lease) -> None:
-        """Run a claimed trial and tell how it ended."""
+        """Run a claimed trial and report how it ended."""
         seconds = self._session.config.storage.heartbeat_seconds
         look = self._claimant.watch.look
         heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=look)
@@ -167,7 +167,7 @@ class Worker:
                 outcome = self._outcome(lease, heartbeat)
                 heartbeat.confirm()
                 self._note(lease, heartbeat, outcome)
-                self._tell(lease, outcome)
+                self._finish(lease, outcome)
             except LeaseLostError as error:
                 logger.warning("%s", error)
                 return
@@ -248,7 +248,7 @@ class Worker:
         except Exception:  # the database, which is what failed or fails too
             said = "its trial is reclaimed when its lease is stale"
         if is_known and not is_transient(error):
-            remedy = f"the worker stops, {said}: start another when the cause is mended"
+            remedy = f"the worker stops, {said}: start another when the cause is fixed"
             raise WorkerStoppedError(f"{describe(error)}; {remedy}") from error
         logger.warning("the worker stops, %s", said)
         return True
@@ -277,7 +277,7 @@ class Worker:
             state, reason = STATE_NAMES[outcome.state], outcome.reason
             note_trial(self._session, heartbeat, lease.trial_id, state=state, reason=reason)
 
-    def _tell(self, lease: Lease, outcome: Outcome) -> None:
+    def _finish(self, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == TrialState.WAITING:
             give_back(self._database, lease, outcome.ending)
             return
@@ -292,7 +292,7 @@ class Worker:
                 skip_if_finished=True,
             )
         except UpdateFinishedTrialError:  # our first answer arrived, its receipt did not
-            logger.info("trial was told already")
+            logger.info("trial was finished already")
         end(self._database, lease, outcome.ending)
 
     def _stop_after_many_failures(self, outcome: Outcome) -> None:
@@ -301,5 +301,5 @@ class Worker:
         if self._failures_in_a_row == MOST_FAILURES_IN_A_ROW:
             raise StudyError(
                 f"{MOST_FAILURES_IN_A_ROW} trials in a row failed here, the last with "
-                f"{outcome.message}: mend the cause, then start the worker again"
+                f"{outcome.message}: fix the cause, then start the worker again"
             )

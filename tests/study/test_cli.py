@@ -364,7 +364,7 @@ def test_broken_pipeline_is_refused_before_the_first_trial(
     assert (
         "a worker failed: 1 of 8 checks failed, first evaluation images: expected mean 0" in line
     )
-    assert "`study run --skip-checks --name tiny" in line and "` goes on" in line
+    assert "`study run --skip-checks --name tiny" in line and "` continues" in line
     assert trial_states(command, tmp_path) == (3, 0)
 
 

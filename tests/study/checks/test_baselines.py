@@ -13,7 +13,7 @@ from data.configuration import DataConfig
 from data.image_cache import PreparedData, prepare
 from storage.errors import StorageError
 from storage.run_paths import DataPaths
-from study.checks.baselines import find_learned, guessed, learned, stratified_rows
+from study.checks.baselines import find_learned, learned, measure_guesses, stratified_rows
 from study.configuration.config import Request
 from study.session.data_choice import chosen_configuration
 from tests.study.conftest import Call
@@ -52,7 +52,7 @@ def test_learned_baselines_are_kept_and_found_again(
     assert set(first.scores) == LEARNED
     assert first.n_train_images == prepared.description.counts["train"]
     # Rows and columns are bright as often: only the thumbnails tell them apart.
-    assert best_of({**guessed(prepared), **first.scores}).name.startswith("logistic")
+    assert best_of({**measure_guesses(prepared), **first.scores}).name.startswith("logistic")
 
 
 def test_learned_baselines_of_other_data_or_another_recipe_are_learned_anew(

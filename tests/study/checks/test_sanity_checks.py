@@ -12,7 +12,7 @@ from model.device import set_threads
 from model.evaluation import Batch
 from model.training_state import TrainingState
 from study.checks.result import failure_line
-from study.checks.run_checks import Overfitting, Rehearsal, refuse_broken
+from study.checks.run_checks import Overfitting, PipelineChecks, reject_broken
 from study.checks.sanity_checks import (
     BatchForm,
     check_batch,
@@ -85,12 +85,12 @@ def shuffled_labels(epochs: Epochs, epoch: int) -> Iterator[Batch]:
 
 
 def test_tiny_study_passes_every_check(config: StudyConfig) -> None:
-    rehearsal = Rehearsal(config, prepare(config.data))
-    results = list(rehearsal.all_checks(Overfitting(n_images=6, n_steps=400)))
+    pipeline = PipelineChecks(config, prepare(config.data))
+    results = list(pipeline.all_checks(Overfitting(n_images=6, n_steps=400)))
     assert [result.name for result in results if result.passed is None] == ["duration"]
     assert failure_line(results) is None, failure_line(results)
     assert "for 3 trials by 1 worker, " in results[-1].expected
-    assert [result.name for result in rehearsal.quick_checks()] == [
+    assert [result.name for result in pipeline.quick_checks()] == [
         result.name for result in results[:-2]
     ]
 
@@ -109,7 +109,7 @@ def test_every_kind_of_network_passes_the_quick_checks(
     tiny_settings: Settings, network: Settings
 ) -> None:
     config = validated(tiny_settings | {"network": {"widths": [4, 4, 8]} | network})
-    refuse_broken(config, prepare(config.data))
+    reject_broken(config, prepare(config.data))
 
 
 def test_batch_of_another_form_is_found(epochs: Epochs, form: BatchForm) -> None:
@@ -134,8 +134,8 @@ def test_study_of_one_epoch_is_checked_and_timed(tiny_settings: Settings) -> Non
         | {"search": {"n_epochs": 1}, "optimization": {"warmup_epochs": 0, "batch_size": 8}}
         | {"evaluation": {"flip_average": True}}
     )
-    rehearsal = Rehearsal(config, prepare(config.data))
-    results = list(rehearsal.all_checks(Overfitting(n_images=2, n_steps=400)))
+    pipeline = PipelineChecks(config, prepare(config.data))
+    results = list(pipeline.all_checks(Overfitting(n_images=2, n_steps=400)))
     assert failure_line(results) is None and "images/s" in results[-1].measured
 
 
@@ -151,7 +151,7 @@ def test_evaluation_images_that_are_not_normalised_are_found(
 
     monkeypatch.setattr("study.checks.run_checks.evaluation_batches", as_they_are)
     with pytest.raises(UnsoundPipelineError, match="first evaluation images"):
-        refuse_broken(config, prepare(config.data))
+        reject_broken(config, prepare(config.data))
 
 
 def test_images_that_are_normalised_twice_or_not_at_all_are_found(epochs: Epochs) -> None:
@@ -253,4 +253,4 @@ def test_broken_pipeline_is_refused_in_one_line(
     prepared = prepare(config.data)
     monkeypatch.setattr(type(prepared), "std", (1.0, 1.0, 1.0))
     with pytest.raises(UnsoundPipelineError, match="2 of 8 checks failed, first normalisation"):
-        refuse_broken(config, prepared)
+        reject_broken(config, prepared)

@@ -168,7 +168,7 @@ def test_truth_values_are_taken_only_where_they_belong(key: str, value: bool) ->
 
 def test_place_refuses_a_truth_value_too() -> None:
     with pytest.raises(ConfigurationError, match="storage.outage_seconds: true and false"):
-        Request(assignments=("storage.outage_seconds=true",)).place()
+        Request(assignments=("storage.outage_seconds=true",)).location()
 
 
 @given(st.sampled_from(all_keys()), st.sampled_from([[], {}, "?", -1, True]))

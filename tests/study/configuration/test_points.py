@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from study.configuration.config import StudyConfig, validated
 from study.configuration.fixed_trial import FixedTrial
 from study.configuration.points import at_point, configured_by, given_keys, settings_of
-from study.creation.create import fill_queue, places
+from study.creation.create import build_points, fill_queue
 from study.errors import ConfigurationError, StudyError
 from study.final.final_run import final_config
 from study.trial.samplers import skip_draws
@@ -49,7 +49,7 @@ def configurations(draw: st.DrawFn) -> StudyConfig:
 
 def queued(config: StudyConfig) -> optuna.Study:
     optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    fill_queue(optuna_study, places(config, range(config.search.n_trials)), first_slot=0)
+    fill_queue(optuna_study, build_points(config, range(config.search.n_trials)), first_slot=0)
     return optuna_study
 
 
@@ -76,7 +76,7 @@ def test_points_come_back_from_the_queue_as_they_were_given(
 
 
 def given_params_of(config: StudyConfig) -> list[dict[str, Any]]:
-    return [dict(place.params) for place in places(config, range(len(config.search.points)))]
+    return [dict(place.params) for place in build_points(config, range(len(config.search.points)))]
 
 
 def test_point_of_one_setting_shows_the_configured_value_with_the_others() -> None:
@@ -122,6 +122,6 @@ def test_points_and_space_given_belong_together(search: dict[str, Any], message:
 
 def test_places_beyond_the_points_are_refused() -> None:
     config = configured([{"seed": 1}, {"seed": 2}], n_trials=1)
-    assert [dict(place.params) for place in places(config, range(1, 2))] == [{"seed": 2}]
+    assert [dict(place.params) for place in build_points(config, range(1, 2))] == [{"seed": 2}]
     with pytest.raises(StudyError, match="within the 2 given points .* got 3 in all"):
-        places(config, range(1, 3))
+        build_points(config, range(1, 3))

@@ -148,7 +148,7 @@ def test_fork_takes_nothing_over_from_other_experiments_and_says_why(
     session, ancestry = fork(asking(searched, assignment, LARGER), "changed")
     assert taken_over(session) == []
     assert ancestry.why_nothing is not None and reason in ancestry.why_nothing
-    assert "none of 3 finished trials are taken over" in ancestry.lines()[-1]
+    assert "none of 3 finished trials are imported" in ancestry.lines()[-1]
     assert any(line.strip().startswith(assignment.split("=")[0]) for line in ancestry.lines())
 
 
@@ -300,7 +300,7 @@ def test_fork_killed_before_any_of_its_commits_is_finished_by_the_same_command(
                 assert read_status(searched.storage_handle, "tiny").done == 4
             else:
                 break
-    # A study, three trials and their epochs, two places, the protocol: before each, and after.
+    # A study, three trials and their epochs, two slots, the protocol: before each, and after.
     assert n_commits > 8
     assert_whole(session, ancestry, searched)
 
@@ -375,7 +375,7 @@ def test_fork_refuses_a_new_study_that_is_another_one(
     searched: StudySession, tiny_settings: Settings
 ) -> None:
     fork(asking(searched, LARGER), "changed")
-    with pytest.raises(ProtocolError, match=r"'changed' was fixed.*dropout\.high is 0\.6 there"):
+    with pytest.raises(ProtocolError, match=r"has other settings.*dropout\.high is 0\.6 there"):
         fork(asking(searched), "changed")
     initialise(configured(tiny_settings, {"name": "plain", "search.n_trials": 5}))
     with pytest.raises(ProtocolError, match="NEW must be free or a fork of 'tiny'"):
@@ -409,7 +409,7 @@ def test_fork_command_says_what_changed_and_what_became_of_the_trials(
     assert lines[0].startswith("study changed: a budget of 5, database")
     assert lines[1] == "forked from tiny, changed:"
     assert lines[2] == "  search.ranges.dropout.high: 0.5 -> 0.6"
-    assert lines[3] == "3 of 3 finished trials are taken over"
+    assert lines[3] == "3 of 3 finished trials are imported"
     assert lines[4].startswith("next: study run --name changed --storage sqlite:///")
     listed = call("trials", *there[:4], "--name", "changed")
     assert "* imported from another study" in listed.out

@@ -95,7 +95,7 @@ def test_extend_adds_the_next_points_and_refuses_more_than_there_are(request_: R
     assert [row.params["network.dropout"] for row in rows] == [0.1, 0.1, 0.3]
     with pytest.raises(StudyError, match="within the 4 given points .* got 5 in all"):
         extend_budget(larger, 2)
-    assert len(session.places()) == 3
+    assert len(session.slots()) == 3
     assert open_given(request_, PLAN).protocol.budget == 3
 
 
@@ -121,8 +121,8 @@ def test_fork_of_given_points_takes_nothing_over(
     place = session.config.storage
     options = {"storage.url": place.url, "storage.runs": str(place.runs), "name": "tiny-grid"}
     forked, ancestry = fork(Request(options=options), "other")
-    assert ancestry.lines()[-1].startswith("none of 2 finished trials are taken over: given")
-    assert len(forked.places()) == len(forked.optuna_study().trials) == 4
+    assert ancestry.lines()[-1].startswith("none of 2 finished trials are imported: given")
+    assert len(forked.slots()) == len(forked.optuna_study().trials) == 4
 
 
 def test_comparison_starts_around_a_trial_of_another_study(tiny_settings: Settings) -> None:

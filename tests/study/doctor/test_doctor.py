@@ -25,8 +25,8 @@ from study.cli import app
 from study.configuration.config import Request, StudyConfig, validated
 from study.creation.create import SAMPLED, Point, fill_queue, initialise
 from study.doctor.doctor import examine
-from study.doctor.finding import Treated
-from study.doctor.stale_leases import give_back
+from study.doctor.finding import FindingOutcome
+from study.doctor.stale_leases import release_trial
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
@@ -55,16 +55,18 @@ def request(session: StudySession, **options: object) -> Request:
     )
 
 
-def doctor(session: StudySession, *, repair: bool = False, **options: object) -> list[Treated]:
+def doctor(
+    session: StudySession, *, repair: bool = False, **options: object
+) -> list[FindingOutcome]:
     with closing(examine(request(session, **options), repair=repair, say=print)) as treated:
         return list(treated)
 
 
-def lines(treated: list[Treated]) -> list[str]:
+def lines(treated: list[FindingOutcome]) -> list[str]:
     return [one.line for one in treated]
 
 
-def outcomes(treated: list[Treated]) -> set[str]:
+def outcomes(treated: list[FindingOutcome]) -> set[str]:
     return {one.outcome for one in treated}
 
 
@@ -139,12 +141,12 @@ def worker_dead_after_its_claim(session: StudySession) -> None:
     hold(session, 1, DEAD, running=False)
 
 
-def silent_worker(session: StudySession) -> None:
+def stale_worker(session: StudySession) -> None:
     hold(session, 1, CONTAINER)
     execute(session, "UPDATE attempts SET beat_at = beat_at - 100")
 
 
-def worker_dead_after_it_told(session: StudySession) -> None:
+def worker_dead_after_it_finished(session: StudySession) -> None:
     work(session)
     hold(session, 1, DEAD, running=False)
 
@@ -172,14 +174,14 @@ LEFT: list[tuple[Callable[[StudySession], None], list[str]]] = [
     (
         missing_place_with_a_folder,
         [
-            "runs/tiny/trials/00001: a run folder without a place in the queue: deleted",
-            "study tiny: 1 of 2 places missing in the queue (1): queued",
+            "runs/tiny/trials/00001: a run folder without a slot in the queue: deleted",
+            "study tiny: 1 of 2 slots missing in the queue (1): queued",
         ],
     ),
     (
         half_an_extension,
         [
-            "study tiny: 1 place beyond the budget of 2, for an `extend` was cut off: "
+            "study tiny: 1 slot beyond the budget of 2, for an `extend` was cut off: "
             "added to the budget, which is 3 then"
         ],
     ),
@@ -191,11 +193,11 @@ LEFT: list[tuple[Callable[[StudySession], None], list[str]]] = [
         ],
     ),
     (worker_dead_after_its_claim, ["waiting, held by process"]),
-    (silent_worker, ["a-container, which is silent (last beat 2 min ago)"]),
-    (worker_dead_after_it_told, ["complete, held by process"]),
+    (stale_worker, ["a-container, which is stale (last beat 2 min ago)"]),
+    (worker_dead_after_it_finished, ["complete, held by process"]),
     (
         running_without_a_lease,
-        ["study tiny, trial 1: running, but held by nobody: given back to the queue"],
+        ["study tiny, trial 1: running, but held by nobody: released to the queue"],
     ),
     (folders_of_no_trial, ["tiny/trials/00007: a run folder", "tiny/final-2: a run folder"]),
     (half_a_checkpoint, [".epoch-00001.pt.4194305.part: process 4194305 died", "which is dead"]),
@@ -204,7 +206,7 @@ LEFT: list[tuple[Callable[[StudySession], None], list[str]]] = [
 
 
 @pytest.mark.parametrize(("leave", "said"), LEFT, ids=[leave.__name__ for leave, _ in LEFT])
-def test_what_a_death_left_is_listed_then_repaired_and_the_study_goes_on(
+def test_what_a_crash_left_is_listed_then_repaired_and_the_study_continues(
     tiny_settings: Settings, leave: Callable[[StudySession], None], said: list[str]
 ) -> None:
     session = initialise(small(tiny_settings, storage={"kept_trials": 1}))
@@ -313,14 +315,14 @@ def test_worker_that_beats_again_while_the_doctor_watches_is_left_alone(
     assert held_leases(database)[trial_id].owner == str(CONTAINER)
 
 
-def test_trial_that_another_worker_has_by_now_is_not_given_back(tiny_settings: Settings) -> None:
+def test_trial_that_another_worker_has_by_now_is_not_released(tiny_settings: Settings) -> None:
     session = initialise(small(tiny_settings))
     handle = session.storage_handle
     trial_id = hold(session, 0, DEAD)
     seen = held_leases(handle.database)[trial_id]
     assert acquire(handle.database, trial_id, CONTAINER, lost=seen) is not None
-    assert not give_back(handle, trial_id, lost=seen)
-    assert not give_back(handle, trial_id)
+    assert not release_trial(handle, trial_id, lost=seen)
+    assert not release_trial(handle, trial_id)
     assert states(session)[0] == TrialState.RUNNING
     assert held_leases(handle.database)[trial_id].owner == str(CONTAINER)
 
@@ -342,7 +344,7 @@ def test_worker_that_claims_as_soon_as_it_can_finds_a_repaired_trial_whole(
 
     given = (session.storage_handle.engine.pool, "checkin", claim_between_two_transactions)
     sqlalchemy.event.listen(*given)
-    assert give_back(session.storage_handle, trial_id, lost=seen)
+    assert release_trial(session.storage_handle, trial_id, lost=seen)
     sqlalchemy.event.remove(*given)
     worker.engine.dispose()
     (lease,) = granted
@@ -350,7 +352,9 @@ def test_worker_that_claims_as_soon_as_it_can_finds_a_repaired_trial_whole(
     assert read_endings(session.storage_handle.database, [trial_id]) == {trial_id: ["lost", None]}
 
 
-def test_trial_told_by_a_worker_that_is_dead_by_now_stays_told(tiny_settings: Settings) -> None:
+def test_trial_finished_by_a_dead_worker_stays_finished(
+    tiny_settings: Settings,
+) -> None:
     session = initialise(small(tiny_settings))
     trial_id = hold(session, 0, DEAD)
     session.storage_handle.set_trial_user_attr(trial_id, "best_epoch", 1)
@@ -503,14 +507,14 @@ def test_command_says_what_is_left_by_its_exit_code(tiny_settings: Settings) -> 
     dead_worker(session)
     listed = command(session)
     assert listed.exit_code == 1
-    assert ": would be given back to the queue\n" in listed.stdout
+    assert ": would be released to the queue\n" in listed.stdout
     assert listed.stderr == "study: 1 to repair: the same command with --repair does it\n"
     as_json = command(session, "--json")
     assert as_json.exit_code == 1
     (one,) = json.loads(as_json.stdout)
-    assert one["outcome"] == "found" and one["remedy"] == "given back to the queue"
+    assert one["outcome"] == "found" and one["remedy"] == "released to the queue"
     repaired = command(session, "--repair")
     assert repaired.exit_code == 0
-    assert repaired.stdout.endswith(": given back to the queue\nnothing is left to repair\n")
+    assert repaired.stdout.endswith(": released to the queue\nnothing is left to repair\n")
     assert command(session).stdout == "nothing is left to repair\n"
     assert json.loads(command(session, "--json").stdout) == []

@@ -24,7 +24,7 @@ from study.creation.create import SAMPLED, extend, initialise
 from study.errors import ProtocolError, StudyError
 from study.final.evaluate import (
     evaluate_checkpoint,
-    refuse_untrained_data,
+    reject_untrained_data,
     trained_configuration,
 )
 from study.final.final_run import final_config, open_final, run_final
@@ -269,7 +269,7 @@ def test_weights_are_not_judged_on_other_data(searched: StudySession) -> None:
     winner = choose_winner(searched)
     path = searched.trial_paths(winner.number).best
     saved, prepared = load_checkpoint(path), searched.prepare_data()
-    refuse_untrained_data(saved, prepared, path)
+    reject_untrained_data(saved, prepared, path)
     larger = searched.config.data.model_copy(update={"image_size": 12})
     with pytest.raises(StudyError, match="--data must be the data of"):
-        refuse_untrained_data(saved, prepare(larger), path)
+        reject_untrained_data(saved, prepare(larger), path)

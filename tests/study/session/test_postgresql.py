@@ -34,7 +34,7 @@ def test_study_on_postgresql_runs_to_its_end_and_tells_no_password(
             assert ended.returncode == 0, ended.stderr
             said += [ended.stdout, ended.stderr]
         assert json.loads(said[4])["complete"] == 4
-        assert "4 of 4 finished trials are taken over" in said[10]
+        assert "4 of 4 finished trials are imported" in said[10]
         refused = command("run", "--config", str(file), "--set", "seed=1")
         assert refused.returncode == 2
         assert "tester:***@" in refused.stderr

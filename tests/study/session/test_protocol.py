@@ -1,4 +1,4 @@
-"""What is refused, or warned about, when a study is gone on with in another way."""
+"""What is rejected, or warned about, when a study is resumed in another way."""
 
 import functools
 import json
@@ -26,9 +26,9 @@ from study.configuration.dotted_keys import assign
 from study.configuration.stored_settings import ADDED_SETTINGS, missing_settings
 from study.creation.create import initialise, open_or_create
 from study.errors import ProtocolError
-from study.session.protocol import differences, refuse_differences
+from study.session.protocol import differences, reject_differences
 from study.session.session import StudySession, open_session
-from study.session.suggested_commands import assignment, fork_command, suggested
+from study.session.suggested_commands import assignment, fork_command, suggest_command
 from tests.study.conftest import Call, Command
 
 Settings = dict[str, Any]
@@ -230,11 +230,11 @@ def test_runs_folder_under_another_path_is_the_same(
 
 
 def test_refusal_names_a_place_that_is_not_the_usual_one_but_no_password() -> None:
-    usual = fork_command("old one", {"seed": 7}, place=StorageConfig())
+    usual = fork_command("old one", {"seed": 7}, storage=StorageConfig())
     assert usual == "study fork NEW --name 'old one' --set seed=7"
     url = "postgresql+psycopg://me:hunter2@host/db"
     place = StorageConfig(url=url, runs=Path("/shared/my runs"))
-    command = suggested("extend", "--trials", "2", place=place)
+    command = suggest_command("extend", "--trials", "2", storage=place)
     assert "hunter2" not in command
     assert shlex.split(command)[4:] == [
         *("--storage", "postgresql+psycopg://me:***@host/db"),
@@ -370,7 +370,7 @@ def test_refusal_of_a_final_run_names_the_settings_of_final_runs(
     protocol = read_protocol(session.storage_handle.database, "tiny-final")
     search = session.config.search.model_copy(update={"n_epochs": 9})
     with pytest.raises(ProtocolError) as refusal:
-        refuse_differences(protocol, session.config.model_copy(update={"search": search}))
+        reject_differences(protocol, session.config.model_copy(update={"search": search}))
     assert "final.n_epochs is 3 there, 9 here" in str(refusal.value)
     assert "fork NEW --name tiny --set final.n_epochs=9" in str(refusal.value)
 

@@ -142,7 +142,7 @@ def test_worker_deaf_to_sigterm_is_killed_and_its_trial_released(
     )
     run_workers(session, [{}], stop=StopWhenReady(ready))
     assert read_endings(session.storage_handle.database, [1]) == {1: ["preempted"]}
-    assert session.places()[0].state == TrialState.WAITING
+    assert session.slots()[0].state == TrialState.WAITING
 
 
 @pytest.mark.slow
