@@ -1,28 +1,51 @@
 """The console script `study`: run a command, turn every error into one line and an exit code.
 
-Exit code 2 is misuse, 1 a failure, 130 an interruption. The commands are in `study/commands`; what
-is heavy is imported by the command that needs it, so that help and errors come at once.
+Exit code 2 is misuse, 1 a failure, 130 an interruption. The module of a command is imported when
+the command runs, so that help comes at once.
 """
 
 import logging
 import os
 import sys
 import traceback
+from collections import UserDict
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from storage.run_paths import open_without_following
-from study.commands import checks, data, final, grids, monitor, serve, show, studies
-from study.commands.options import app
-from study.commands.output import fail, outage_of
+from study.commands import HELP, MODULES
+from study.progress import fail
 from study.stop_signal import INTERRUPTED, StopRequested
 
-COMMANDS = (checks, data, final, grids, monitor, serve, show, studies)
-"""Modules that add their commands to `app`."""
 
-__all__ = ["COMMANDS", "app", "main"]
+class CommandModules(UserDict[str, Any]):
+    """Commands by name; looking one up imports its module."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module = import_module(f"study.commands.{self.data[name]}")
+        found: click.Command = getattr(module, "_" + name.replace("-", "_"))
+        return found
+
+
+class Commands(click.Group):
+    """A group whose help says of each command the whole sentence, and imports none."""
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line or two for each command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(HELP.items()))
+
+
+@click.group(
+    cls=Commands,
+    commands=CommandModules(MODULES),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99},
+)
+def app() -> None:
+    """Search small residual networks for a set of images, train the winner, test it once."""
 
 
 def main() -> NoReturn:
@@ -44,6 +67,8 @@ def main() -> NoReturn:
     except Exception as error:
         if isinstance(error, _expected_errors()):
             fail(str(error), getattr(error, "exit_code", 2))
+        from study.commands.output import outage_of
+
         log = _log_traceback()
         if (reason := outage_of(error)) is not None:
             fail(

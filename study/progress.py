@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -45,6 +45,14 @@ def survive_lost_output() -> None:
 def say(text: str) -> None:
     """Print a line at once, also when piped."""
     print(text, flush=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with one line and an exit code; a name in it cannot steer the terminal."""
+    line = " ".join(map(str.strip, message.splitlines()))
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    print(f"study: {safe}", file=sys.stderr)
+    sys.exit(code)
 
 
 def is_terminal() -> bool:

@@ -1,25 +1,37 @@
 """Commands that look at a study's data, network and step before a budget is spent."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import click
+from rich import box
+from rich.table import Table
 
+from data.image_cache import prepare
+from study.checks.lr_finder import (
+    free_paths,
+    range_test,
+    reject_narrowing,
+    run_range_test,
+    write_narrowed,
+)
+from study.checks.result import CheckResult, failure_line
 from study.commands.options import STUDY, command, json_option
-from study.commands.output import fail, print_json, print_rich
-from study.progress import say, track
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.table import Table
-
-    from study.checks.result import CheckResult
-    from study.configuration.config import Request
+from study.commands.output import print_json, print_rich
+from study.configuration.config import Request
+from study.configuration.search_space import SPACES
+from study.creation.create import resolve_at
+from study.errors import UnsoundPipelineError
+from study.progress import fail, say, track
+from study.session.location import Location
+from study.session.session import open_session
+from study.session.suggested_commands import assignment, suggest_command
+from study.trial.dashboard_notes import note_study
+from study.workers.gpus import count_threads
 
 OVERFIT_IMAGES, OVERFIT_STEPS = 64, 600
 
 
-@command(STUDY)
+@command("sanity", STUDY)
 @click.option("--quick", is_flag=True, help="Only what takes seconds; `study run` does it too.")
 @click.option(
     "--overfit-images",
@@ -36,18 +48,11 @@ OVERFIT_IMAGES, OVERFIT_STEPS = 64, 600
     help="Most steps for that.",
 )
 @json_option
-def sanity(
-    request: "Request", quick: bool, overfit_images: int, overfit_steps: int, as_json: bool
+def _sanity(
+    request: Request, quick: bool, overfit_images: int, overfit_steps: int, as_json: bool
 ) -> None:
-    """Check data, network, training step and checkpoint; fail when one is broken."""
-    from data.image_cache import prepare
     from model.device import set_threads
-    from study.checks.result import failure_line
     from study.checks.run_checks import Overfitting, PipelineChecks
-    from study.creation.create import resolve_at
-    from study.errors import UnsoundPipelineError
-    from study.session.location import Location
-    from study.workers.gpus import count_threads
 
     with Location(request.location().storage) as location:
         config, _ = resolve_at(location, request)
@@ -68,10 +73,7 @@ def sanity(
         raise UnsoundPipelineError(failure)
 
 
-def _table(name: str, results: "Sequence[CheckResult]") -> "Table":
-    from rich import box
-    from rich.table import Table
-
+def _table(name: str, results: Sequence[CheckResult]) -> Table:
     table = Table(title=f"sanity of {name}", box=box.SIMPLE)
     for heading in ("check", "", "measured", "expected"):
         table.add_column(heading)
@@ -84,26 +86,20 @@ def _table(name: str, results: "Sequence[CheckResult]") -> "Table":
     return table
 
 
-@command(STUDY)
+@command("lr-range", STUDY)
 @click.option("--low", type=float, help="First learning rate; default 1e-3, adam and adamw 1e-5.")
 @click.option("--high", type=float, help="Last learning rate; default 10, adam and adamw 1.")
 @click.option("--steps", type=int, default=300, show_default=True, help="Training steps.")
 @click.option("--apply", is_flag=True, help="Write a configuration with a narrowed search range.")
 @json_option
-def lr_range(
-    request: "Request",
+def _lr_range(
+    request: Request,
     low: float | None,
     high: float | None,
     steps: int,
     apply: bool,
     as_json: bool,
 ) -> None:
-    """Train a few steps at rising learning rates, and suggest one."""
-    from study.checks.lr_finder import free_paths, range_test, reject_narrowing
-    from study.creation.create import resolve_at
-    from study.session.location import Location
-    from study.session.session import open_session
-
     location = Location(request.location().storage)
     config, found = resolve_at(location, request)
     if apply:
@@ -114,13 +110,7 @@ def lr_range(
     test = range_test(config, low=low, high=high, n_steps=steps)
     paths = free_paths(config) if session is None else session.paths.range_test
 
-    from data.image_cache import prepare
     from model.device import set_threads
-    from study.checks.lr_finder import run_range_test, write_narrowed
-    from study.configuration.search_space import SPACES
-    from study.session.suggested_commands import assignment, suggest_command
-    from study.trial.dashboard_notes import note_study
-    from study.workers.gpus import count_threads
 
     prepared = prepare(config.data, track=track) if session is None else session.prepare_data()
     set_threads(count_threads(config))

@@ -2,23 +2,23 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+from dashboards.analysis.baselines import baselines_table
+from dashboards.terminal.data import data_tables
+from data.image_cache import prepare
+from storage.run_paths import DataPaths
+from study.checks.baselines import find_learned, learned, measure_guesses
 from study.commands.options import DATA, LOCATION, command, json_option
 from study.commands.output import print_json, print_rich
+from study.configuration.config import Request
 from study.progress import say, track
+from study.session.data_choice import chosen_configuration
+from study.trial.dashboard_notes import note_studies_on
 
-if TYPE_CHECKING:
-    from study.configuration.config import Request
 
-
-@command(LOCATION, DATA)
+@command("data", LOCATION, DATA)
 @json_option
-def data(request: "Request", as_json: bool) -> None:
-    """Decode the images, if not done yet, describe them and write a report."""
-    from data.image_cache import prepare
-    from study.session.data_choice import chosen_configuration
-
+def _data(request: Request, as_json: bool) -> None:
     config = chosen_configuration(request)
     prepared = prepare(config.data, track=track)
     described = prepared.description
@@ -27,9 +27,6 @@ def data(request: "Request", as_json: bool) -> None:
         return
 
     from dashboards.report.data_report import write_data_report
-    from dashboards.terminal.data import data_tables
-    from storage.run_paths import DataPaths
-    from study.checks.baselines import find_learned, measure_guesses
 
     print_rich(*data_tables(described))
     learned = find_learned(prepared, config.storage.runs)
@@ -44,16 +41,9 @@ def data(request: "Request", as_json: bool) -> None:
     say(f"the report is {paths.report}, its pictures are in `study tensorboard --all` too")
 
 
-@command(LOCATION, DATA)
+@command("baselines", LOCATION, DATA)
 @json_option
-def baselines(request: "Request", as_json: bool) -> None:
-    """Measure guesses and two cheap learners on the validation images."""
-    from dashboards.analysis.baselines import baselines_table
-    from data.image_cache import prepare
-    from study.checks.baselines import learned, measure_guesses
-    from study.session.data_choice import chosen_configuration
-    from study.trial.dashboard_notes import note_studies_on
-
+def _baselines(request: Request, as_json: bool) -> None:
     config = chosen_configuration(request)
     prepared = prepare(config.data, track=track)
     found = learned(

@@ -2,35 +2,31 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from data.image_cache import prepare
+from storage.checkpoints import load_checkpoint
 from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
 from study.commands.output import (
     best_baseline,
     epoch_progress,
-    fail,
     print_json,
     print_metrics,
     stoppable,
 )
-from study.progress import say, survive_lost_output, track
+from study.configuration.config import Request
+from study.progress import fail, say, survive_lost_output, track
+from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
+from study.session.promotion import choose_winner
+from study.session.session import open_session
 from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
 
-if TYPE_CHECKING:
-    from study.configuration.config import Request
 
-
-@command(LOCATION, DATA, DEVICE)
+@command("final", LOCATION, DATA, DEVICE)
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
-def final(request: "Request", reopen: str | None) -> None:
-    """Train the winner for long, then test it, once."""
+def _final(request: Request, reopen: str | None) -> None:
     survive_lost_output()
-
-    from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
-    from study.session.promotion import choose_winner
-    from study.session.session import open_session
 
     session = adopt_enqueued(open_session(request))
     requeue_finished_elsewhere(session)
@@ -55,16 +51,12 @@ def final(request: "Request", reopen: str | None) -> None:
     say(f"everything of this run lies in {result.paths.folder}")
 
 
-@command(DATA, DEVICE)
+@command("evaluate", DATA, DEVICE)
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
-def evaluate(request: "Request", checkpoint: Path, as_json: bool) -> None:
-    """Evaluate the best.pt of a trial or final run on the validation split."""
-    from storage.checkpoints import load_checkpoint
-
+def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
     saved = load_checkpoint(checkpoint)
 
-    from data.image_cache import prepare
     from study.final.evaluate import (
         evaluate_checkpoint,
         reject_untrained_data,

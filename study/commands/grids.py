@@ -1,20 +1,18 @@
 """Commands that run given points: a grid, a sweep, a comparison."""
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
 
 import click
 
 from study.commands.local_run import run_locally
 from study.commands.options import STUDY, command, stop_after_option
 from study.commands.output import print_given
-
-if TYPE_CHECKING:
-    from data.split_writer import Track
-    from study.configuration.config import Request
-    from study.creation.points_study import Plan
-    from study.session.location import Location
-    from study.session.session import StudySession
+from study.configuration.ablations import one_factor_points
+from study.configuration.config import Request
+from study.configuration.grids import MINI_GRID, grid, lr_wd_axes, parse_axes, replaced
+from study.creation.points_study import Plan, base_of_trial, open_given
+from study.errors import StudyError
 
 EPOCHS_OF_A_SWEEP = 3
 axis_option = click.option(
@@ -26,15 +24,11 @@ axis_option = click.option(
 )
 
 
-@command(STUDY)
+@command("sweep", STUDY)
 @click.argument("what", type=click.Choice(["lr-wd"]))
 @axis_option
 @stop_after_option
-def sweep(request: "Request", what: str, axes: tuple[str, ...], stop_after: str | None) -> None:
-    """Train every learning rate with every weight decay for a few epochs; draw a heat map."""
-    from study.configuration.grids import grid, lr_wd_axes, parse_axes, replaced
-    from study.creation.points_study import Plan
-
+def _sweep(request: Request, what: str, axes: tuple[str, ...], stop_after: str | None) -> None:
     own = parse_axes(axes)
     plan = Plan(
         suffix=f"-sweep-{what}",
@@ -50,14 +44,10 @@ def sweep(request: "Request", what: str, axes: tuple[str, ...], stop_after: str 
     _run(request, plan, stop_after)
 
 
-@command(STUDY)
+@command("grid", STUDY)
 @axis_option
 @stop_after_option
-def grid(request: "Request", axes: tuple[str, ...], stop_after: str | None) -> None:
-    """Train every combination of the --axis options, or the points of the configuration."""
-    from study.configuration.grids import MINI_GRID, grid, parse_axes
-    from study.creation.points_study import Plan
-
+def _grid(request: Request, axes: tuple[str, ...], stop_after: str | None) -> None:
     own = parse_axes(axes)
     # A configuration that has points has a name that says what they are.
     configured = () if own or not request.names_configuration else request.resolve().search.points
@@ -70,7 +60,7 @@ def grid(request: "Request", axes: tuple[str, ...], stop_after: str | None) -> N
     _run(request, plan, stop_after)
 
 
-@command(STUDY)
+@command("compare", STUDY)
 @click.option("--of", metavar="STUDY", help="Compare around a trial of this study: its winner.")
 @click.option("--around-trial", type=int, metavar="N", help="Another trial of --of.")
 @click.option(
@@ -84,18 +74,14 @@ def grid(request: "Request", axes: tuple[str, ...], stop_after: str | None) -> N
     help="Vary only this: learning-rate, dropout, ...; repeatable.",
 )
 @stop_after_option
-def compare(
-    request: "Request",
+def _compare(
+    request: Request,
     of: str | None,
     around_trial: int | None,
     n_seeds: int | None,
     factors: tuple[str, ...],
     stop_after: str | None,
 ) -> None:
-    """Change one thing at a time around a configuration, and say which differences are clear."""
-    from study.configuration.ablations import one_factor_points
-    from study.creation.points_study import Plan, base_of_trial
-
     _reject_two_bases(request, of, around_trial)
     plan = Plan(
         suffix="-compare",
@@ -106,9 +92,7 @@ def compare(
     _run(request, plan, stop_after)
 
 
-def _reject_two_bases(request: "Request", of: str | None, around_trial: int | None) -> None:
-    from study.errors import StudyError
-
+def _reject_two_bases(request: Request, of: str | None, around_trial: int | None) -> None:
     if around_trial is not None and not of:
         raise StudyError("--around-trial must name a trial of a study: add --of STUDY")
     if of and request.names_configuration:
@@ -117,10 +101,6 @@ def _reject_two_bases(request: "Request", of: str | None, around_trial: int | No
         )
 
 
-def _run(request: "Request", plan: "Plan", stop_after: str | None) -> None:
-    def opening(location: "Location", track: "Track") -> "StudySession":
-        from study.creation.points_study import open_given
-
-        return open_given(request, plan, location=location, track=track)
-
+def _run(request: Request, plan: Plan, stop_after: str | None) -> None:
+    opening = partial(open_given, request, plan)
     run_locally(request, opening, stop_after=stop_after, show=print_given)

@@ -1,48 +1,41 @@
 """What every command does that works on a study here: local workers, then what came out."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from study.commands.output import fail, say_location, stoppable
-from study.progress import say, survive_lost_output
+from study.commands.output import say_location, stoppable
+from study.configuration.config import Request
+from study.progress import fail, say, survive_lost_output
+from study.session.location import Location
+from study.session.session import StudySession
+from study.session.suggested_commands import suggest_command
 from study.stop_signal import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, parse_duration
-
-if TYPE_CHECKING:
-    from data.split_writer import Track
-    from study.configuration.config import Request
-    from study.session.location import Location
-    from study.session.session import StudySession
+from study.trial.dashboard_notes import note_study
+from study.workers.gpus import worker_environments
+from study.workers.launcher import run_workers
 
 
 def run_locally(
-    request: "Request",
-    opening: "Callable[[Location, Track], StudySession]",
+    request: Request,
+    opening: Callable[..., StudySession],
     *,
     stop_after: str | None,
-    show: "Callable[[StudySession], None]",
+    show: Callable[[StudySession], None],
     skip_checks: bool = False,
 ) -> None:
     """Open or create a study, run local workers until its budget is done, show the results.
 
     Args:
         request: Says where the study is.
-        opening: Opens or creates the study there, showing the progress of the decoding.
+        opening: Opens or creates the study; gets its `location`, and a `track` for progress.
         stop_after: Duration after which the workers leave in order; None: never.
         show: Shows the results, also of a study that was stopped.
         skip_checks: Whether a new study begins without the quick sanity checks.
     """
     survive_lost_output()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
-
-    import study.creation.create  # noqa: F401 - the callers', imported before signals are heard
-    from study.session.location import Location
-    from study.trial.dashboard_notes import note_study
-    from study.workers.gpus import worker_environments
-    from study.workers.launcher import run_workers
-
     stop.install(grace_seconds=LAUNCHER_GRACE_SECONDS, exit_code=INTERRUPTED)
     with Location(request.location().storage) as location:
-        session = opening(location, stoppable(stop))
+        session = opening(location=location, track=stoppable(stop))
         say_location(session)
         if session.count_unfinished() == 0:
             say(f"the budget of {n_trials(session.protocol.budget)} is done")
@@ -59,10 +52,8 @@ def run_locally(
         _end(session, by_plan=bool(stop_after) and not stop.is_signalled)
 
 
-def _end(session: "StudySession", *, by_plan: bool) -> None:
+def _end(session: StudySession, *, by_plan: bool) -> None:
     """Say what comes next; fail if no trial is complete, or if some are left, but not by plan."""
-    from study.session.suggested_commands import suggest_command
-
     n_unfinished = session.count_unfinished()
     if n_unfinished:
         message = f"stopped with {n_trials(n_unfinished)} to go: the same command continues"

@@ -3,28 +3,33 @@
 import logging
 import signal
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib import resources
 
 import click
+from rich.console import Console
 
+from dashboards.analysis.status import read_status
+from dashboards.servers.prometheus import serve_metrics
+from dashboards.servers.prometheus_metrics import StudiesReader, metrics_text, registry_of
+from dashboards.terminal.status import status_table
+from dashboards.terminal.watch import watch_status
+from storage.errors import DatabaseAwayError
+from storage.study_storage import open_study_storage
 from study.commands.options import LOCATION, command, json_option, server_options
 from study.commands.output import (
     best_baseline,
-    fail,
     print_json,
     print_rich,
     reject_dumb_terminal,
 )
-from study.progress import is_terminal, say
-
-if TYPE_CHECKING:
-    from study.configuration.config import Request
-    from study.session.session import StudySession
+from study.configuration.config import Request
+from study.progress import fail, is_terminal, say
+from study.session.session import StudySession, open_session
 
 SHORTEST_SECONDS = 0.2
 
 
-@command(LOCATION)
+@command("status", LOCATION)
 @json_option
 @click.option("--schema", is_flag=True, help="Print the JSON schema of what --json prints.")
 @click.option(
@@ -41,11 +46,8 @@ SHORTEST_SECONDS = 0.2
     metavar="SECONDS",
     help="Time between two looks of --watch.",
 )
-def status(request: "Request", as_json: bool, schema: bool, watching: bool, every: float) -> None:
-    """Show how far a study is, who works on it, and when it may be done."""
+def _status(request: Request, as_json: bool, schema: bool, watching: bool, every: float) -> None:
     if schema:
-        from importlib import resources
-
         print(
             resources.files("dashboards.analysis").joinpath("status_schema.json").read_text(),
             end="",
@@ -56,10 +58,6 @@ def status(request: "Request", as_json: bool, schema: bool, watching: bool, ever
         fail(f"--watch must have {what}: leave it out, and repeat the command when needed", 2)
     if watching:
         reject_dumb_terminal()
-
-    from dashboards.analysis.status import read_status
-    from dashboards.terminal.status import status_table
-    from study.session.session import open_session
 
     session = open_session(request, reading=True)
     if watching:
@@ -73,12 +71,7 @@ def status(request: "Request", as_json: bool, schema: bool, watching: bool, ever
         say(str(best_baseline(session)))
 
 
-def _watch(session: "StudySession", every_seconds: float) -> None:
-    from rich.console import Console
-
-    from dashboards.analysis.status import read_status
-    from dashboards.terminal.watch import watch_status
-
+def _watch(session: StudySession, every_seconds: float) -> None:
     # The terminal gets its own screen back whichever signal ends this.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The view itself says that the database is away, and asks again.
@@ -92,16 +85,10 @@ def _watch(session: "StudySession", every_seconds: float) -> None:
     )
 
 
-@command(LOCATION)
+@command("metrics", LOCATION)
 @server_options(9464)
 @click.option("--once", is_flag=True, help="Print the metrics and leave, serving nothing.")
-def metrics(request: "Request", host: str, port: int, once: bool) -> None:
-    """Serve metrics for Prometheus: of all studies of the database, or of --name."""
-    from dashboards.servers.prometheus import serve_metrics
-    from dashboards.servers.prometheus_metrics import StudiesReader, metrics_text, registry_of
-    from storage.errors import DatabaseAwayError
-    from storage.study_storage import open_study_storage
-
+def _metrics(request: Request, host: str, port: int, once: bool) -> None:
     place = request.location()
     reader = StudiesReader(
         lambda: open_study_storage(place.storage.url, outage_seconds=0.0, read_only=True),

@@ -1,4 +1,4 @@
-"""The group of all commands, and the groups of options that several commands share."""
+"""The groups of options that commands share, and what makes a command of a function."""
 
 import functools
 from collections.abc import Callable
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from study.commands import HELP
+from study.configuration.config import Request
 
 Option = Callable[[Any], Any]
 
@@ -61,30 +64,13 @@ SETTING_OF_OPTION = {
 }
 
 
-class Commands(click.Group):
-    """A group whose help says of each command the whole first sentence."""
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a line or two for each command."""
-        lines = [
-            (name, self.commands[name].get_short_help_str(limit=formatter.width * 2))
-            for name in self.list_commands(context)
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(lines)
-
-
-@click.group(
-    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99}
-)
-def app() -> None:
-    """Search small residual networks for a set of images, train the winner, test it once."""
-
-
-def command(*groups: tuple[Option, ...]) -> Callable[[Callable[..., None]], click.Command]:
+def command(
+    name: str, *groups: tuple[Option, ...]
+) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command of a function that takes a request.
 
     Args:
+        name: One of `HELP`.
         groups: Options that mean something to the command, beside those of `CONFIGURATION`.
     """
 
@@ -93,8 +79,6 @@ def command(*groups: tuple[Option, ...]) -> Callable[[Callable[..., None]], clic
         def parsed(
             preset: str | None, config: Path | None, sets: tuple[str, ...], **others: Any
         ) -> None:
-            from study.configuration.config import Request
-
             given = {
                 setting: others.pop(name)
                 for name, setting in SETTING_OF_OPTION.items()
@@ -104,7 +88,7 @@ def command(*groups: tuple[Option, ...]) -> Callable[[Callable[..., None]], clic
 
         for option in reversed([*CONFIGURATION, *chain(*groups)]):
             parsed = option(parsed)
-        return app.command(function.__name__.replace("_", "-"))(parsed)
+        return click.command(name, help=HELP[name])(parsed)
 
     return add
 

@@ -2,41 +2,39 @@
 
 import json
 import os
-import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
-from study.progress import EpochProgress, say, track
+from rich.console import Console
+
+from dashboards.analysis.baselines import BestBaseline, best_of, known_baselines
+from dashboards.analysis.comparison import (
+    comparison_table,
+    is_comparison,
+    read_variants,
+    remarks,
+)
+from dashboards.terminal.trials import trials_table
+from data.split_writer import Track
+from storage.configuration import shown_url
+from storage.database import is_transient, reason_of
+from storage.study_totals import best_ids, count_states
+from storage.trial_rows import lowest_loss, read_some, read_trials
+from study.progress import EpochProgress, fail, say, track
+from study.session.session import StudySession
 from study.stop_signal import StopFlag
-
-if TYPE_CHECKING:
-    from dashboards.analysis.baselines import BestBaseline
-    from data.split_writer import Track
-    from study.session.session import StudySession
 
 MOST_LISTED = 100
 PIPED_WIDTH = 160
 """Columns where no terminal says how many there are."""
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """End with one line and an exit code; a name in it cannot steer the terminal."""
-    line = " ".join(map(str.strip, message.splitlines()))
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    print(f"study: {safe}", file=sys.stderr)
-    sys.exit(code)
-
-
 def outage_of(error: Exception) -> str | None:
     """Return what the database said where it, and nobody else, is at fault."""
-    from storage.database import is_transient, reason_of
-
     return reason_of(error) if is_transient(error) else None
 
 
-def say_location(session: "StudySession") -> None:
+def say_location(session: StudySession) -> None:
     """Say where a study is, and how many images it does without."""
-    from storage.configuration import shown_url
-
     say(
         f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
@@ -45,23 +43,19 @@ def say_location(session: "StudySession") -> None:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
 
 
-def stoppable(stop: StopFlag) -> "Track":
+def stoppable(stop: StopFlag) -> Track:
     """Return a way to show progress that a signal ends between two steps."""
     return lambda *loop: stop.interrupting(track(*loop))
 
 
-def epoch_progress(session: "StudySession") -> EpochProgress:
+def epoch_progress(session: StudySession) -> EpochProgress:
     """Return what shows the epochs of a study as they end."""
     kind = "final run" if session.is_final else "trial"
     return EpochProgress(kind=kind, n_epochs=session.config.search.n_epochs)
 
 
-def print_trials(session: "StudySession") -> None:
+def print_trials(session: StudySession) -> None:
     """Print the table of the best trials, and the baseline that they have to beat."""
-    from dashboards.terminal.trials import trials_table
-    from storage.study_totals import best_ids, count_states
-    from storage.trial_rows import read_some
-
     name, handle = session.protocol.study_name, session.storage_handle
     print_rich(trials_table(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
     n_trials = sum(count_states(handle.database, name).values())
@@ -70,24 +64,14 @@ def print_trials(session: "StudySession") -> None:
     say(str(best_baseline(session)))
 
 
-def best_baseline(session: "StudySession") -> "BestBaseline":
+def best_baseline(session: StudySession) -> BestBaseline:
     """Return the best baseline that is known for the data of a study."""
-    from dashboards.analysis.baselines import best_of, known_baselines
-
     return best_of(known_baselines(session.protocol, session.config.storage.runs))
 
 
-def print_given(session: "StudySession") -> None:
+def print_given(session: StudySession) -> None:
     """Print what a study of given points has found, and write its figures."""
-    from dashboards.analysis.comparison import (
-        comparison_table,
-        is_comparison,
-        read_variants,
-        remarks,
-    )
     from dashboards.figures.comparison import write_figures
-    from dashboards.terminal.trials import trials_table
-    from storage.trial_rows import lowest_loss, read_trials
 
     rows = read_trials(session.storage_handle, session.protocol.study_name)
     variants = read_variants(rows)
@@ -131,8 +115,6 @@ def print_json(value: Any) -> None:
 
 def print_rich(*renderables: Any) -> None:
     """Print what rich can lay out, wide where neither a terminal nor COLUMNS says how wide."""
-    from rich.console import Console
-
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=PIPED_WIDTH)
@@ -141,8 +123,6 @@ def print_rich(*renderables: Any) -> None:
 
 def reject_dumb_terminal() -> None:
     """End where the terminal cannot go back and draw anew."""
-    from rich.console import Console
-
     if Console().is_dumb_terminal:
         fail(
             "--watch must have a terminal that can draw anew, "

@@ -1,14 +1,14 @@
 """Servers of what is read: optuna-dashboard and TensorBoard."""
 
-from typing import TYPE_CHECKING
-
 import click
 
+from dashboards.optuna_dashboard.artifacts import RunFiles
+from storage.records import read_protocol
+from storage.study_storage import open_study_storage
 from study.commands.options import LOCATION, command, server_options
-
-if TYPE_CHECKING:
-    from study.configuration.config import Request
-
+from study.configuration.config import Request
+from study.session.location import Location
+from study.session.session import open_session
 
 token_option = click.option(
     "--token",
@@ -19,16 +19,12 @@ token_option = click.option(
 OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
 
 
-@command(LOCATION)
+@command("dashboard", LOCATION)
 @server_options(8080)
 @token_option
 @click.option("--writable", is_flag=True, help="Let the pages change notes and delete studies.")
-def dashboard(request: "Request", host: str, port: int, token: str | None, writable: bool) -> None:
-    """Serve optuna-dashboard on all studies of the database, read-only unless --writable."""
+def _dashboard(request: Request, host: str, port: int, token: str | None, writable: bool) -> None:
     from dashboards.optuna_dashboard.app import build_dashboard, serve_dashboard
-    from dashboards.optuna_dashboard.artifacts import RunFiles
-    from storage.records import read_protocol
-    from storage.study_storage import open_study_storage
 
     asked = request.location()
     place = asked.storage
@@ -39,17 +35,14 @@ def dashboard(request: "Request", host: str, port: int, token: str | None, writa
     serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 
-@command(LOCATION)
+@command("tensorboard", LOCATION)
 @server_options(6006)
 @token_option
 @click.option("--all", "all_runs", is_flag=True, help="Every study, and what `study data` drew.")
-def tensorboard(
-    request: "Request", host: str, port: int, token: str | None, all_runs: bool
+def _tensorboard(
+    request: Request, host: str, port: int, token: str | None, all_runs: bool
 ) -> None:
-    """Serve TensorBoard on the runs of the study."""
     from dashboards.servers.tensorboard import serve_tensorboard
-    from study.session.location import Location
-    from study.session.session import open_session
 
     folder = request.location().storage.runs
     if not all_runs:

@@ -1,34 +1,28 @@
 """Commands that only read."""
 
-from typing import TYPE_CHECKING
-
+from dashboards.terminal.trials import trials_table
+from storage.configuration import shown_url
+from storage.study_totals import best_ids
+from storage.trial_rows import read_some, read_trials
 from study.commands.options import LOCATION, STUDY, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
+from study.configuration.config import Request, as_yaml, preset_names
+from study.errors import StudyError
 from study.progress import say
-
-if TYPE_CHECKING:
-    from study.configuration.config import Request
+from study.session.session import open_session
 
 
-@command(STUDY)
-def config(request: "Request") -> None:
-    """Print the resolved configuration."""
-    from storage.configuration import shown_url
-    from study.configuration.config import as_yaml, preset_names
-
+@command("config", STUDY)
+def _config(request: Request) -> None:
     resolved = request.resolve()
     print(f"# presets: {', '.join(preset_names())}")
     shown = resolved.replacing({"storage.url": shown_url(resolved.storage.url)})
     print(as_yaml(shown), end="")
 
 
-@command(LOCATION)
+@command("trials", LOCATION)
 @json_option
-def trials(request: "Request", as_json: bool) -> None:
-    """List the best hundred trials of a study; with --json all."""
-    from storage.trial_rows import read_trials
-    from study.session.session import open_session
-
+def _trials(request: Request, as_json: bool) -> None:
     session = open_session(request, reading=True)
     if as_json:
         rows = read_trials(session.storage_handle, session.protocol.study_name)
@@ -37,16 +31,9 @@ def trials(request: "Request", as_json: bool) -> None:
         print_trials(session)
 
 
-@command(LOCATION)
+@command("best", LOCATION)
 @json_option
-def best(request: "Request", as_json: bool) -> None:
-    """Show the best complete trial of a study so far."""
-    from dashboards.terminal.trials import trials_table
-    from storage.study_totals import best_ids
-    from storage.trial_rows import read_some
-    from study.errors import StudyError
-    from study.session.session import open_session
-
+def _best(request: Request, as_json: bool) -> None:
     session = open_session(request, reading=True)
     name, handle = session.protocol.study_name, session.storage_handle
     best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
@@ -61,11 +48,9 @@ def best(request: "Request", as_json: bool) -> None:
         say(str(best_baseline(session)))
 
 
-@command(LOCATION)
-def report(request: "Request") -> None:
-    """Write the report of a study: one HTML file, and a summary in Markdown."""
+@command("report", LOCATION)
+def _report(request: Request) -> None:
     from dashboards.report.report import write_report
-    from study.session.session import open_session
 
     session = open_session(request, reading=True, with_runs=True)
     write_report(

@@ -1,12 +1,15 @@
 """Commands that create, run and repair a study."""
 
-import functools
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import click
 
+from storage.optuna_rows import SLOT
+from storage.trial_rows import STATE_NAMES
 from study.commands.local_run import run_locally
 from study.commands.options import (
     DATA,
@@ -20,72 +23,65 @@ from study.commands.options import (
 )
 from study.commands.output import (
     epoch_progress,
-    fail,
     outage_of,
     print_json,
     print_trials,
     say_location,
     stoppable,
 )
-from study.progress import say, survive_lost_output, track
+from study.configuration.config import Request
+from study.creation.create import extend_budget, open_or_create
+from study.creation.fork import fork
+from study.doctor.doctor import examine
+from study.errors import StudyError
+from study.progress import fail, say, survive_lost_output, track
+from study.session.enqueue import enqueue
+from study.session.location import Location
+from study.session.session import await_session, open_session
+from study.session.suggested_commands import suggest_command
 from study.stop_signal import (
     WORKER_GRACE_SECONDS,
     StopFlag,
     StopRequested,
     parse_duration,
 )
-
-if TYPE_CHECKING:
-    from data.split_writer import Track
-    from study.configuration.config import Request
-    from study.session.location import Location
-    from study.session.session import StudySession
+from study.workers.slurm import ArrayJob, parse_time_limit, script_hints, slurm_script
 
 logger = logging.getLogger(__name__)
 
 
-@command(STUDY)
-def init(request: "Request") -> None:
-    """Create a study: prepare the data, fix the protocol, queue the whole budget."""
-    from study.creation.create import open_or_create
-    from study.session.location import Location
-
+@command("init", STUDY)
+def _init(request: Request) -> None:
     with Location(request.location().storage) as location:
         say_location(open_or_create(request, location=location, track=track))
 
 
-@command(STUDY)
+@command("run", STUDY)
 @stop_after_option
 @click.option("--skip-checks", is_flag=True, help="Begin without the quick sanity checks.")
-def run(request: "Request", stop_after: str | None, skip_checks: bool) -> None:
-    """Create the study if needed, run local workers until its budget is done, show the trials."""
-
-    def opening(location: "Location", track: "Track") -> "StudySession":
-        from study.creation.create import open_or_create
-
-        return open_or_create(request, location=location, track=track)
-
+def _run(request: Request, stop_after: str | None, skip_checks: bool) -> None:
     run_locally(
-        request, opening, stop_after=stop_after, show=print_trials, skip_checks=skip_checks
+        request,
+        partial(open_or_create, request),
+        stop_after=stop_after,
+        show=print_trials,
+        skip_checks=skip_checks,
     )
 
 
-@command(LOCATION, DATA, DEVICE)
+@command("worker", LOCATION, DATA, DEVICE)
 @stop_after_option
 @click.option(
     "--leave-when-idle", is_flag=True, help="Leave when nothing waits, though others still run."
 )
 @click.option("--check-first", is_flag=True, help="Leave at once if a quick sanity check fails.")
-def worker(
-    request: "Request", stop_after: str | None, leave_when_idle: bool, check_first: bool
+def _worker(
+    request: Request, stop_after: str | None, leave_when_idle: bool, check_first: bool
 ) -> None:
-    """Join a study and work until nothing waits and nothing runs."""
     survive_lost_output()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
     stop.follow_launcher()
     logging.getLogger("study").setLevel(logging.INFO)
-
-    from study.session.session import await_session
 
     try:
         session = await_session(request, stop=stop)
@@ -113,15 +109,8 @@ def worker(
         logger.warning("stopped while the database is away: another worker reclaims the trial")
 
 
-@command(LOCATION, TRIALS)
-def extend(request: "Request") -> None:
-    """Add so many --trials to the budget of a study."""
-    from dataclasses import replace
-
-    from study.creation.create import extend_budget
-    from study.errors import StudyError
-    from study.session.session import open_session
-
+@command("extend", LOCATION, TRIALS)
+def _extend(request: Request) -> None:
     n_more = request.options["search.n_trials"]
     if n_more is None or n_more < 1:
         got = "none" if n_more is None else n_more
@@ -131,16 +120,9 @@ def extend(request: "Request") -> None:
     say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
 
 
-@command(LOCATION)
+@command("enqueue", LOCATION)
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
-def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
-    """Try given hyperparameters, before what else waits: learning_rate=0.1 blocks=2-2-2."""
-    from storage.optuna_rows import SLOT
-    from storage.trial_rows import STATE_NAMES
-    from study.session.enqueue import enqueue
-    from study.session.session import open_session
-    from study.session.suggested_commands import suggest_command
-
+def _enqueue(request: Request, assignments: tuple[str, ...]) -> None:
     session = open_session(request)
     trial, is_new = enqueue(session, assignments)
     if not is_new:
@@ -152,14 +134,9 @@ def enqueue(request: "Request", assignments: tuple[str, ...]) -> None:
     say(f"running workers claim it, else: {suggest_command('run', '--name', name, storage=place)}")
 
 
-@command(STUDY)
+@command("fork", STUDY)
 @click.argument("new")
-def fork(request: "Request", new: str) -> None:
-    """Start a changed study NEW from the one of --name, with its trials where they still fit."""
-    from study.creation.fork import fork
-    from study.session.location import Location
-    from study.session.suggested_commands import suggest_command
-
+def _fork(request: Request, new: str) -> None:
     with Location(request.location().storage) as location:
         session, ancestry = fork(request, new, location=location, track=track)
     say_location(session)
@@ -168,15 +145,12 @@ def fork(request: "Request", new: str) -> None:
     say(f"next: {suggest_command('run', '--name', new, storage=session.config.storage)}")
 
 
-@command(LOCATION)
+@command("doctor", LOCATION)
 @click.option("--repair", is_flag=True, help="Repair what is found.")
 @json_option
-def doctor(request: "Request", repair: bool, as_json: bool) -> None:
-    """Report problems left by crashes; --repair repairs them, never other studies' data."""
-    from study.doctor.doctor import examine
-
+def _doctor(request: Request, repair: bool, as_json: bool) -> None:
     treated = []
-    for one in examine(request, repair=repair, say=functools.partial(print, file=sys.stderr)):
+    for one in examine(request, repair=repair, say=partial(print, file=sys.stderr)):
         treated.append(one)
         if not as_json:
             say(one.line)
@@ -189,7 +163,7 @@ def doctor(request: "Request", repair: bool, as_json: bool) -> None:
         say("nothing is left to repair")
 
 
-@command(LOCATION, DATA, DEVICE)
+@command("slurm-script", LOCATION, DATA, DEVICE)
 @click.option(
     "--tasks",
     "n_tasks",
@@ -206,11 +180,7 @@ def doctor(request: "Request", repair: bool, as_json: bool) -> None:
 @click.option("--node", help="The one node that runs all tasks; SQLite needs it.")
 @click.option("--leave-when-idle", is_flag=True, help="Passed on to the workers.")
 @click.option("--sbatch", "more", multiple=True, help="Any other option of sbatch; repeatable.")
-def slurm_script(request: "Request", time: str, leave_when_idle: bool, **asked: Any) -> None:
-    """Print a batch script that runs workers as an array of Slurm tasks."""
-    from study.session.session import open_session
-    from study.workers.slurm import ArrayJob, parse_time_limit, script_hints, slurm_script
-
+def _slurm_script(request: Request, time: str, leave_when_idle: bool, **asked: Any) -> None:
     job = ArrayJob(limit_seconds=parse_time_limit(time), **asked)
     session = open_session(request)
     print(slurm_script(session, job, leave_when_idle=leave_when_idle), end="")

@@ -19,6 +19,10 @@ from typing import Any
 
 PRELOADED = (
     "study.cli",
+    "study.commands.final",
+    "study.commands.monitor",
+    "study.commands.show",
+    "study.commands.studies",
     "study.creation.create",
     "study.workers.launcher",
     "study.workers.worker",
