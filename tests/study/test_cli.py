@@ -131,7 +131,7 @@ def test_misuse_is_one_line_exit_2_and_changes_nothing(
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
 
 
-def test_misuse_is_refused_before_torch_and_datasets_are_imported(
+def test_misuse_is_rejected_before_torch_and_datasets_are_imported(
     tmp_path: Path, pictures: Path, config_file: str
 ) -> None:
     unwritable(pictures)
@@ -153,7 +153,7 @@ def test_misuse_is_refused_before_torch_and_datasets_are_imported(
         (["tensorboard", "--port", "-1"], "0<=x<=65535"),
     ],
 )
-def test_values_out_of_range_are_refused_in_one_line(
+def test_values_out_of_range_are_rejected_in_one_line(
     call: Call, arguments: list[str], hint: str
 ) -> None:
     ended = call(*arguments)
@@ -167,7 +167,7 @@ def test_trials_are_counted_in_words(number: int, words: str) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--writable"], ["--host", "0.0.0.0"]])
-def test_dashboard_of_a_missing_database_is_refused_and_makes_none(
+def test_dashboard_of_a_missing_database_is_rejected_and_makes_none(
     call: Call, tmp_path: Path, options: list[str]
 ) -> None:
     ended = call("dashboard", "--storage", f"sqlite:///{tmp_path}/none.db", *options)
@@ -176,7 +176,7 @@ def test_dashboard_of_a_missing_database_is_refused_and_makes_none(
     assert not any(tmp_path.glob("none*"))
 
 
-def test_a_worker_per_gpu_without_a_gpu_is_refused_before_anything_is_stored(
+def test_a_worker_per_gpu_without_a_gpu_is_rejected_before_anything_is_stored(
     config_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -188,7 +188,7 @@ def test_a_worker_per_gpu_without_a_gpu_is_refused_before_anything_is_stored(
     assert not (tmp_path / "cache").exists() and not (tmp_path / "study.db").exists()
 
 
-def test_existing_study_with_another_configuration_is_refused(
+def test_existing_study_with_another_configuration_is_rejected(
     call: Call, config_file: str, tmp_path: Path
 ) -> None:
     assert call("init", "--config", config_file).code == 0
@@ -300,7 +300,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
 
 
 @pytest.mark.slow
-def test_interrupted_run_stops_cleanly_and_gives_its_trials_back(
+def test_interrupted_run_stops_cleanly_and_releases_its_trials(
     command: Command, long_run: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     start = time.monotonic()
@@ -313,7 +313,7 @@ def test_interrupted_run_stops_cleanly_and_gives_its_trials_back(
 
 
 @pytest.mark.slow
-def test_workers_of_a_killed_run_stop_and_give_their_trials_back(
+def test_workers_of_a_killed_run_stop_and_release_their_trials(
     command: Command, long_run: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     long_run.send_signal(signal.SIGKILL)
@@ -345,7 +345,7 @@ EvaluationBatches.__init__ = build_unnormalised
 
 
 @pytest.mark.slow
-def test_broken_pipeline_is_refused_before_the_first_trial(
+def test_broken_pipeline_is_rejected_before_the_first_trial(
     command: Command, config_file: str, tmp_path: Path
 ) -> None:
     breaking = tmp_path / "breaking"

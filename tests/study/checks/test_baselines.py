@@ -69,7 +69,7 @@ def test_learned_baselines_of_other_data_or_another_recipe_are_learned_anew(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"recipe": 1}', "[" * 100_000])
-def test_damaged_baselines_are_refused_with_the_file_to_remove(
+def test_damaged_baselines_are_rejected_with_the_file_to_remove(
     prepared: PreparedData, tmp_path: Path, text: str
 ) -> None:
     file = DataPaths(tmp_path, prepared.fingerprint).baselines

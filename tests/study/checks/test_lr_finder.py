@@ -73,7 +73,7 @@ def test_report_without_a_range_test_shows_none(
         ),
     ],
 )
-def test_misuse_is_refused_before_anything_is_measured(
+def test_misuse_is_rejected_before_anything_is_measured(
     call: Call, config_file: str, paths: RunPaths, arguments: list[str], hint: str
 ) -> None:
     ended = call("lr-range", "--config", config_file, *arguments)
@@ -82,7 +82,9 @@ def test_misuse_is_refused_before_anything_is_measured(
     assert not paths.runs.exists()
 
 
-def test_folder_of_another_study_is_refused(call: Call, config_file: str, paths: RunPaths) -> None:
+def test_folder_of_another_study_is_rejected(
+    call: Call, config_file: str, paths: RunPaths
+) -> None:
     paths.claim("of another database")
     ended = call("lr-range", "--config", config_file, *QUICK)
     assert ended.code == 2

@@ -247,7 +247,7 @@ def test_labels_shuffled_in_every_epoch_are_never_learned(
     assert learn(exploded, lambda _epoch: iter(eight)).measured == "loss nan after 1 steps"
 
 
-def test_broken_pipeline_is_refused_in_one_line(
+def test_broken_pipeline_is_rejected_in_one_line(
     config: StudyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare(config.data)

@@ -52,7 +52,7 @@ class TerminalText(io.StringIO):
 
 
 @pytest.mark.parametrize("term", ["dumb", "unknown"])
-def test_watch_on_a_terminal_that_cannot_draw_anew_is_refused(
+def test_watch_on_a_terminal_that_cannot_draw_anew_is_rejected(
     call: Call, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
     monkeypatch.setenv("TERM", term)

@@ -66,7 +66,7 @@ def test_every_point_is_repeated_with_every_seed_a_round_for_each() -> None:
     ]
 
 
-def test_unknown_factor_is_refused_with_the_known_ones() -> None:
+def test_unknown_factor_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=f"must be one of {', '.join(FACTORS)}, got x"):
         one_factor_points(StudyConfig(), ("x",), n_seeds=1)
 
@@ -80,7 +80,7 @@ def test_sweep_has_28_points_that_fit_the_optimizer() -> None:
     assert len(grid(MINI_GRID)) == 4
 
 
-def test_axes_are_read_as_yaml_and_refused_when_they_are_none() -> None:
+def test_axes_are_read_as_yaml_and_rejected_when_they_are_none() -> None:
     texts = ("network.blocks=[2,2,2],[3,3,3]", "network.batch_norm = true, false")
     axes = parse_axes(texts)
     assert axes == {

@@ -50,7 +50,7 @@ from study.errors import ConfigurationError
         ("storage.grace_seconds=true", r"storage\.grace_seconds: true and false"),
     ],
 )
-def test_setting_that_cannot_be_is_refused_with_key_rule_and_value(
+def test_setting_that_cannot_be_is_rejected_with_key_rule_and_value(
     assignment: str, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message) as refusal:
@@ -58,12 +58,12 @@ def test_setting_that_cannot_be_is_refused_with_key_rule_and_value(
     assert "\n" not in str(refusal.value)
 
 
-def test_unknown_preset_is_refused_with_the_nearest() -> None:
+def test_unknown_preset_is_rejected_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="did you mean quickstart"):
         Request(preset="quickstrat").resolve()
 
 
-def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_file_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Request(file=tmp_path / "none.yaml").resolve()
     (tmp_path / "list.yaml").write_text("- 1\n")
@@ -166,13 +166,13 @@ def test_truth_values_are_taken_only_where_they_belong(key: str, value: bool) ->
             Request(options={key: value}).resolve()
 
 
-def test_place_refuses_a_truth_value_too() -> None:
+def test_location_rejects_a_truth_value_too() -> None:
     with pytest.raises(ConfigurationError, match="storage.outage_seconds: true and false"):
         Request(assignments=("storage.outage_seconds=true",)).location()
 
 
 @given(st.sampled_from(all_keys()), st.sampled_from([[], {}, "?", -1, True]))
-def test_any_value_is_taken_or_refused_in_one_line(key: str, value: object) -> None:
+def test_any_value_is_taken_or_rejected_in_one_line(key: str, value: object) -> None:
     try:
         Request(options={key: value}).resolve()
     except ConfigurationError as error:

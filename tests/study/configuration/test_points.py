@@ -99,7 +99,7 @@ def test_point_of_one_setting_shows_the_configured_value_with_the_others() -> No
         ([{"label": "a"}, {"label": "a", "network.dropout": 0}], r"differ in their seed only"),
     ],
 )
-def test_point_that_cannot_be_is_refused_in_one_line(
+def test_point_that_cannot_be_is_rejected_in_one_line(
     points: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message) as refusal:
@@ -120,7 +120,7 @@ def test_points_and_space_given_belong_together(search: dict[str, Any], message:
         validated({"search": search})
 
 
-def test_places_beyond_the_points_are_refused() -> None:
+def test_slots_beyond_the_points_are_rejected() -> None:
     config = configured([{"seed": 1}, {"seed": 2}], n_trials=1)
     assert [dict(place.params) for place in build_points(config, range(1, 2))] == [{"seed": 2}]
     with pytest.raises(StudyError, match="within the 2 given points .* got 3 in all"):

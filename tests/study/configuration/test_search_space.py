@@ -74,7 +74,7 @@ def test_hyperparameters_applied_change_only_what_is_searched() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "log"), [(1.0, 1.0, False), (2.0, 1.0, False), (0.0, 1.0, True)]
 )
-def test_range_without_room_is_refused(low: float, high: float, log: bool) -> None:
+def test_range_without_room_is_rejected(low: float, high: float, log: bool) -> None:
     with pytest.raises(ValueError, match="low must"):
         FloatRange(low=low, high=high, log=log)
     with pytest.raises(ValueError, match="low must"):

@@ -56,7 +56,7 @@ def slots(session: StudySession) -> list[int]:
     return [trial.user_attrs["slot"] for trial in trials if "slot" in trial.user_attrs]
 
 
-def test_fork_takes_over_finished_trials_with_all_that_is_known_of_them(
+def test_fork_imports_finished_trials_with_all_that_is_known_of_them(
     searched: StudySession,
 ) -> None:
     session, ancestry = fork(asking(searched, "search.n_startup_trials=1"), "changed")
@@ -206,7 +206,7 @@ def test_fork_that_took_trials_over_draws_other_points(searched: StudySession) -
     assert other.sampling_seed == 42
 
 
-def test_budget_of_a_fork_counts_the_places_to_run(searched: StudySession) -> None:
+def test_budget_of_a_fork_counts_the_slots_to_run(searched: StudySession) -> None:
     session, _ = fork(asking(searched, **{"search.n_trials": 2}), "changed")
     handle = session.storage_handle
     status = read_status(handle, "changed")
@@ -224,7 +224,7 @@ def test_budget_of_a_fork_counts_the_places_to_run(searched: StudySession) -> No
     assert again.protocol == session.protocol
 
 
-def test_worker_runs_a_fork_and_a_trial_that_was_taken_over_may_win(
+def test_worker_runs_a_fork_and_a_trial_that_was_imported_may_win(
     searched: StudySession,
 ) -> None:
     session, _ = fork(asking(searched, LARGER, **{"search.n_trials": 1}), "changed")
@@ -245,7 +245,7 @@ def test_worker_runs_a_fork_and_a_trial_that_was_taken_over_may_win(
     assert len(ranges) == 1 and "high=0.6" in ranges.pop()
 
 
-def test_final_run_of_a_fork_trains_the_winner_that_was_taken_over(
+def test_final_run_of_a_fork_trains_the_winner_that_was_imported(
     searched: StudySession,
 ) -> None:
     session, _ = fork(asking(searched, **{"search.n_trials": 1}), "changed")
@@ -356,7 +356,7 @@ def test_fork_from_a_file_means_the_file(searched: StudySession, config_file: st
     assert ancestry.taken_over == 3
 
 
-def test_fork_refuses_names_that_do_not_suit(searched: StudySession) -> None:
+def test_fork_rejects_names_that_do_not_suit(searched: StudySession) -> None:
     with pytest.raises(StudyError, match="NEW another name, got 'tiny' and 'tiny'"):
         fork(asking(searched), "tiny")
     with pytest.raises(StudyError, match="NEW another name, got 'tiny' and 'tiny'"):
@@ -371,7 +371,7 @@ def test_fork_refuses_names_that_do_not_suit(searched: StudySession) -> None:
         fork(asking(searched, name="none"), "changed")
 
 
-def test_fork_refuses_a_new_study_that_is_another_one(
+def test_fork_rejects_a_new_study_that_is_another_one(
     searched: StudySession, tiny_settings: Settings
 ) -> None:
     fork(asking(searched, LARGER), "changed")

@@ -66,7 +66,7 @@ def test_grid_trains_its_points_with_one_seed_and_its_winner_for_long(request_: 
     assert run.params == winner.params
 
 
-def test_same_request_continues_and_other_points_are_refused(request_: Request) -> None:
+def test_same_request_continues_and_other_points_are_rejected(request_: Request) -> None:
     session = open_given(request_, PLAN)
     assert (session.protocol.budget, session.config.search.pruner) == (4, "none")
     again = open_given(request_, PLAN)
@@ -88,7 +88,7 @@ def test_study_of_another_kind_is_not_taken_for_a_grid(
         open_given(replace(request_, options={"name": "tiny"}), PLAN)
 
 
-def test_extend_adds_the_next_points_and_refuses_more_than_there_are(request_: Request) -> None:
+def test_extend_adds_the_next_points_and_rejects_more_than_there_are(request_: Request) -> None:
     session = open_given(replace(request_, options={"search.n_trials": 2}), PLAN)
     larger = extend_budget(session, 1)
     rows = read_trials(session.storage_handle, "tiny-grid")

@@ -418,7 +418,7 @@ def test_queue_of_given_points_is_not_filled_with_sampled_ones(tiny_settings: Se
     assert len(final.optuna_study().trials) == 1
 
 
-def test_place_that_optuna_would_number_twice_is_not_filled(tiny_settings: Settings) -> None:
+def test_slot_that_optuna_would_number_twice_is_not_filled(tiny_settings: Settings) -> None:
     session = initialise(small(tiny_settings))
     lose_place(session, 0)
     (treated,) = doctor(session, repair=True)
@@ -462,7 +462,9 @@ def test_another_runs_folder_is_neither_marked_nor_tidied(
     assert another.trial(9).best.is_file()
 
 
-def test_protocol_of_a_deleted_study_is_told_and_its_folders_stay(tiny_settings: Settings) -> None:
+def test_protocol_of_a_deleted_study_is_reported_and_its_folders_stay(
+    tiny_settings: Settings,
+) -> None:
     session = initialise(small(tiny_settings))
     optuna.delete_study(study_name="tiny", storage=session.storage_handle)
     save_checkpoint(session.paths.trial(0).best, {"configuration": ""})

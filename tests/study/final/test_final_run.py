@@ -64,7 +64,7 @@ def test_winner_is_the_earliest_of_the_best_complete_trials(searched: StudySessi
     assert winner.number == min(t.number for t in trials if t.value == winner.value)
 
 
-def test_winner_of_an_unfinished_study_is_refused(tiny_settings: Settings) -> None:
+def test_winner_of_an_unfinished_study_is_rejected(tiny_settings: Settings) -> None:
     session = initialise(validated(deepcopy(tiny_settings)))
     with pytest.raises(StudyError, match="3 of 3 trials are not"):
         choose_winner(session)
@@ -173,7 +173,7 @@ def test_evaluate_checkpoint_agrees_with_the_recorded_epoch(searched: StudySessi
     assert found.metrics.macro_f1 == pytest.approx(winner.value)
 
 
-def test_evaluate_checkpoint_of_a_modern_run_judges_as_the_run_did(
+def test_evaluate_checkpoint_of_a_modern_run_evaluates_as_the_run_did(
     tiny_settings: Settings,
 ) -> None:
     values = deepcopy(tiny_settings) | MODERN
@@ -219,7 +219,7 @@ def test_failed_final_run_is_followed_by_another_without_a_reason(
     assert result.metrics["n_test_evaluations"] == 1
 
 
-def test_final_run_of_another_length_than_queued_is_refused(searched: StudySession) -> None:
+def test_final_run_of_another_length_than_queued_is_rejected(searched: StudySession) -> None:
     winner = choose_winner(searched)
     open_final(searched, winner, reopen=None)
     longer = searched.config.final.model_copy(update={"n_epochs": 9})
@@ -256,7 +256,7 @@ def test_final_run_under_test_elsewhere_is_waited_for(searched: StudySession) ->
     ending.join()
 
 
-def test_weights_saved_before_a_setting_are_not_judged() -> None:
+def test_weights_saved_before_a_setting_are_not_evaluated() -> None:
     stored = validated({}).model_dump(mode="json")
     path = Path("best.pt")
     assert trained_configuration({"configuration": json.dumps(stored)}, path) == stored
@@ -265,7 +265,7 @@ def test_weights_saved_before_a_setting_are_not_judged() -> None:
         trained_configuration({"configuration": json.dumps(stored)}, path)
 
 
-def test_weights_are_not_judged_on_other_data(searched: StudySession) -> None:
+def test_weights_are_not_evaluated_on_other_data(searched: StudySession) -> None:
     winner = choose_winner(searched)
     path = searched.trial_paths(winner.number).best
     saved, prepared = load_checkpoint(path), searched.prepare_data()

@@ -85,9 +85,7 @@ def test_traceback_is_said_where_its_file_is_a_planted_link(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_event_file_is_not_gone_on_with_through_a_planted_link(
-    victim: Path, tmp_path: Path
-) -> None:
+def test_event_file_is_not_resumed_through_a_planted_link(victim: Path, tmp_path: Path) -> None:
     others = set(threading.enumerate())
     log = TensorBoardLog(tmp_path / "run", next_epoch=1)
     log.write(build_record(1))

@@ -82,7 +82,7 @@ def suggested_command(message: str) -> list[str]:
 
 @pytest.mark.parametrize("verb", ["init", "run", "worker"])
 @pytest.mark.parametrize("drift", DRIFTS)
-def test_drift_is_refused_with_the_field_both_values_and_a_command_that_goes_on(
+def test_drift_is_rejected_with_the_field_both_values_and_a_command_that_continues(
     call: Call, config_file: str, verb: str, drift: str
 ) -> None:
     assert call("init", "--config", config_file).code == 0
@@ -151,7 +151,7 @@ def test_every_setting_that_first_studies_lacked_says_what_they_meant() -> None:
 
 
 @pytest.mark.parametrize("verb", ["init", "run", "worker"])
-def test_another_data_file_is_refused_with_both_fingerprints_and_sources(
+def test_another_data_file_is_rejected_with_both_fingerprints_and_sources(
     call: Call, config_file: str, pictures: Path, verb: str
 ) -> None:
     assert call("init", "--config", config_file).code == 0
@@ -168,7 +168,7 @@ def test_another_data_file_is_refused_with_both_fingerprints_and_sources(
 
 
 @pytest.mark.parametrize("verb", ["init", "run", "worker"])
-def test_another_runs_folder_is_refused_at_once_with_both_folders(
+def test_another_runs_folder_is_rejected_at_once_with_both_folders(
     call: Call, config_file: str, tmp_path: Path, verb: str
 ) -> None:
     assert call("init", "--config", config_file).code == 0
@@ -206,7 +206,7 @@ def test_whoever_only_reads_the_database_needs_no_runs_folder(
     assert refused.code == 2 and "there: tiny, another" in refused.err
 
 
-def test_runs_folder_of_another_study_of_the_same_name_is_refused(
+def test_runs_folder_of_another_study_of_the_same_name_is_rejected(
     call: Call, config_file: str, tmp_path: Path
 ) -> None:
     place = ["--storage", f"sqlite:///{tmp_path}/other.db", "--runs", str(tmp_path / "others")]
@@ -229,7 +229,7 @@ def test_runs_folder_under_another_path_is_the_same(
     assert moved.code == 0, moved.err
 
 
-def test_refusal_names_a_place_that_is_not_the_usual_one_but_no_password() -> None:
+def test_message_names_a_location_that_is_not_the_default_but_no_password() -> None:
     usual = fork_command("old one", {"seed": 7}, storage=StorageConfig())
     assert usual == "study fork NEW --name 'old one' --set seed=7"
     url = "postgresql+psycopg://me:hunter2@host/db"
@@ -267,7 +267,7 @@ def test_differences_name_the_innermost_keys() -> None:
     assert differences(old, old) == []
 
 
-def test_long_lists_are_told_apart_by_what_first_differs() -> None:
+def test_long_lists_are_distinguished_by_what_first_differs() -> None:
     old = [{"network.dropout": n / 100} for n in range(12)]
     new = [*old[:10], {"network.dropout": 0.5}, {"network.dropout": 0.6}]
     (found,) = differences({"search": {"points": old}}, {"search": {"points": new}})
@@ -317,7 +317,7 @@ def test_the_same_code_version_is_passed_over(
     assert caplog.records == []
 
 
-def test_strict_study_refuses_another_code_version_until_told_otherwise(
+def test_strict_study_rejects_another_code_version_unless_set_otherwise(
     call: Call, begun_elsewhere: StudySession, config_file: str
 ) -> None:
     for verb in ("worker", "run", "final"):

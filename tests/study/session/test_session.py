@@ -126,7 +126,7 @@ def test_initialise_by_several_processes_at_once_makes_one_study(
     assert len(sessions[0].optuna_study().trials) == 3
 
 
-def test_initialise_beside_another_program_s_study_is_refused(
+def test_initialise_beside_another_program_s_study_is_rejected(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
     initialise(changed(tiny_settings, name="other"))
@@ -162,7 +162,7 @@ def test_open_or_create_means_the_study_as_it_is(tiny_settings: Settings, tmp_pa
         ({"network__widths": [4, 8, 8]}, "network.widths"),
     ],
 )
-def test_initialise_with_another_protocol_is_refused_field_by_field(
+def test_initialise_with_another_protocol_is_rejected_field_by_field(
     tiny_settings: Settings, change: dict[str, object], field: str
 ) -> None:
     initialise(changed(tiny_settings))
@@ -179,7 +179,7 @@ def test_initialise_with_operational_changes_is_accepted(tiny_settings: Settings
     assert session.config.storage.heartbeat_seconds == 1.0
 
 
-def test_initialise_with_other_data_is_refused(tiny_settings: Settings, pictures: Path) -> None:
+def test_initialise_with_other_data_is_rejected(tiny_settings: Settings, pictures: Path) -> None:
     initialise(changed(tiny_settings))
     (pictures / "dots" / "0.png").unlink()
     with pytest.raises(ProtocolError, match="--data must be the data of study 'tiny'"):
@@ -194,7 +194,7 @@ def test_initialise_with_another_budget_names_the_command(tiny_settings: Setting
         initialise(changed(tiny_settings, search__n_trials=1))
 
 
-def test_extend_adds_places_and_the_new_budget_holds(tiny_settings: Settings) -> None:
+def test_extend_adds_slots_and_the_new_budget_holds(tiny_settings: Settings) -> None:
     session = extend(initialise(changed(tiny_settings)), [SAMPLED] * 2)
     assert session.protocol.budget == 5
     assert len(session.optuna_study().trials) == 5
@@ -229,7 +229,7 @@ def test_given_points_reach_the_queue(tiny_settings: Settings) -> None:
     assert second.user_attrs == {"slot": 1}
 
 
-def test_refused_data_leave_neither_database_nor_runs(
+def test_rejected_data_leave_neither_database_nor_runs(
     tiny_settings: Settings, tmp_path: Path, pictures: Path
 ) -> None:
     (pictures / "empty").mkdir()
@@ -239,7 +239,7 @@ def test_refused_data_leave_neither_database_nor_runs(
     assert not (tmp_path / "runs").exists()
 
 
-def test_runs_folder_in_use_is_refused_before_the_database(
+def test_runs_folder_in_use_is_rejected_before_the_database(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "runs" / "tiny").mkdir(parents=True)
@@ -287,7 +287,7 @@ def test_open_session_in_vain_leaves_no_connection_open(
     assert [path for path in opened if path.startswith(str(database))] == []
 
 
-def test_open_session_with_another_protocol_or_folder_is_refused(
+def test_open_session_with_another_protocol_or_folder_is_rejected(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
     initialise(changed(tiny_settings))

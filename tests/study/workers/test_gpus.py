@@ -108,7 +108,7 @@ def test_named_gpu_takes_the_workers_of_one_gpu(monkeypatch: pytest.MonkeyPatch)
         ("cuda", "-1", r"none is visible \(CUDA_VISIBLE_DEVICES is '-1'\)"),
     ],
 )
-def test_auto_without_a_gpu_is_refused(
+def test_auto_without_a_gpu_is_rejected(
     device: str, variable: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, variable)
@@ -125,7 +125,7 @@ def test_number_of_workers_is_counted_without_looking_for_gpus(
 
 
 @pytest.mark.parametrize("n_workers", [0, -1, "0", "many", "-2", 1.5, None, ["auto"]])
-def test_other_numbers_of_workers_are_refused(n_workers: object) -> None:
+def test_other_numbers_of_workers_are_rejected(n_workers: object) -> None:
     with pytest.raises(ConfigurationError, match=r"workers\.n_workers: must be auto or a whole"):
         config(n_workers)
 

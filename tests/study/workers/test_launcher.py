@@ -62,7 +62,7 @@ def test_every_worker_gets_its_own_gpu_and_must_use_it(
     assert third.startswith(f"{VARIABLE}=5,6 ") and "--device auto " in third
 
 
-def test_workers_check_first_only_where_they_are_told_to(
+def test_workers_check_first_only_where_an_option_says_so(
     session: StudySession, fake_python: Path
 ) -> None:
     run_workers(session, [{}], stop=StopFlag())
@@ -117,7 +117,7 @@ class StopWhenReady(StopFlag):
         return self._ready.exists()
 
 
-def test_worker_that_was_told_to_stop_before_it_could_listen_has_not_failed(
+def test_worker_that_got_a_signal_before_it_could_listen_has_not_failed(
     session: StudySession, fake_python: Path, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"

@@ -74,7 +74,7 @@ def test_command_receives_its_words_unchanged(words: list[str]) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_option_is_one_line_that_reads_as_given_or_is_refused(text: str) -> None:
+def test_option_is_one_line_that_reads_as_given_or_is_rejected(text: str) -> None:
     option = f"--comment={text}"
     try:
         script = batch_script(title="options", options=[option], setup=[], command=["true"])
@@ -183,12 +183,12 @@ def test_hints_tell_what_the_script_needs(
     assert script_hints(server, many) == []
 
 
-def test_sqlite_without_a_node_is_refused(session: StudySession) -> None:
+def test_sqlite_without_a_node_is_rejected(session: StudySession) -> None:
     with pytest.raises(StudyError, match="must be PostgreSQL.*--node NAME"):
         slurm_script(session, replace(JOB, node=None), leave_when_idle=False)
 
 
-def test_gpu_for_a_study_on_cpus_is_refused(session: StudySession) -> None:
+def test_gpu_for_a_study_on_cpus_is_rejected(session: StudySession) -> None:
     execution = session.config.execution.model_copy(update={"device": "cpu"})
     on_cpus = replace(session, config=session.config.model_copy(update={"execution": execution}))
     with pytest.raises(StudyError, match="--gpus-per-task must be 0"):
@@ -196,7 +196,7 @@ def test_gpu_for_a_study_on_cpus_is_refused(session: StudySession) -> None:
 
 
 @pytest.mark.parametrize("option", ["account=lab", "--comment=a\nb", "--comment=a\\b", ""])
-def test_option_that_sbatch_would_misread_is_refused(session: StudySession, option: str) -> None:
+def test_option_that_sbatch_would_misread_is_rejected(session: StudySession, option: str) -> None:
     with pytest.raises(StudyError, match="an option of sbatch must begin with a dash"):
         slurm_script(session, replace(JOB, more=[option]), leave_when_idle=False)
 
@@ -221,7 +221,7 @@ def test_time_limit_means_what_slurm_means(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0", "0:59", "4h", "-1", "1:2:3:4", "1-", "UNLIMITED", "1.5", " 5", "\u0665"]
 )
-def test_other_time_limits_are_refused(text: str) -> None:
+def test_other_time_limits_are_rejected(text: str) -> None:
     with pytest.raises(StudyError, match="--time must be a time limit of Slurm"):
         parse_time_limit(text)
 
