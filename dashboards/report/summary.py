@@ -81,7 +81,7 @@ def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> str:
     for row in rows:
         params = ", ".join(f"{name} {text}" for name, text in shown_params(row).items())
         cells = [
-            str(row.number),
+            f"{row.number} (imported)" if row.is_taken_over else str(row.number),
             row.state,
             shown_score(row.value),
             shown_accuracy(row, n_validation),
@@ -90,4 +90,5 @@ def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> str:
             code(params).replace("|", "\\|"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    note = f"± is the standard error of the accuracy on {n_validation:,} validation images."
+    return "\n".join([*lines, "", note])

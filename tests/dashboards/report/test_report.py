@@ -96,6 +96,7 @@ def test_report_of_fork_tells_its_own_trials_from_imported_ones(
     page = report(forked_study, runs)
     assert "1 trial was imported from study older and is not counted here" in page.text
     assert "6*" in page.text and "* imported from another study" in page.text
+    assert "| 6 (imported) |" in (runs / "pets" / "report.md").read_text(encoding="utf-8")
     assert "11 epochs trained, of 24" in page.text
 
 
