@@ -7,9 +7,10 @@ higher one is a person's note, which stays.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from optuna.artifacts import ArtifactMeta
 from optuna.storages._rdb.models import StudySystemAttributeModel, TrialSystemAttributeModel
 from sqlalchemy import ColumnElement, Connection, Table, select
 
@@ -20,27 +21,11 @@ CHUNK = 2045
 """Characters of a note in one attribute, as optuna-dashboard cuts it."""
 
 
-@dataclass(frozen=True)
-class FileLink:
-    """What Optuna calls the metadata of an artifact.
-
-    Attributes:
-        artifact_id: By which a store finds the file.
-        filename: What people see.
-        mimetype: Its content type.
-    """
-
-    artifact_id: str
-    filename: str
-    mimetype: str
-    encoding: None = None
-
-
 def write_note(
     connection: Connection,
     study_id: int,
     body: str,
-    links: Iterable[FileLink],
+    links: Iterable[ArtifactMeta],
     *,
     trial_id: int | None = None,
     finished: bool = False,

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn
 
+from optuna.artifacts import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
 from dashboards.errors import DashboardError
 from dashboards.servers.auth import WsgiApp, refuse
-from storage.dashboard_notes import FileLink
 from storage.run_paths import claimed_folders
 
 # What a browser shows or saves; of a picture that is opened alone it runs nothing, see INERT.
@@ -34,7 +34,7 @@ INERT = [
 READ_ONLY = "artifacts are files of the run folder: none can be added or deleted here"
 
 
-def links_to(study_key: str, folder: Path, files: Iterable[Path]) -> list[FileLink]:
+def links_to(study_key: str, folder: Path, files: Iterable[Path]) -> list[ArtifactMeta]:
     """Return links to those of the files that exist.
 
     Args:
@@ -45,7 +45,8 @@ def links_to(study_key: str, folder: Path, files: Iterable[Path]) -> list[FileLi
     links = []
     for file in filter(Path.is_file, files):
         encoded = file.relative_to(folder).as_posix().encode().hex()
-        links.append(FileLink(f"{study_key}-{encoded}", file.name, MIMETYPES[file.suffix]))
+        mimetype = MIMETYPES[file.suffix]
+        links.append(ArtifactMeta(f"{study_key}-{encoded}", file.name, mimetype, None))
     return links
 
 

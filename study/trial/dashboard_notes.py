@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optuna.artifacts import ArtifactMeta
 from optuna.trial import FrozenTrial
 
 from dashboards.errors import DashboardError
 from dashboards.optuna_dashboard.artifacts import links_to
 from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from storage.configuration import StorageConfig
-from storage.dashboard_notes import FileLink, write_note
+from storage.dashboard_notes import write_note
 from storage.database import is_transient
 from storage.errors import LeaseLostError, StorageError, StudyNotFoundError
 from storage.leases import Heartbeat
@@ -169,7 +170,7 @@ def _write(
     )
 
 
-def _links(session: StudySession, files: Sequence[Path]) -> list[FileLink]:
+def _links(session: StudySession, files: Sequence[Path]) -> list[ArtifactMeta]:
     """Return links to files that exist; the folder of final runs has the searched study's key."""
     key = session.paths.key()
     return [] if key is None else links_to(key, session.paths.folder, files)

@@ -3,15 +3,15 @@
 from dataclasses import asdict
 
 import optuna
-from optuna.artifacts import get_all_artifact_meta
+from optuna.artifacts import ArtifactMeta, get_all_artifact_meta
 from optuna.trial import create_trial
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
-from storage.dashboard_notes import CHUNK, FileLink, write_note
+from storage.dashboard_notes import CHUNK, write_note
 from storage.study_storage import StudyStorage
 
-LINK = FileLink("ab-01", "curve.png", "image/png")
+LINK = ArtifactMeta("ab-01", "curve.png", "image/png", None)
 
 
 def write(

@@ -5,14 +5,14 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from optuna.artifacts import download_artifact
+from optuna.artifacts import ArtifactMeta, download_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import TrialState, create_trial
 
 from dashboards.errors import DashboardError
 from dashboards.optuna_dashboard.app import build_dashboard
 from dashboards.optuna_dashboard.artifacts import RunFiles, links_to
-from storage.dashboard_notes import FileLink, write_note
+from storage.dashboard_notes import write_note
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 from tests.dashboards.optuna_dashboard.test_app import ask
@@ -34,7 +34,7 @@ def paths(tmp_path: Path) -> RunPaths:
     return paths
 
 
-def link(paths: RunPaths) -> FileLink:
+def link(paths: RunPaths) -> ArtifactMeta:
     (found,) = links_to(KEY, paths.folder, [paths.trial(3).epochs, paths.trial(3).configuration])
     return found
 
@@ -43,7 +43,7 @@ def test_linked_file_is_served_where_it_lies(paths: RunPaths, tmp_path: Path) ->
     assert (
         link(paths)
         == link(paths)
-        == FileLink(id_of("trials/00003/epochs.csv"), "epochs.csv", "text/csv")
+        == ArtifactMeta(id_of("trials/00003/epochs.csv"), "epochs.csv", "text/csv", None)
     )
     copy = tmp_path / "copy.csv"
     store = RunFiles(paths.runs)
