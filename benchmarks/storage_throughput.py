@@ -116,7 +116,7 @@ class Ours:
         self._optuna_study = optuna_study
         self._lease = lease
         self._heartbeat = Heartbeat(
-            handle.database, lease, seconds=PLACE.heartbeat_seconds, between=watch.look
+            handle.database, lease, seconds=PLACE.heartbeat_seconds, between=watch.poll
         )
         self.number = optuna.Trial(optuna_study, lease.trial_id).number
 

@@ -54,7 +54,7 @@ def build_once(folder: Path, build: Callable[[Path], None], *, check: Check = ch
 
 
 def require_free_space(folder: Path, *, n_bytes: int) -> None:
-    """Refuses before the work starts when the disk cannot hold its result.
+    """Rejects before the work starts when the disk cannot hold its result.
 
     Args:
         folder: an existing folder on that disk.

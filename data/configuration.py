@@ -1,6 +1,6 @@
 """What may be chosen about the data: which images, how they are split, how they are augmented.
 
-Read by every command, refusals included, so it must import neither torch nor datasets.
+Read by every command, rejections included, so it must import neither torch nor datasets.
 """
 
 from pathlib import Path

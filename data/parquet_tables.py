@@ -32,7 +32,7 @@ def hub_revision(hub_id: str) -> str:
     try:
         return str(load_dataset_builder(hub_id).hash)
     except Exception as error:  # the hub client raises errors of several libraries
-        raise _refusal(hub_id, error) from error
+        raise _rejection(hub_id, error) from error
 
 
 def open_tables(
@@ -59,7 +59,7 @@ def open_tables(
     try:
         tables = load_dataset(path, cache_dir=download_folder and str(download_folder))
     except Exception as error:  # errors of the hub client, pyarrow and datasets alike
-        raise _refusal(path, error) from error
+        raise _rejection(path, error) from error
     names = match_splits(tables, source=path)
     features = tables[names["train"]].features
     image_column = _find_column(features, "image", config.image_column)
@@ -172,7 +172,7 @@ def _read_labels(
     return tuple(feature.names), labels
 
 
-def _refusal(path: str, error: Exception) -> DataError:
+def _rejection(path: str, error: Exception) -> DataError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return DataError(
         f"data.source: '{path}' must be a data set that `datasets` can open, it answers: "

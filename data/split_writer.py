@@ -91,7 +91,7 @@ class _ChunkDecoder:
             # Pillow raises nearly anything on damaged files; each is reported or counted.
             except Exception as error:
                 if self.config.broken_images == "stop":
-                    raise self._refusal(image, error) from error
+                    raise self._rejection(image, error) from error
                 dropped.append(self._broken(image, error))
                 continue
             originals.append(original)
@@ -108,7 +108,7 @@ class _ChunkDecoder:
         for start in range(0, len(rows_N), READ_IMAGES):
             yield from self.source.read(rows_N[start : start + READ_IMAGES])
 
-    def _refusal(self, image: EncodedImage, error: Exception) -> BrokenImageError:
+    def _rejection(self, image: EncodedImage, error: Exception) -> BrokenImageError:
         broken = self._broken(image, error)
         return BrokenImageError(
             f"data.source: an image cannot be decoded, split {broken.source_split}, "

@@ -1,6 +1,6 @@
 """What may be configured about the network, its optimisation and the device.
 
-Imports neither torch nor anything that does, so that a configuration is read, checked and refused
+Imports neither torch nor anything that does, so that a configuration is read, checked and rejected
 within milliseconds.
 """
 
@@ -35,7 +35,7 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _zero_init_needs_norm_and_shortcut(self) -> Self:
-        """Refuse a network whose blocks would start, and stay, at zero."""
+        """Reject a network whose blocks would start, and stay, at zero."""
         if self.zero_init_last_norm and not (self.batch_norm and self.residual):
             raise ValueError(
                 "zero_init_last_norm needs batch_norm=True and residual=True, received "

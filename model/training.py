@@ -19,11 +19,11 @@ from model.seeds import derive_seed
 from model.targets import TrainBatch, place_train_batch
 from model.training_state import EpochResult, TrainingState
 
-__all__ = ["EpochResult", "Pass", "train_epochs", "train_once"]
+__all__ = ["EpochResult", "TrainPassResult", "train_epochs", "train_once"]
 
 
 @dataclass(frozen=True)
-class Pass:
+class TrainPassResult:
     """What one pass over some batches achieved.
 
     Attributes:
@@ -111,7 +111,7 @@ def _run_epoch(
     )
 
 
-def train_once(state: TrainingState, batches: Iterable[TrainBatch]) -> Pass:
+def train_once(state: TrainingState, batches: Iterable[TrainBatch]) -> TrainPassResult:
     """Take a training step on each batch, and wait for the device.
 
     Dropout draws from torch's global generators. The history stays as it is, and the gradients of
@@ -131,7 +131,7 @@ def train_once(state: TrainingState, batches: Iterable[TrainBatch]) -> Pass:
         n_images += len(batch[0])
         n_steps += 1
     metrics = accumulator.compute().metrics
-    return Pass(metrics, n_images, norm_sum.item() / n_steps, learning_rate)
+    return TrainPassResult(metrics, n_images, norm_sum.item() / n_steps, learning_rate)
 
 
 def _step(
@@ -165,7 +165,7 @@ def _clip_gradients(state: TrainingState, largest_norm: float | None) -> torch.T
 
 
 def _require_finite(metrics: Metrics, *, epoch: int, split: str) -> None:
-    """Refuse an epoch whose loss is no number.
+    """Reject an epoch whose loss is no number.
 
     Raises:
         DivergedError: If it is not finite.

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL, make_url
 
 from storage.configuration import shown_url
 from storage.errors import StorageError
-from storage.file_systems import refuse_network_file_system
+from storage.file_systems import reject_network_file_system
 
 REMEDY = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 ENCODING = ", with every @ : / ? % of user and password percent-encoded (@ is %40, / is %2F)"
@@ -38,7 +38,7 @@ def parse_url(text: str) -> URL:
     if url.drivername == "sqlite":
         if not url.database or url.database == ":memory:":
             raise StorageError(f"storage.url must name a file, got {shown!r}: {REMEDY}")
-        refuse_network_file_system(sqlite_path(url))
+        reject_network_file_system(sqlite_path(url))
     elif url.drivername != "postgresql+psycopg":
         raise StorageError(
             f"storage.url must be SQLite or PostgreSQL through psycopg, got {shown!r}: {REMEDY}"

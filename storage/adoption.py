@@ -24,13 +24,13 @@ from storage.optuna_rows import (
     trials,
     user_attributes,
 )
-from storage.records import TAKEN_OVER_FROM
+from storage.records import IMPORTED_FROM
 from storage.tables import protocols
 
 ENQUEUED = "enqueued"
 """User attribute of a trial that `study enqueue` has added: what tells it from any other."""
 REASON = "reason"
-RENAMED = (SLOT, REASON, BEST_EPOCH, "host", "label", TAKEN_OVER_FROM)
+RENAMED = (SLOT, REASON, BEST_EPOCH, "host", "label", IMPORTED_FROM)
 """User attributes that the service itself writes and believes."""
 
 

@@ -3,7 +3,7 @@
 A checkpoint is what `torch.save` writes: a zip archive whose records carry CRC-32 sums, which are
 all checked when it is read. One file for each epoch: a worker that wakes up late can only write an
 older epoch again, never roll its successor back. torch is imported by the functions that need it,
-for a missing file is refused without.
+for a missing file is rejected without.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
 from storage.engines import reading
-from storage.errors import DatabaseAwayError, DatabaseRefusalError, first_line
+from storage.errors import DatabaseAwayError, DatabaseRejectionError, first_line
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ TRANSIENT_SQLITE_CODES = frozenset(
     }
 )
 LONGEST_WAIT_SECONDS = 5.0
-REFUSALS = {
+REJECTIONS = {
     "unsupported startup parameter": "the pooler rejects what storage.url or PGOPTIONS set: take "
     "it out there, or name it in ignore_startup_parameters of pgbouncer.ini",
     "read-only transaction": "name a server that can be written (a standby cannot), or set its "
@@ -48,7 +48,7 @@ def reason_of(error: BaseException) -> str:
 
 def find_remedy(error: BaseException) -> str | None:
     """Return the remedy of an error that does not pass by itself, None for any other."""
-    remedies = (remedy for part, remedy in REFUSALS.items() if part in _said(error))
+    remedies = (remedy for part, remedy in REJECTIONS.items() if part in _said(error))
     return next(remedies, None) if _cause(error) is not None else None
 
 
@@ -76,8 +76,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_database_error(error: BaseException) -> bool:
-    """Return whether the database refused or was not reached, for a moment or for longer."""
-    kinds = exc.SQLAlchemyError | DatabaseAwayError | DatabaseRefusalError
+    """Return whether the database rejected or was not reached, for a moment or for longer."""
+    kinds = exc.SQLAlchemyError | DatabaseAwayError | DatabaseRejectionError
     return any(isinstance(cause, kinds) for cause in (error, error.__cause__))
 
 
@@ -160,7 +160,7 @@ class Database:
         """Return what a call returns, repeated while its errors are transient.
 
         Raises:
-            DatabaseRefusalError: If the database refuses what it will refuse again.
+            DatabaseRejectionError: If the database rejects what it will reject again.
         """
         try:
             return self.patience(call, *args, **options)
@@ -168,7 +168,7 @@ class Database:
             remedy = find_remedy(error)
             if remedy is None:
                 raise
-            raise DatabaseRefusalError(
+            raise DatabaseRejectionError(
                 f"storage.url must lead to a database that accepts this, it answers "
                 f"({reason_of(error)}): {remedy}"
             ) from error

@@ -6,7 +6,7 @@ FAQ "sqlite_concurrency"; 13 of 60 trials ran twice with SQLite's defaults).
 
 On PostgreSQL a process has one connection at most, and none while it is busy with something else.
 What a session needs is set by each transaction for itself, and nothing when connecting: a pooler
-that gives a transaction any connection (PgBouncer) loses the one and refuses the other.
+that gives a transaction any connection (PgBouncer) loses the one and rejects the other.
 """
 
 import sqlite3
@@ -145,7 +145,7 @@ def prepare_engine(engine: Engine, url: URL, *, read_only: bool = False) -> None
     Args:
         engine: A new engine, in SQLite of a file that exists.
         url: Its checked address.
-        read_only: Whether the database is to refuse to write; no write lock is taken then.
+        read_only: Whether the database is to reject writes; no write lock is taken then.
     """
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, sqlite_path(url), read_only=read_only)

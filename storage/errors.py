@@ -7,7 +7,7 @@ def first_line(error: object) -> str:
 
 
 class StorageError(Exception):
-    """Something asked of the database or the run folders is refused."""
+    """Something asked of the database or the run folders is rejected."""
 
 
 class StudyNotFoundError(StorageError):
@@ -22,8 +22,8 @@ class DatabaseAwayError(StorageError):
     """The database does not answer, which may pass."""
 
 
-class DatabaseRefusalError(StorageError):
-    """The database refuses what is asked of it, which does not pass."""
+class DatabaseRejectionError(StorageError):
+    """The database rejects what is asked of it, now and at every retry."""
 
 
 class DatabaseReplacedError(StorageError):

@@ -16,7 +16,7 @@ _NETWORK_KINDS = """
 NETWORK_FILE_SYSTEMS = frozenset(_NETWORK_KINDS.split())
 
 
-def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
+def reject_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
     """Reject a database file that lies on a network file system, or will.
 
     Args:

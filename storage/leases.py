@@ -41,14 +41,14 @@ class Lease:
         attempt: 1 for the first claim, one more at each later one.
         fruitless_attempts: Attempts in a row, before this one, that were lost or met an error and
             completed no new epoch.
-        taken_over: Whether the owner before was lost rather than having given the trial back.
+        reclaimed: Whether the owner before was lost; else it released the trial.
     """
 
     trial_id: int
     owner: str
     attempt: int
     fruitless_attempts: int = 0
-    taken_over: bool = False
+    reclaimed: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def acquire_waiting(
         database: Where the leases are.
         study_id: Optuna's row number of the study.
         owner: Who claims.
-        last: Trials to be taken only when nothing else waits.
+        last: Trials to claim only when nothing else waits.
 
     Returns:
-        The lease, or None where nothing waits. What a call took whose answer was lost is returned
-        by its repetition.
+        The lease, or None where nothing waits. Idempotent: a retry returns the lease already
+        acquired.
     """
     is_repeated = False
 
@@ -112,18 +112,18 @@ def acquire(
     lost: HeldLease | None = None,
     running: bool = False,
 ) -> Lease | None:
-    """Claim a trial that nobody holds, or take it over from a lost worker.
+    """Claim a trial that nobody holds, or reclaim it from a lost worker.
 
     Args:
         database: Where the leases are.
         trial_id: Optuna's row number.
         owner: Who claims.
         lost: The lease to reclaim, as it was read; it must not have changed since.
-        running: Whether to refuse a trial that, by now, waits or is finished.
+        running: Whether to reject a trial that, by now, waits or is finished.
 
     Returns:
-        The lease, or None where another worker holds it. Asking again after a lost answer returns
-        the lease that the first call took.
+        The lease, or None where another worker holds it. Idempotent: a retry returns the lease
+        already acquired.
     """
 
     def claim(connection: Connection) -> Lease | None:
@@ -164,7 +164,7 @@ def _next(connection: Connection, row: Row[Any] | None, trial_id: int, owner: Ow
     is_fruitless = n_epochs == row.epochs_at_start
     counts = was_lost or row.ending == ERROR
     fruitless = row.fruitless_attempts + counts if is_fruitless else 0
-    return Lease(trial_id, str(owner), row.attempt + 1, fruitless, taken_over=was_lost)
+    return Lease(trial_id, str(owner), row.attempt + 1, fruitless, reclaimed=was_lost)
 
 
 def _newest_of(connection: Connection, owner: Owner) -> Lease | None:
@@ -240,8 +240,8 @@ def end(database: Database, lease: Lease, ending: str) -> None:
     database.write(lambda connection: connection.execute(change))
 
 
-def give_back(database: Database, lease: Lease, ending: str) -> None:
-    """End an attempt and let its trial wait; nothing happens when the lease is lost already."""
+def release(database: Database, lease: Lease, ending: str) -> None:
+    """End an attempt and release its trial; nothing happens when the lease is lost already."""
 
     def change(connection: Connection) -> None:
         mine = _open(lease).values(ending=ending)
@@ -330,8 +330,8 @@ def read_owners(database: Database, trial_ids: Sequence[int]) -> dict[int, set[O
     return dict(owners)
 
 
-def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grace: float) -> None:
-    """Refuse to share SQLite between machines, whose locks do not reach each other.
+def reject_other_machines(database: Database, held: Sequence[HeldLease], *, grace: float) -> None:
+    """Reject to share SQLite between machines, whose locks do not reach each other.
 
     Args:
         database: Where the leases are.
@@ -346,7 +346,7 @@ def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grac
     for lease in held:
         owner = Owner.parse(lease.owner)
         age_seconds = lease.age_seconds
-        if age_seconds < grace and owner.is_on_another_machine(silent_seconds=age_seconds):
+        if age_seconds < grace and owner.is_on_another_machine(heartbeat_age_seconds=age_seconds):
             raise StorageError(
                 f"storage.url must be PostgreSQL for several machines, a worker on another one "
                 f"({owner.host}) beat {age_seconds:.0f} s ago in this SQLite file: work there "
@@ -355,13 +355,13 @@ def refuse_other_machines(database: Database, held: Sequence[HeldLease], *, grac
 
 
 class Heartbeat:
-    """Beats from a thread while a trial runs.
+    """Renews a lease from a thread while a trial runs.
 
     Args:
         database: Where the leases are.
         lease: The lease to renew.
-        seconds: Time between two beats, in seconds.
-        between: Called after each beat, whether it arrived or not.
+        seconds: Time between two heartbeats, in seconds.
+        between: Called after each heartbeat, whether it arrived or not.
     """
 
     def __init__(
@@ -388,8 +388,8 @@ class Heartbeat:
             try:
                 self._lost = not beat(self._database, self._lease)
                 self._between()
-            except SQLAlchemyError as error:  # a longer outage: the next beat asks again
-                logger.warning("a beat did not reach the database: %s", type(error).__name__)
+            except SQLAlchemyError as error:  # a longer outage: the next heartbeat retries
+                logger.warning("a heartbeat did not reach the database: %s", type(error).__name__)
             except StorageError:  # said by the worker, which meets it at its next transaction
                 return
 
@@ -397,12 +397,12 @@ class Heartbeat:
         """Do `work` and beat in one transaction, or neither.
 
         Raises:
-            LeaseLostError: If another worker has taken the trial over.
+            LeaseLostError: If another worker has reclaimed the trial.
         """
 
         def guarded(connection: Connection) -> None:
             if not renew(self._database, connection, self._lease):
-                self._refuse()
+                self._reject()
             work(connection)
 
         self._database.write(guarded)
@@ -411,11 +411,11 @@ class Heartbeat:
         """Ask the database whether the lease is still ours.
 
         Raises:
-            LeaseLostError: If another worker has taken the trial over.
+            LeaseLostError: If another worker has reclaimed the trial.
         """
         if self._lost or not is_held(self._database, self._lease):
-            self._refuse()
+            self._reject()
 
-    def _refuse(self) -> None:
+    def _reject(self) -> None:
         self._lost = True
         raise LeaseLostError("another worker has reclaimed the trial: it is dropped here")

@@ -1,11 +1,11 @@
 """Which workers are lost.
 
-An old beat alone proves nothing: after an outage every beat is old. So a worker counts as lost
-when its beat is older than the grace period by the database's clock, *and* the observer has seen
-it stand still for two beats of its own clock, looking all the time, *and* the database has
-answered the observer for a whole grace period since it last failed. The database's clock may be
-set: a beat that the observer has seen stand still for a whole grace period is old, whatever that
-clock says. A process that this machine knows to be dead is lost at once.
+A stale heartbeat alone proves nothing: after an outage every heartbeat is stale. So a worker
+counts as lost when its heartbeat is older than the grace period by the database's clock, *and* the
+observer has seen no change for two heartbeats by its own clock, polling without a gap, *and* the
+database has answered the observer for a whole grace period since it last failed. Somebody may set
+the database's clock: a heartbeat that the observer has seen unchanged for a whole grace period is
+stale, whatever that clock says. A process that this machine knows to be dead is lost at once.
 """
 
 import threading
@@ -18,12 +18,12 @@ from storage.process_identity import Owner
 
 
 class Watch:
-    """Looks at the leases of others, again and again.
+    """Polls the leases of others.
 
     Args:
         database: Where the leases are.
-        heartbeat_seconds: Time between two beats of a worker, in seconds.
-        grace_seconds: Age of a beat, in seconds, before which nobody counts as lost.
+        heartbeat_seconds: Time between two heartbeats of a worker, in seconds.
+        grace_seconds: Age of a heartbeat, in seconds, before which no worker counts as lost.
         clock: The observer's own clock, in seconds, which never jumps.
     """
 
@@ -40,25 +40,25 @@ class Watch:
         self._grace_seconds = grace_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._still_since: dict[tuple[int, int, float], float] = {}
 
-    def look(self) -> dict[int, HeldLease]:
-        """Look once; return every lease that is held, by trial id."""
+    def poll(self) -> dict[int, HeldLease]:
+        """Poll once; return every lease that is held, by trial id."""
         held = held_leases(self._database)
         with self._lock:
             now = self._clock()
-            unbroken = now - self._looked_at <= self._patience_seconds
+            unbroken = now - self._polled_at <= self._patience_seconds
             before = self._still_since if unbroken else {}
             self._still_since = {
                 _beat(lease): before.get(_beat(lease), now) for lease in held.values()
             }
-            self._looked_at = now
+            self._polled_at = now
         return held
 
     def is_lost(self, lease: HeldLease) -> bool:
-        """Return whether the worker of a lease, as the last look saw it, is lost."""
-        if Owner.parse(lease.owner).is_known_dead(silent_seconds=lease.age_seconds):
+        """Return whether the worker of a lease, as the last poll saw it, is lost."""
+        if Owner.parse(lease.owner).is_known_dead(heartbeat_age_seconds=lease.age_seconds):
             return True
         with self._lock:
             now = self._clock()

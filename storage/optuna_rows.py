@@ -1,6 +1,6 @@
 """The few rows of Optuna's tables that must change together with ours, in one transaction.
 
-A claim, an epoch and a trial that is given back are each one COMMIT, which is faster than two and
+A claim, an epoch and a release are each one COMMIT, which is faster than two and
 leaves no state between them that a death could leave behind. Everything else goes through Optuna's
 own storage. The tables are those of Optuna 5 (its schema has not changed since 3.2).
 """

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.optuna_rows import BEST_EPOCH, SLOT
-from storage.records import TAKEN_OVER_FROM, no_such_study
+from storage.records import IMPORTED_FROM, no_such_study
 from storage.study_storage import StudyStorage
 
 
@@ -29,7 +29,7 @@ def own_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         trial
         for trial in trials
         if first.get(trial.user_attrs.get(SLOT, -1)) == trial.number
-        or (TAKEN_OVER_FROM in trial.user_attrs and trial.state.is_finished())
+        or (IMPORTED_FROM in trial.user_attrs and trial.state.is_finished())
     ]
 
 

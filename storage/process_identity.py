@@ -35,40 +35,40 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
 
-    def is_known_dead(self, *, silent_seconds: float) -> bool:
+    def is_known_dead(self, *, heartbeat_age_seconds: float) -> bool:
         """Return whether this host can tell that the process is gone.
 
         Args:
-            silent_seconds: Time since its last sign of life, in seconds.
+            heartbeat_age_seconds: Time since its last sign of life, in seconds.
         """
         _, boot, processes = _parts(self.boot)
         _, this_boot, these_processes = _parts(_boot())
         if boot != this_boot:
-            return self._ended_with_an_earlier_boot(silent_seconds)
+            return self._ended_with_an_earlier_boot(heartbeat_age_seconds)
         # A container sees other processes than its neighbours.
         sees_it = bool(boot) and processes == these_processes and _proc_is_ours()
         return self._bears_our_name() and sees_it and _process_start(self.pid) != self.started
 
-    def is_on_another_machine(self, *, silent_seconds: float) -> bool:
+    def is_on_another_machine(self, *, heartbeat_age_seconds: float) -> bool:
         """Return whether the process runs elsewhere; two containers share one machine's boot.
 
         Args:
-            silent_seconds: Time since its last sign of life, in seconds.
+            heartbeat_age_seconds: Time since its last sign of life, in seconds.
         """
         is_elsewhere = _parts(self.boot)[1] != _parts(_boot())[1]
-        return is_elsewhere and not self._ended_with_an_earlier_boot(silent_seconds)
+        return is_elsewhere and not self._ended_with_an_earlier_boot(heartbeat_age_seconds)
 
     def _bears_our_name(self) -> bool:
         this_machine = _parts(_boot())[0]
         return self.host == socket.gethostname() and _parts(self.boot)[0] == this_machine
 
-    def _ended_with_an_earlier_boot(self, silent_seconds: float) -> bool:
+    def _ended_with_an_earlier_boot(self, heartbeat_age_seconds: float) -> bool:
         """Return whether it ran here before a restart.
 
         A cloned machine, or a container of the same image, may have our name and our machine-id,
         but one that has given a sign of life since our boot is not the past of this machine.
         """
-        return self._bears_our_name() and silent_seconds > _seconds_since_boot()
+        return self._bears_our_name() and heartbeat_age_seconds > _seconds_since_boot()
 
 
 def process_label() -> str:

@@ -1,6 +1,6 @@
 """SQLite databases in folders that one may only read.
 
-To read a database in WAL mode, SQLite makes files beside it, and refuses where it cannot. One that
+To read a database in WAL mode, SQLite makes files beside it, and rejects where it cannot. One that
 nobody has open can be read without them, as a file that does not change. That is decided anew for
 each connection, for whoever may write there may go on with the study.
 

@@ -22,7 +22,7 @@ from storage.optuna_rows import put_value
 from storage.tables import epochs, protocols, test_evaluations
 
 MOST_STREAMED = 500
-TAKEN_OVER_FROM = "taken_over_from"
+IMPORTED_FROM = "taken_over_from"
 """User attribute of a finished trial that a fork has from another study: its study and number."""
 
 

@@ -230,8 +230,8 @@ class RunPaths:
                 replace_file(self._marker, study_key.encode())
         self.check(study_key)
 
-    def refuse_read_only(self) -> None:
-        """Refuse a folder that cannot be written.
+    def reject_read_only(self) -> None:
+        """Reject a folder that cannot be written.
 
         Raises:
             RunFolderError: If it cannot.
@@ -243,7 +243,7 @@ class RunPaths:
             )
 
     def check(self, study_key: str) -> None:
-        """Refuse a folder that is not the one of the study.
+        """Reject a folder that is not the one of the study.
 
         Raises:
             StudyNotFoundError: If the folder is missing.

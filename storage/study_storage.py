@@ -28,11 +28,11 @@ from storage.errors import DatabaseAwayError, StorageError, StudyNotFoundError
 from storage.frozen_trials import among, read_frozen_studies, read_frozen_trials, trials
 from storage.init_lock import initialising
 from storage.optuna_rows import SLOT
-from storage.records import TAKEN_OVER_FROM
+from storage.records import IMPORTED_FROM
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
 R = TypeVar("R")
-UNIQUE_ATTRIBUTES = (SLOT, TAKEN_OVER_FROM, ENQUEUED)
+UNIQUE_ATTRIBUTES = (SLOT, IMPORTED_FROM, ENQUEUED)
 
 
 def _patient(method: Callable[..., R]) -> Callable[..., R]:
@@ -63,7 +63,7 @@ class StudyStorage(RDBStorage):
         url: A checked address.
         outage_seconds: How long transient errors are waited out, in seconds.
         create: Whether missing tables (and a missing SQLite file) are created.
-        read_only: Whether the database itself is to refuse every write.
+        read_only: Whether the database itself is to reject every write.
     """
 
     def __init__(
@@ -185,10 +185,10 @@ def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
         outage_seconds: How long later calls wait for an unreachable database, in seconds.
 
     Raises:
-        StorageError: If the address is refused, unreachable, or of another version of ours.
+        StorageError: If the address is rejected, unreachable, or of another version of ours.
     """
     url = parse_url(text)
-    with _refusals(url), initialising(url):  # reached once: from here an outage is waited out
+    with _rejections(url), initialising(url):  # reached once: from here an outage is waited out
         created = patience(outage_seconds)(
             StudyStorage, url, outage_seconds=outage_seconds, create=True
         )
@@ -215,11 +215,11 @@ def open_study_storage(
     Args:
         text: The database address, `storage.url`.
         outage_seconds: How long later calls wait for an unreachable database, in seconds.
-        read_only: Whether the database itself is to refuse every write through this handle.
+        read_only: Whether the database itself is to reject every write through this handle.
 
     Raises:
         StudyNotFoundError: If there is no database, or it has none of our tables.
-        StorageError: If the address is refused, unreachable, or of another version of ours.
+        StorageError: If the address is rejected, unreachable, or of another version of ours.
     """
     url = parse_url(text)
     missing = StudyNotFoundError(
@@ -229,7 +229,7 @@ def open_study_storage(
     if url.drivername == "sqlite" and not sqlite_path(url).is_file():
         raise missing
     options = engine_options(url, read_only=read_only, pooled=False)
-    with _refusals(url):
+    with _rejections(url):
         bare = sqlalchemy.create_engine(existing_url(url), **options)
         if not sqlalchemy.inspect(bare).has_table(service_version.name):
             raise missing
@@ -238,19 +238,19 @@ def open_study_storage(
     return opened
 
 
-def refuse_read_only(handle: StudyStorage, text: str) -> None:
-    """Refuse a database that cannot be written.
+def reject_read_only(handle: StudyStorage, text: str) -> None:
+    """Reject a database that cannot be written.
 
     Raises:
         StorageError: If it cannot.
     """
     same = service_version.update().values(version=SCHEMA_VERSION)
-    with _refusals(parse_url(text)):
+    with _rejections(parse_url(text)):
         handle.database.write(lambda connection: connection.execute(same))
 
 
 @contextmanager
-def _refusals(url: URL) -> Iterator[None]:
+def _rejections(url: URL) -> Iterator[None]:
     """Turn what a driver says about an unusable database into one line."""
     try:
         yield

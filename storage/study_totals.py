@@ -16,7 +16,7 @@ from storage.database import Database
 from storage.frozen_trials import trials, user_attributes, values
 from storage.leases import LOST
 from storage.optuna_rows import SLOT, is_slot, is_told
-from storage.records import TAKEN_OVER_FROM
+from storage.records import IMPORTED_FROM
 from storage.tables import attempts, epochs
 
 studies: Table = models.StudyModel.__table__
@@ -71,7 +71,7 @@ def _id(study_name: str) -> ScalarSelect[int]:
 
 
 def _own(study_name: str) -> ColumnElement[bool]:
-    is_imported = _has(TAKEN_OVER_FROM) & trials.c.state.in_(FINISHED)
+    is_imported = _has(IMPORTED_FROM) & trials.c.state.in_(FINISHED)
     return _of(study_name) & (_is_own_slot(study_name) | is_imported)
 
 
@@ -118,7 +118,7 @@ def read_totals(database: Database, study_name: str) -> list[Totals]:
         .subquery()
     )
     kinds = (
-        select(trials.c.trial_id, trials.c.state, _has(TAKEN_OVER_FROM).label("imported"))
+        select(trials.c.trial_id, trials.c.state, _has(IMPORTED_FROM).label("imported"))
         .where(_own(study_name))
         .subquery()
     )

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.own_study import open_study
 from storage.records import (
-    TAKEN_OVER_FROM,
+    IMPORTED_FROM,
     EpochRecord,
     as_epoch,
     no_such_study,
@@ -74,9 +74,9 @@ class TrialRow:
     speeds: tuple[float, ...] = ()
 
     @property
-    def is_taken_over(self) -> bool:
+    def is_imported(self) -> bool:
         """Whether another study ran it: it counts for the search, but not for the budget."""
-        return TAKEN_OVER_FROM in self.attributes
+        return IMPORTED_FROM in self.attributes
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as JSON values, without its epochs."""
@@ -95,7 +95,7 @@ def read_trials(storage: StudyStorage, study_name: str) -> list[TrialRow]:
     return _rows(storage, open_study(storage, study_name).get_trials(deepcopy=False))
 
 
-def refuse_missing(storage: StudyStorage, study_name: str) -> None:
+def reject_missing(storage: StudyStorage, study_name: str) -> None:
     """Reject the name of a study that Optuna does not have.
 
     Raises:

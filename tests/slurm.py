@@ -124,7 +124,7 @@ class Cluster:
 def running_cluster() -> Iterator[Cluster]:
     """Yield a cluster whose node is ready; its daemons end with the context."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    folder.chmod(0o755)  # munged refuses a socket that not everyone can reach
+    folder.chmod(0o755)  # munged rejects a socket that not everyone can reach
     try:
         with _munge(folder / "munge"):
             configuration = _configure(folder)

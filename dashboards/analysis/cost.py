@@ -87,7 +87,7 @@ def compute_cost(
         budget: Trials of the whole study.
         n_epochs: Epochs of a whole trial.
     """
-    own = [row for row in rows if not row.is_taken_over]
+    own = [row for row in rows if not row.is_imported]
     by_state = {state: [row for row in own if row.state == state] for state in STATES}
     speeds: dict[str, list[float]] = defaultdict(list)
     for row in own:

@@ -30,7 +30,7 @@ from storage.study_totals import (
     read_totals,
     running_ids,
 )
-from storage.trial_rows import STATE_NAMES, TrialRow, read_some, refuse_missing
+from storage.trial_rows import STATE_NAMES, TrialRow, read_some, reject_missing
 
 STALE_SECONDS = 120.0
 """Age of a heartbeat after which its worker counts as stale; the default interval is 30 s."""
@@ -171,7 +171,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     """
     database = storage.database
     protocol = read_protocol(database, study_name)
-    refuse_missing(storage, study_name)
+    reject_missing(storage, study_name)
     totals = read_totals(database, study_name)
     own = [one for one in totals if not one.is_imported]
     rows = read_some(storage, running_ids(database, study_name))

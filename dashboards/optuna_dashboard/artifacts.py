@@ -14,7 +14,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 
 from dashboards.errors import DashboardError
-from dashboards.servers.auth import WsgiApp, refuse
+from dashboards.servers.auth import WsgiApp, reject
 from storage.run_paths import claimed_folders
 
 # What a browser shows or saves; of a picture that is opened alone it runs nothing, see INERT.
@@ -114,13 +114,13 @@ def serve_run_files(store: RunFiles, storage: BaseStorage, app: WsgiApp) -> Wsgi
 
         path = environ["PATH_INFO"]
         if path.startswith("/api/artifacts/"):
-            return refuse(environ, start_response, "405 Method Not Allowed", READ_ONLY)
+            return reject(environ, start_response, "405 Method Not Allowed", READ_ONLY)
         if path.startswith("/artifacts/"):
             try:
                 store.open_reader(path.rstrip("/").rpartition("/")[2]).close()
                 _check_owner(storage, path)
             except ArtifactNotFound as error:
-                return refuse(environ, start_response, "404 Not Found", str(error))
+                return reject(environ, start_response, "404 Not Found", str(error))
             return app(environ, inert)
         return app(environ, start_response)
 

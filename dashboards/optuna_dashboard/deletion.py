@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.storages import BaseStorage
 
-from dashboards.servers.auth import WsgiApp, refuse
+from dashboards.servers.auth import WsgiApp, reject
 from storage.errors import StorageError
 from storage.study_deletion import delete_whole_study
 from storage.study_storage import StudyStorage
@@ -37,11 +37,11 @@ def delete_whole(
         study_id = int(found[1])
         known = {study._study_id for study in handle.get_all_studies()}
         if study_id not in known:
-            return refuse(environ, start, "404 Not Found", f"there is no study {study_id}")
+            return reject(environ, start, "404 Not Found", f"there is no study {study_id}")
         try:
             deleted = delete_whole_study(handle, study_id, grace=grace)
         except StorageError as error:
-            return refuse(environ, start, "409 Conflict", str(error))
+            return reject(environ, start, "409 Conflict", str(error))
         for each in deleted:
             with suppress(KeyError):  # the rows are gone; the cache forgets them too
                 cached.delete_study(each)

@@ -11,7 +11,7 @@ from typing import Any
 from bottle import Bottle, request, response
 from optuna.storages import BaseStorage
 
-from dashboards.servers.auth import WsgiApp, refuse
+from dashboards.servers.auth import WsgiApp, reject
 from storage.database import is_transient
 
 NO_SUCH = "there is no such study or trial"
@@ -86,7 +86,7 @@ def explain_errors(app: WsgiApp) -> WsgiApp:
                 line = str(error).partition("\n")[0]
                 defect = error if reason == BROKEN else None
                 logger.error("%r: %s: %s", asked, type(error).__name__, line, exc_info=defect)
-            return refuse(environ, start, status, reason)
+            return reject(environ, start, status, reason)
 
     return explained
 

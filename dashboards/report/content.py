@@ -167,7 +167,7 @@ def _reasons(rows: Sequence[TrialRow]) -> list[tuple[tuple[str, str, str], int]]
     return Counter(
         (row.state, row.reason["kind"], row.reason["message"])
         for row in rows
-        if row.reason and not row.is_taken_over
+        if row.reason and not row.is_imported
     ).most_common(MOST_REASONS)
 
 

@@ -81,7 +81,7 @@ def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> str:
     for row in rows:
         params = ", ".join(f"{name} {text}" for name, text in shown_params(row).items())
         cells = [
-            f"{row.number} (imported)" if row.is_taken_over else str(row.number),
+            f"{row.number} (imported)" if row.is_imported else str(row.number),
             row.state,
             shown_score(row.value),
             shown_accuracy(row, n_validation),

@@ -110,25 +110,25 @@ def guard(app: WsgiApp, access: Access) -> WsgiApp:
             return start_response(status, kept + HEADERS, *error)
 
         if not _is_utf8(environ["PATH_INFO"]):
-            return refuse(environ, start, "400 Bad Request", NO_UTF8)
+            return reject(environ, start, "400 Bad Request", NO_UTF8)
         reads = environ["REQUEST_METHOD"] in access.reading_methods
         if access.token is None:
             if not is_of_this_machine(environ.get("HTTP_HOST")):
-                return refuse(environ, start, "403 Forbidden", OTHER_HOST)
+                return reject(environ, start, "403 Forbidden", OTHER_HOST)
         elif (given := dict(_query(environ)).get(TOKEN_FIELD)) is not None:
             if reads and access.knows(given):
                 return _welcome(environ, start, access)
-            return _refuse_unknown(environ, start)
+            return _reject_unknown(environ, start)
         elif not _is_known(environ, access):
-            return _refuse_unknown(environ, start)
+            return _reject_unknown(environ, start)
         if not reads:
             allow = ("Allow", ", ".join(access.reading_methods))
             if not access.writable:
-                return refuse(environ, start, "405 Method Not Allowed", READ_ONLY, allow)
+                return reject(environ, start, "405 Method Not Allowed", READ_ONLY, allow)
             if _is_of_another_site(environ):
-                return refuse(environ, start, "403 Forbidden", OTHER_SITE)
+                return reject(environ, start, "403 Forbidden", OTHER_SITE)
             if not WRITABLE.fullmatch(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"):
-                return refuse(environ, start, "405 Method Not Allowed", NOT_WRITABLE, allow)
+                return reject(environ, start, "405 Method Not Allowed", NOT_WRITABLE, allow)
         return app(environ, start)
 
     return guarded
@@ -205,12 +205,12 @@ def _welcome(
     return []
 
 
-def _refuse_unknown(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+def _reject_unknown(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     challenge = ("WWW-Authenticate", 'Bearer realm="study dashboard"')
-    return refuse(environ, start, "401 Unauthorized", NEEDS_TOKEN, challenge)
+    return reject(environ, start, "401 Unauthorized", NEEDS_TOKEN, challenge)
 
 
-def refuse(
+def reject(
     environ: dict[str, Any],
     start: Callable[..., Any],
     status: str,

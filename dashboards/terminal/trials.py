@@ -37,7 +37,7 @@ def trials_table(rows: Sequence[TrialRow], *, with_loss: bool = False) -> Table:
         table.add_column(Text(heading.replace(" ", "\n")), justify=justify, no_wrap=True)
     for row in by_value(rows):
         table.add_row(*_cells(row, names, with_loss=with_loss))
-    if any(row.is_taken_over for row in rows):
+    if any(row.is_imported for row in rows):
         table.caption = "* imported from another study"
     return table
 
@@ -47,7 +47,7 @@ def _cells(row: TrialRow, names: Sequence[str], *, with_loss: bool) -> list[Text
     shown = shown_params(row)
     loss = [Text("" if row.best is None else f"{row.best.validation_loss:.4f}")]
     return [
-        Text(f"{row.number}{'*' if row.is_taken_over else ''}"),
+        Text(f"{row.number}{'*' if row.is_imported else ''}"),
         Text(row.reason["kind"] if row.reason else row.state, STATE_STYLES[row.state]),
         Text("" if row.value is None else f"{row.value:.4f}"),
         *(loss if with_loss else []),

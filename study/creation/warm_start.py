@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from data.image_cache import PreparedData
-from storage.records import TAKEN_OVER_FROM, Protocol, copy_epochs
+from storage.records import IMPORTED_FROM, Protocol, copy_epochs
 from storage.study_storage import StudyStorage
 from study.configuration.config import StudyConfig, validated
 from study.configuration.fixed_trial import FixedTrial, OutOfRangeError, params_of, point_in
@@ -97,9 +97,9 @@ def _as_row(
     """Return a copy of a trial with the new ranges: TPE learns from equal ranges only."""
     row = deepcopy(trial)
     row.params, row.distributions = point.params, point.distributions
-    first = trial.user_attrs.get(TAKEN_OVER_FROM, {"study": study_name, "trial": trial.number})
+    first = trial.user_attrs.get(IMPORTED_FROM, {"study": study_name, "trial": trial.number})
     noted = {key: value for key, value in trial.user_attrs.items() if key != "slot"}
-    row.user_attrs = noted | {TAKEN_OVER_FROM: first}
+    row.user_attrs = noted | {IMPORTED_FROM: first}
     row.system_attrs = _pruner_notes(trial, new)
     return row
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from storage.addresses import parse_url
 from storage.init_lock import initialising
-from storage.leases import held_leases, refuse_other_machines
+from storage.leases import held_leases, reject_other_machines
 from storage.records import read_protocol, study_names
 from storage.run_paths import writing
-from storage.study_storage import refuse_read_only
+from storage.study_storage import reject_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed
 from study.doctor.finding import Finding, FindingOutcome
@@ -54,9 +54,9 @@ def examine(
     with Location(place.storage) as location:
         handle = location.open()
         if repair:
-            refuse_read_only(handle, place.storage.url)
+            reject_read_only(handle, place.storage.url)
             held = [*held_leases(handle.database).values()]
-            refuse_other_machines(handle.database, held, grace=place.storage.grace_seconds)
+            reject_other_machines(handle.database, held, grace=place.storage.grace_seconds)
         lost = await_lost(_open_all(location, request)[0], say=say)
         with initialising(url):
             sessions, broken = _open_all(location, request)

@@ -130,7 +130,7 @@ def _is_abandoned(part: PartFile, writers: Iterable[Owner], *, grace_seconds: fl
     suspects = [owner for owner in writers if owner.pid == part.pid]
     age_seconds = part.age_seconds
     is_known = bool(suspects) and all(
-        owner.is_known_dead(silent_seconds=age_seconds) for owner in suspects
+        owner.is_known_dead(heartbeat_age_seconds=age_seconds) for owner in suspects
     )
     return is_known or age_seconds > grace_seconds
 

@@ -41,9 +41,9 @@ class StudyLeases:
         ids = frozenset(trial.trial_id for trial in session.slots())
         return cls(watch, ids, seconds, grace)
 
-    def look(self) -> list[HeldLease]:
+    def poll(self) -> list[HeldLease]:
         """Look once; return the leases on trials of the study."""
-        return [lease for trial, lease in self.watch.look().items() if trial in self.trial_ids]
+        return [lease for trial, lease in self.watch.poll().items() if trial in self.trial_ids]
 
     def is_doubtful(self, lease: HeldLease) -> bool:
         """Return whether a beat is old, of a process that may live."""
@@ -63,7 +63,7 @@ def await_lost(
         say: Told how long this waits.
     """
     watched = [StudyLeases.of(session) for session in sessions]
-    held = [one.look() for one in watched]
+    held = [one.poll() for one in watched]
     doubtful = [
         one for one, leases in zip(watched, held, strict=True) if any(map(one.is_doubtful, leases))
     ]
@@ -73,7 +73,7 @@ def await_lost(
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(min(one.heartbeat_seconds for one in watched) / 2)
-            held = [one.look() for one in watched]
+            held = [one.poll() for one in watched]
     return {
         lease.trial_id: lease
         for one, leases in zip(watched, held, strict=True)
@@ -123,18 +123,18 @@ def release_trial(handle: StudyStorage, trial_id: int, *, lost: HeldLease | None
 
 
 def _running_without(session: StudySession, held: Mapping[int, HeldLease]) -> set[int]:
-    """Return the running trials that nobody holds, in two looks.
+    """Return the running trials that nobody holds, as two polls see it.
 
     Leases and trials are read one after the other: seen once, a trial may have been claimed in
     between.
     """
 
-    def look(held: Mapping[int, HeldLease]) -> set[int]:
+    def unheld(held: Mapping[int, HeldLease]) -> set[int]:
         running = (trial for trial in session.slots() if trial.state == TrialState.RUNNING)
         return {trial.trial_id for trial in running} - held.keys()
 
-    once = look(held)
-    return once and once & look(held_leases(session.storage_handle.database))
+    once = unheld(held)
+    return once and once & unheld(held_leases(session.storage_handle.database))
 
 
 def _is_same(lease: HeldLease, now: HeldLease | None) -> bool:
@@ -143,7 +143,7 @@ def _is_same(lease: HeldLease, now: HeldLease | None) -> bool:
 
 def _worker(lease: HeldLease) -> str:
     owner = Owner.parse(lease.owner)
-    is_dead = owner.is_known_dead(silent_seconds=lease.age_seconds)
+    is_dead = owner.is_known_dead(heartbeat_age_seconds=lease.age_seconds)
     state = "is dead" if is_dead else "is stale"
     age = shown_duration(lease.age_seconds)
     return f"process {owner.pid} on {owner.host}, which {state} (last beat {age} ago)"

@@ -162,7 +162,7 @@ def _test(
         grace_seconds=place.grace_seconds,
     )
     while not stop.is_set:
-        held = watch.look().get(run._trial_id)
+        held = watch.poll().get(run._trial_id)
         if held is None or watch.is_lost(held):
             lease = acquire(database, run._trial_id, Owner.current(), lost=held)
             if lease is not None:
@@ -173,7 +173,7 @@ def _test(
     seconds = place.heartbeat_seconds
     ending = "test cut off"
     try:
-        with Heartbeat(database, lease, seconds=seconds, between=watch.look) as heartbeat:
+        with Heartbeat(database, lease, seconds=seconds, between=watch.poll) as heartbeat:
             result = take_test(final, prepared, run)
             note_test(final, heartbeat, run, result.metrics)
         ending = "tested"

@@ -10,7 +10,7 @@ from storage.study_storage import (
     StudyStorage,
     create_study_storage,
     open_study_storage,
-    refuse_read_only,
+    reject_read_only,
 )
 from study.errors import StudyError
 from study.session.suggested_commands import suggest_command
@@ -69,7 +69,7 @@ class Location:
             StorageError: If it cannot be created or written.
         """
         try:
-            refuse_read_only(self.open(), self.config.url)
+            reject_read_only(self.open(), self.config.url)
         except StudyNotFoundError:
             self._handle = create_study_storage(
                 self.config.url, outage_seconds=self.config.outage_seconds

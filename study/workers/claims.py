@@ -16,7 +16,7 @@ from storage.leases import (
     Lease,
     acquire,
     acquire_waiting,
-    refuse_other_machines,
+    reject_other_machines,
 )
 from storage.lost_workers import Watch
 from storage.process_identity import Owner
@@ -59,17 +59,17 @@ class Claimant:
         Raises:
             StorageError: If a worker of another machine uses the same SQLite file.
         """
-        held = self.watch.look()
-        refuse_other_machines(self._handle.database, [*held.values()], grace=self._grace_seconds)
+        held = self.watch.poll()
+        reject_other_machines(self._handle.database, [*held.values()], grace=self._grace_seconds)
         lost = {trial_id: lease for trial_id, lease in held.items() if self.watch.is_lost(lease)}
-        taken_over = self._take_over(held.keys() - lost, lost) if lost else None
-        if taken_over is not None:
-            return taken_over
+        reclaimed = self._reclaim(held.keys() - lost, lost) if lost else None
+        if reclaimed is not None:
+            return reclaimed
         database = self._handle.database
         waiting = acquire_waiting(database, self._study_id, self._owner, last=self._put_off)
-        return waiting or self._take_over(held.keys() - lost, {})
+        return waiting or self._reclaim(held.keys() - lost, {})
 
-    def _take_over(self, live: Set[int], lost: Mapping[int, HeldLease]) -> Lease | None:
+    def _reclaim(self, live: Set[int], lost: Mapping[int, HeldLease]) -> Lease | None:
         """Return a lease on a running trial whose worker is lost, or that nobody holds."""
         for trial_id in running_ids(self._handle.database, self._optuna_study.study_name):
             if trial_id in live:
@@ -78,7 +78,7 @@ class Claimant:
             lease = acquire(self._handle.database, trial_id, self._owner, lost=seen, running=True)
             if lease is None:
                 continue
-            logger.info("took over trial row %d from a lost worker", trial_id)
+            logger.info("reclaimed trial row %d from a lost worker", trial_id)
             return lease
         return None
 

@@ -23,11 +23,11 @@ from storage.leases import (
     Heartbeat,
     Lease,
     end,
-    give_back,
     is_fruitless,
     is_held,
     is_lost,
     read_endings,
+    release,
 )
 from storage.trial_rows import STATE_NAMES
 from study.errors import StudyError, WorkerStoppedError
@@ -114,7 +114,7 @@ class Worker:
         self._tidied: set[int] = set()
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
-        session.paths.refuse_read_only()
+        session.paths.reject_read_only()
         set_threads(session.config.workers.threads or 1)
 
     def work(self) -> None:
@@ -160,8 +160,8 @@ class Worker:
     def _attend(self, lease: Lease) -> None:
         """Run a claimed trial and report how it ended."""
         seconds = self._session.config.storage.heartbeat_seconds
-        look = self._claimant.watch.look
-        heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=look)
+        poll = self._claimant.watch.poll
+        heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=poll)
         with heartbeat:
             try:
                 outcome = self._outcome(lease, heartbeat)
@@ -243,7 +243,7 @@ class Worker:
                 self._database.leave_when(lambda: self._stop.is_set)
                 logger.warning("the trial was reclaimed by another worker: dropped here")
                 return False
-            give_back(self._database, lease, RELEASED if is_known else ERROR)
+            release(self._database, lease, RELEASED if is_known else ERROR)
             said = "its trial is released"
         except Exception:  # the database, which is what failed or fails too
             said = "its trial is reclaimed when its lease is stale"
@@ -279,7 +279,7 @@ class Worker:
 
     def _finish(self, lease: Lease, outcome: Outcome) -> None:
         if outcome.state == TrialState.WAITING:
-            give_back(self._database, lease, outcome.ending)
+            release(self._database, lease, outcome.ending)
             return
         handle = self._session.storage_handle
         try:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from storage.leases import acquire
 from storage.process_identity import Owner
 from storage.records import (
-    TAKEN_OVER_FROM,
+    IMPORTED_FROM,
     EpochRecord,
     Protocol,
     add_protocol,
@@ -162,7 +162,7 @@ def forked_study(searched_study: StudyStorage) -> StudyStorage:
     optuna_study = optuna.load_study(study_name=STUDY_NAME, storage=searched_study)
     first = optuna_study.get_trials()[0]
     first.values = [0.7]
-    first.user_attrs = {TAKEN_OVER_FROM: {"study": "older", "trial": 3}}
+    first.user_attrs = {IMPORTED_FROM: {"study": "older", "trial": 3}}
     trial_id = searched_study.create_new_trial(optuna_study._study_id, first)
     copy_epochs(searched_study.database, {first._trial_id: trial_id})
     with searched_study.engine.begin() as connection:

@@ -99,7 +99,7 @@ def test_order_and_augmentation_are_those_of_a_run_without_cutmix() -> None:
     assert 0 < n_same < 10
 
 
-def test_cutmix_without_the_length_of_the_run_is_refused() -> None:
+def test_cutmix_without_the_length_of_the_run_is_rejected() -> None:
     with pytest.raises(ValueError, match="n_epochs must be the length of the run"):
         TrainBatches(
             Examples(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)),

@@ -129,7 +129,7 @@ def test_files_of_the_test_split_are_read_by_nothing_else(config: DataConfig) ->
     assert len(list(config.cache.glob("*.damaged"))) == 1
 
 
-def test_damage_after_the_source_has_changed_is_refused_in_one_line(config: DataConfig) -> None:
+def test_damage_after_the_source_has_changed_is_rejected_in_one_line(config: DataConfig) -> None:
     prepared = prepare(config)
     overwrite(prepared.folder / "train.images")
     next(Path(config.source).rglob("*.png")).unlink()
@@ -141,7 +141,7 @@ def test_damage_after_the_source_has_changed_is_refused_in_one_line(config: Data
     assert prepared.folder.is_dir()
 
 
-def test_damage_where_the_source_is_gone_is_refused_in_one_line(config: DataConfig) -> None:
+def test_damage_where_the_source_is_gone_is_rejected_in_one_line(config: DataConfig) -> None:
     prepared = prepare(config)
     overwrite(prepared.folder / "train.images")
     shutil.rmtree(config.source)
@@ -149,7 +149,7 @@ def test_damage_where_the_source_is_gone_is_refused_in_one_line(config: DataConf
         prepared.train()
 
 
-def test_damage_in_a_cache_that_is_only_read_is_refused_in_one_line(config: DataConfig) -> None:
+def test_damage_in_a_cache_that_is_only_read_is_rejected_in_one_line(config: DataConfig) -> None:
     prepared = prepare(config)
     truncate(prepared.folder / "train.images")
     for folder in (config.cache, prepared.folder):

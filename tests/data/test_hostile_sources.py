@@ -47,7 +47,7 @@ def opened(source: Path, tmp_path: Path, **changes: object) -> PreparedData:
     return prepare(DataConfig.model_validate(values | changes))
 
 
-def refusal(source: Path, tmp_path: Path, **changes: object) -> str:
+def rejection(source: Path, tmp_path: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
         opened(source, tmp_path, **changes)
     assert "\n" not in str(caught.value)
@@ -86,7 +86,9 @@ def test_bomb_of_pixels_is_rejected_before_it_takes_memory(tmp_path: Path) -> No
 def test_bomb_of_pixels_is_a_broken_image(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     (tree / "bee" / "2.png").write_bytes(bomb(13_304))
-    assert "bee/2.png: Image size (176996416 pixels) exceeds" in (said := refusal(tree, tmp_path))
+    assert "bee/2.png: Image size (176996416 pixels) exceeds" in (
+        said := rejection(tree, tmp_path)
+    )
     assert said.endswith("repair or shrink it, or set data.broken_images to drop")
     prepared = opened(tree, tmp_path, broken_images="drop")
     assert sum(prepared.description.dropped_counts.values()) == 1
@@ -117,21 +119,21 @@ def test_postscript_is_no_picture(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     (tree / "bee" / "2.png").write_bytes(content)
-    assert "bee/2.png: cannot identify image file" in refusal(tree, tmp_path)
+    assert "bee/2.png: cannot identify image file" in rejection(tree, tmp_path)
 
 
 def test_two_links_to_the_folder_itself_are_rejected(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     for name in ("one", "two"):
         (tree / "bee" / name).symlink_to(".")
-    assert f"folder '{tree}/bee/one' must be reached once" in refusal(tree, tmp_path)
+    assert f"folder '{tree}/bee/one' must be reached once" in rejection(tree, tmp_path)
 
 
 def test_split_that_links_to_another_is_rejected(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write_tree(tmp_path / "tree" / split)
     (tmp_path / "tree" / "test").symlink_to("val")
-    assert "it is '" in refusal(tmp_path / "tree", tmp_path)
+    assert "it is '" in rejection(tmp_path / "tree", tmp_path)
 
 
 def test_links_elsewhere_are_followed(tmp_path: Path) -> None:
@@ -153,17 +155,17 @@ def test_what_is_no_file_is_rejected_without_opening_it(
     make(tree / "bee" / "9.png")
     with pytest.raises(DataError, match=r"bee/9\.png' must be a file or folder"):
         list_files(tree)
-    assert "bee/9.png' must be a file" in refusal(tree, tmp_path)
+    assert "bee/9.png' must be a file" in rejection(tree, tmp_path)
 
 
 def test_link_to_itself_and_folder_that_cannot_be_read_are_rejected(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     (tree / "bee").chmod(0)
-    unread = unprivileged(lambda: refusal(tree, tmp_path))
+    unread = unprivileged(lambda: rejection(tree, tmp_path))
     (tree / "bee").chmod(0o755)
     assert f"'{tree}/bee' cannot be read (Permission denied)" in unread
     (tree / "bee" / "9.png").symlink_to("9.png")
-    assert "bee/9.png' cannot be read (Too many levels" in refusal(tree, tmp_path)
+    assert "bee/9.png' cannot be read (Too many levels" in rejection(tree, tmp_path)
 
 
 def test_folders_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_names_that_are_no_utf8_are_recorded_readably(tmp_path: Path) -> None:
 def test_class_whose_name_is_no_utf8_is_rejected(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     (tree / "bee").rename(tree / os.fsdecode(b"caf\xe9"))
-    assert "class folder 'caf\\xe9'" in refusal(tree, tmp_path)
+    assert "class folder 'caf\\xe9'" in rejection(tree, tmp_path)
 
 
 def named_table(tmp_path: Path, name: str) -> Path:
@@ -246,7 +248,7 @@ def test_row_that_names_a_file_elsewhere_is_broken(tmp_path: Path, name: str) ->
     (hub / ".hidden").mkdir()
     picture(77).save(hub / ".hidden" / "4.png")
     (hub / "link.png").symlink_to(secret)
-    assert f"split train, row {ROW}" in refusal(hub, tmp_path)
+    assert f"split train, row {ROW}" in rejection(hub, tmp_path)
     prepared = opened(hub, tmp_path, broken_images="drop")
     assert sum(prepared.description.dropped_counts.values()) == 1
     shown, _ = decoding.decode(secret, image_size=8)

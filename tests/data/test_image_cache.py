@@ -141,7 +141,7 @@ def test_broken_image_is_dropped_and_counted_when_configured(tmp_path: Path) -> 
         assert len(split.images_NHWC) == len(split.labels_N)
 
 
-def test_class_of_broken_images_only_is_refused_when_dropping(tmp_path: Path) -> None:
+def test_class_of_broken_images_only_is_rejected_when_dropping(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     for path in (tree / "bee").iterdir():
         path.write_bytes(b"no picture")
@@ -149,14 +149,14 @@ def test_class_of_broken_images_only_is_refused_when_dropping(tmp_path: Path) ->
         prepare(config(tree, tmp_path, broken_images="drop"))
 
 
-def test_disk_too_small_is_refused_before_decoding(tmp_path: Path) -> None:
+def test_disk_too_small_is_rejected_before_decoding(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     with pytest.raises(DataError, match=r"must have .* GB free, it has .* GB"):
         prepare(config(tree, tmp_path, image_size=10_000_000))
     assert entries(tmp_path) == []
 
 
-def test_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_cache_that_cannot_be_written_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(DataError, match=r"cache: cannot write to .*cache \("):
         prepare(config(write_tree(tmp_path / "tree"), tmp_path))
@@ -224,7 +224,7 @@ def test_tiny_imagenet_reopened_takes_well_under_a_second(tiny_imagenet: Prepare
     assert min(seconds) < 2  # 0.2 s on an idle machine
 
 
-def test_class_without_a_validation_image_is_refused(tmp_path: Path) -> None:
+def test_class_without_a_validation_image_is_rejected(tmp_path: Path) -> None:
     folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 5)
     write_table(folder, "valid", [0, 1, 0, 1])
     with pytest.raises(DataError, match="every class must have an image in validation"):

@@ -1,4 +1,4 @@
-"""Sources are found, fingerprinted by content, and refused in one clear line."""
+"""Sources are found, fingerprinted by content, and rejected in one clear line."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def opened(source: Path | str, tmp_path: Path, **changes: object) -> PreparedDat
     return prepare(DataConfig.model_validate({"source": str(source)} | values))
 
 
-def refusal(source: Path | str, tmp_path: Path, **changes: object) -> str:
+def rejection(source: Path | str, tmp_path: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
         opened(source, tmp_path, **changes)
     assert "\n" not in str(caught.value)
@@ -77,67 +77,69 @@ def test_columns_are_found_by_type_whatever_their_names(tmp_path: Path) -> None:
     assert opened(tmp_path / "hub", tmp_path).n_classes == 3
 
 
-def test_ambiguous_columns_are_refused_until_configured(tmp_path: Path) -> None:
+def test_ambiguous_columns_are_rejected_until_configured(tmp_path: Path) -> None:
     features = {"left": IMAGE, "right": IMAGE, "label": LABEL}
     hub = write_table(tmp_path / "hub", "train", LABELS, features=features)
-    assert "image_column must be set" in (message := refusal(hub, tmp_path))
+    assert "image_column must be set" in (message := rejection(hub, tmp_path))
     assert "found left, right" in message
     assert opened(hub, tmp_path, image_column="right").n_classes == 3
 
 
-def test_missing_columns_are_refused_with_the_candidates(tmp_path: Path) -> None:
+def test_missing_columns_are_rejected_with_the_candidates(tmp_path: Path) -> None:
     features = {"image": IMAGE, "kind": {"_type": "Value", "dtype": "int64"}}
     hub = write_table(tmp_path / "hub", "train", LABELS, features=features)
-    assert "found none; columns: image, kind" in refusal(hub, tmp_path)
-    assert "got 'breed'; columns: image, kind" in refusal(hub, tmp_path, label_column="breed")
-    assert "label_column must be of type ClassLabel" in refusal(hub, tmp_path, label_column="kind")
+    assert "found none; columns: image, kind" in rejection(hub, tmp_path)
+    assert "got 'breed'; columns: image, kind" in rejection(hub, tmp_path, label_column="breed")
+    assert "label_column must be of type ClassLabel" in rejection(
+        hub, tmp_path, label_column="kind"
+    )
 
 
-def test_source_without_train_split_is_refused_with_its_splits(tmp_path: Path) -> None:
+def test_source_without_train_split_is_rejected_with_its_splits(tmp_path: Path) -> None:
     hub = write_table(tmp_path / "hub", "valid", LABELS)
-    assert "must have a train split, it has valid;" in refusal(hub, tmp_path)
+    assert "must have a train split, it has valid;" in rejection(hub, tmp_path)
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "tinyimagenet", "a/b/c", "./nowhere"])
-def test_source_that_is_neither_path_nor_hub_id_is_refused(source: str, tmp_path: Path) -> None:
-    assert f"path '{source}' does not exist and is not a hub id" in refusal(source, tmp_path)
+def test_source_that_is_neither_path_nor_hub_id_is_rejected(source: str, tmp_path: Path) -> None:
+    assert f"path '{source}' does not exist and is not a hub id" in rejection(source, tmp_path)
 
 
-def test_source_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_source_that_is_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "archive.zip").touch()
-    assert "is a file" in refusal(tmp_path / "archive.zip", tmp_path)
+    assert "is a file" in rejection(tmp_path / "archive.zip", tmp_path)
 
 
-def test_folder_without_images_is_refused(tmp_path: Path) -> None:
+def test_folder_without_images_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "has no images" in refusal(tmp_path / "empty", tmp_path)
+    assert "has no images" in rejection(tmp_path / "empty", tmp_path)
 
 
-def test_empty_class_folder_is_refused_by_name(tmp_path: Path) -> None:
+def test_empty_class_folder_is_rejected_by_name(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     (tree / "dog").mkdir()
-    assert f"class folder '{tree / 'dog'}' must hold images" in refusal(tree, tmp_path)
+    assert f"class folder '{tree / 'dog'}' must hold images" in rejection(tree, tmp_path)
 
 
-def test_class_unknown_to_train_is_refused_by_name(tmp_path: Path) -> None:
+def test_class_unknown_to_train_is_rejected_by_name(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree" / "train")
     write_tree(tmp_path / "tree" / "val", names=("dog",))
-    assert "val/dog' has none" in refusal(tmp_path / "tree", tmp_path)
+    assert "val/dog' has none" in rejection(tmp_path / "tree", tmp_path)
 
 
-def test_single_class_is_refused(tmp_path: Path) -> None:
+def test_single_class_is_rejected(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", names=("ant",))
-    assert "must have at least 2 classes, it has 1 (ant)" in refusal(tree, tmp_path)
+    assert "must have at least 2 classes, it has 1 (ant)" in rejection(tree, tmp_path)
 
 
-def test_class_with_a_single_example_is_refused(tmp_path: Path) -> None:
+def test_class_with_a_single_example_is_rejected(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", n_per_class=1)
-    assert "class 'ant' must have at least 3" in refusal(tree, tmp_path)
+    assert "class 'ant' must have at least 3" in rejection(tree, tmp_path)
 
 
-def test_more_classes_than_there_are_is_refused(tmp_path: Path) -> None:
+def test_more_classes_than_there_are_is_rejected(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
-    assert "n_classes must be at most 3" in refusal(tree, tmp_path, n_classes=4)
+    assert "n_classes must be at most 3" in rejection(tree, tmp_path, n_classes=4)
 
 
 def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
@@ -215,6 +217,6 @@ def test_hub_id_of_picture_files_has_only_those_of_the_hub(
     assert said in result.stdout + result.stderr
 
 
-def test_hub_id_that_is_unknown_offline_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_hub_id_that_is_unknown_offline_is_rejected_in_one_line(tmp_path: Path) -> None:
     result = run_offline(PREPARE.format(cache=str(tmp_path / "cache")), tmp_path / "home")
     assert "DataError: data.source: 'someone/insects' must be" in result.stderr.splitlines()[-1]

@@ -114,11 +114,11 @@ def test_labelled_test_is_used_without_its_unlabelled_rows() -> None:
     assert (test.source_split, test.rows_N.tolist()) == ("test", [1, 2, 4])
 
 
-def test_class_with_a_single_example_is_refused_by_name() -> None:
+def test_class_with_a_single_example_is_rejected_by_name() -> None:
     with pytest.raises(DataError, match=r"class 'class 1' .* at least 3 .* it has 1 example;"):
         split([9, 1])
 
 
-def test_limit_below_the_number_of_classes_is_refused() -> None:
+def test_limit_below_the_number_of_classes_is_rejected() -> None:
     with pytest.raises(DataError, match=r"train_limit must be at least 5, .* got 4"):
         split([9] * 5, train_limit=4)

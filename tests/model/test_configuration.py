@@ -52,7 +52,7 @@ def test_configuration_as_json_reads_back_equal(config_class: type[BaseModel]) -
         (DeviceConfig, "precision", "float16"),
     ],
 )
-def test_configuration_value_outside_its_range_is_refused_by_name(
+def test_configuration_value_outside_its_range_is_rejected_by_name(
     config_class: type[BaseModel], field: str, value: object
 ) -> None:
     with pytest.raises(ValidationError, match=field):
@@ -60,7 +60,7 @@ def test_configuration_value_outside_its_range_is_refused_by_name(
 
 
 @pytest.mark.parametrize("missing", ["batch_norm", "residual"])
-def test_zero_init_without_norm_or_shortcut_is_refused(missing: str) -> None:
+def test_zero_init_without_norm_or_shortcut_is_rejected(missing: str) -> None:
     with pytest.raises(ValidationError, match=f"zero_init_last_norm needs .* {missing}=False"):
         NetworkConfig.model_validate({"zero_init_last_norm": True, missing: False})
 

@@ -23,7 +23,7 @@ def test_resolve_execution_auto_takes_the_first_gpu_else_the_cpu() -> None:
     assert (str(execution.device), execution.precision) == expected
 
 
-def test_resolve_execution_missing_gpu_is_refused_with_remedy() -> None:
+def test_resolve_execution_missing_gpu_is_rejected_with_remedy() -> None:
     with pytest.raises(DeviceUnavailableError, match=r"received 'cuda:99' with .* use 'auto'"):
         resolve_execution(DeviceConfig(device="cuda:99"))
 

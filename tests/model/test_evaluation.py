@@ -82,7 +82,7 @@ def test_per_class_report_random_predictions_agree_with_scikit_learn(
         assert (row.precision, row.recall, row.f1, row.support) == pytest.approx(tuple(expected))
 
 
-def test_accumulator_without_images_is_refused() -> None:
+def test_accumulator_without_images_is_rejected() -> None:
     accumulator = MetricsAccumulator(n_classes=2, device=torch.device("cpu"))
     with pytest.raises(ValueError, match="at least one image, received no batches"):
         accumulator.compute()

@@ -97,12 +97,12 @@ def test_schedule_half_way_is_at_half_the_peak() -> None:
     assert rates == pytest.approx([1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0])
 
 
-def test_schedule_warm_up_as_long_as_the_run_is_refused() -> None:
+def test_schedule_warm_up_as_long_as_the_run_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"warmup_epochs must be shorter .* received 2\.0"):
         learning_rates(OptimizationConfig(warmup_epochs=2), n_epochs=2, steps=3)
 
 
-def test_schedule_stepped_beyond_its_run_is_refused() -> None:
+def test_schedule_stepped_beyond_its_run_is_rejected() -> None:
     with pytest.raises(ValueError, match="covers 6 steps, received step 8"):
         WarmupThenAnneal(n_warmup_steps=0, n_steps=6, cosine=False)(7)
 

@@ -303,7 +303,7 @@ def test_train_epochs_longer_epoch_reads_no_more_values_from_the_device(
     assert n_reads[0] == n_reads[1] > 0
 
 
-def test_train_epochs_more_batches_than_planned_is_refused(
+def test_train_epochs_more_batches_than_planned_is_rejected(
     build_state: StateBuilder, batches_of: BatchBuilder
 ) -> None:
     with pytest.raises(ValueError, match="the schedule covers 3 steps"):

@@ -102,12 +102,12 @@ def test_load_state_dict_live_state_shares_no_tensor(build_state: StateBuilder) 
     assert storages[0] and storages[0].isdisjoint(storages[1])
 
 
-def test_load_state_dict_of_another_schedule_is_refused(build_state: StateBuilder) -> None:
+def test_load_state_dict_of_another_schedule_is_rejected(build_state: StateBuilder) -> None:
     with pytest.raises(ValueError, match=r"'n_steps': 15.*for .*'n_steps': 12.*keep n_epochs"):
         build_state().load_state_dict(build_state(n_epochs=5).state_dict())
 
 
-def test_load_state_dict_with_averaged_weights_on_one_side_is_refused(
+def test_load_state_dict_with_averaged_weights_on_one_side_is_rejected(
     build_state: StateBuilder,
 ) -> None:
     plain, averaging = build_state(), build_state(OptimizationConfig(ema_decay=0.9))

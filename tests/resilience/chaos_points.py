@@ -28,8 +28,8 @@ LATEST_PASSAGES = {
     "inside an epoch": 300,
     "inside the checkpoint write": 40,
     "between checkpoint and report": 40,
-    "before tell": 20,
-    "inside a takeover": 1,
+    "before finish": 20,
+    "inside a reclaim": 1,
     RELEASE: 1,
 }
 """Points, with the passage that kills at the latest; a study of 30 trials has more of each."""
@@ -55,9 +55,9 @@ def install() -> None:
     _before(storage.leases.Heartbeat, "_run", "before the first beat")
     _before(model.training, "_step", "inside an epoch")
     _before(ReportAndPrune, "__call__", "between checkpoint and report")
-    _before(storage.leases, "_insert", "inside a takeover", lambda *given: given[2].taken_over)
+    _before(storage.leases, "_insert", "inside a reclaim", lambda *given: given[2].reclaimed)
     _before(storage.leases, "set_waiting", RELEASE)
-    _before(Worker, "_tell", "before tell", _is_an_end)
+    _before(Worker, "_finish", "before finish", _is_an_end)
     _before(os, "fsync", "inside the checkpoint write", _is_checkpoint)
 
     acquire_waiting = study.workers.claims.acquire_waiting

@@ -122,7 +122,7 @@ class Chaos:
 
 
 def is_busy(worker: StartedProcess, number: signal.Signals) -> bool:
-    """Return whether a worker has trained; if it is to give back, that more epochs follow."""
+    """Return whether a worker has trained; if it is to release its trial, with epochs left."""
     epochs = worker.epochs()
     return bool(epochs) and (number == signal.SIGKILL or epochs[-1][1] < N_EPOCHS)
 
@@ -161,7 +161,7 @@ def test_budget_is_exact_whatever_is_killed(study: SmallStudy, seed: int) -> Non
         f"\nchaos, seed {seed}, {study.url.partition(':')[0]}, {seconds:.0f} s: "
         f"{n_killed} kills ({chaos.random_kills} at random moments, "
         f"{sum(has_struck.values())} at {len(has_struck)} named ones), "
-        f"{ended['lost']} takeovers, {ended['preempted']} given back, "
+        f"{ended['lost']} reclaimed, {ended['preempted']} released, "
         f"{twice} epochs trained twice, {len(told)} finished once, {len(reported)} reported once"
     )
     assert all(has_struck.values()), has_struck

@@ -80,16 +80,16 @@ def test_full_disk_under_the_database_too_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["init", "worker"])
-def test_read_only_run_folder_is_refused_in_one_line_and_costs_no_trial(
+def test_read_only_run_folder_is_rejected_in_one_line_and_costs_no_trial(
     study: SmallStudy, disk: SmallDisk, command: str
 ) -> None:
     study = study.with_settings(search={"n_trials": 3})
     if command == "worker":
         study.init()
     disk.make_read_only()
-    refused = study.processes.start(*study.arguments(command), folder=study.folder)
-    assert refused.wait() == 2, errors(refused)
-    (line,) = errors(refused)
+    rejected = study.processes.start(*study.arguments(command), folder=study.folder)
+    assert rejected.wait() == 2, errors(rejected)
+    (line,) = errors(rejected)
     assert line.startswith("study: ") and str(study.runs) in line
     assert "must be a folder that can be written" in line
     disk.make_writable()

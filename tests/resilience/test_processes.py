@@ -26,10 +26,10 @@ def test_forked_process_computes_what_a_fresh_interpreter_computes(study: SmallS
 def test_process_has_its_own_exit_code_output_and_end(
     processes: ProcessServer, study: SmallStudy
 ) -> None:
-    refused = processes.start("worker", "--config", "none.yaml", folder=study.folder)
-    assert refused.wait() == 2
-    assert refused.errors.read_text().startswith("study: --config none.yaml cannot be read")
-    assert refused.output.read_text() == ""
+    rejected = processes.start("worker", "--config", "none.yaml", folder=study.folder)
+    assert rejected.wait() == 2
+    assert rejected.errors.read_text().startswith("study: --config none.yaml cannot be read")
+    assert rejected.output.read_text() == ""
 
     study = study.with_settings(search={"n_epochs": 1000}).init()
     worker = study.start_worker()

@@ -13,9 +13,9 @@ from storage.leases import (
     acquire,
     acquire_waiting,
     end,
-    give_back,
     held_leases,
     read_endings,
+    release,
 )
 from storage.process_identity import Owner
 from storage.study_deletion import delete_whole_study
@@ -43,7 +43,7 @@ def race_for_leases(url: str, *, n_workers: int, n_trials: int) -> int:
     return n_granted
 
 
-def takeover_of_what_no_longer_runs_is_refused(handle: StudyStorage) -> None:
+def takeover_of_what_no_longer_runs_is_rejected(handle: StudyStorage) -> None:
     """Let trials wait or end between the look at a lost worker and the takeover."""
     study = optuna.create_study(storage=handle)
     first, second = (Owner(f"host-{index}", "boot", 1, "1") for index in (1, 2))
@@ -59,7 +59,7 @@ def takeover_of_what_no_longer_runs_is_refused(handle: StudyStorage) -> None:
         trial_id = lease.trial_id
         seen = held_leases(handle.database)[trial_id]
         if state == TrialState.WAITING:
-            give_back(handle.database, lease, "preempted")
+            release(handle.database, lease, "preempted")
         else:  # told, and not yet freed
             value = [0.5] if state == TrialState.COMPLETE else None
             handle.set_trial_state_values(trial_id, state, value)

@@ -81,7 +81,7 @@ def test_encoded_password_and_password_of_the_query_reach_the_driver() -> None:
         ("sqlite:///:memory:", "must name a file"),
     ],
 )
-def test_parse_url_of_another_kind_is_refused(url: str, hint: str) -> None:
+def test_parse_url_of_another_kind_is_rejected(url: str, hint: str) -> None:
     with pytest.raises(StorageError, match=hint):
         parse_url(url)
 

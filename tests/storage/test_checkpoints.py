@@ -110,7 +110,7 @@ def test_flipped_byte_never_changes_what_is_loaded(
     assert torch.equal(loaded["weights"], torch.arange(1000.0))
 
 
-def test_record_that_is_marked_as_a_folder_is_refused(paths: TrialPaths) -> None:
+def test_record_that_is_marked_as_a_folder_is_rejected(paths: TrialPaths) -> None:
     save_generation(paths, 1, content(1))
     path = paths.checkpoint(1)
     with zipfile.ZipFile(path) as archive:
@@ -134,7 +134,7 @@ class RunsCode:
 
 
 @pytest.mark.parametrize("as_archive", [True, False])
-def test_pickle_that_would_run_code_is_refused_and_runs_none(
+def test_pickle_that_would_run_code_is_rejected_and_runs_none(
     paths: TrialPaths, tmp_path: Path, as_archive: bool
 ) -> None:
     path, made = paths.checkpoint(1), tmp_path / "made"
@@ -148,7 +148,7 @@ def test_pickle_that_would_run_code_is_refused_and_runs_none(
     assert not made.exists()
 
 
-def test_load_checkpoint_of_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
+def test_load_checkpoint_of_a_missing_or_foreign_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="must exist"):
         load_checkpoint(tmp_path / "none.pt")
     (tmp_path / "notes.pt").write_text("notes")

@@ -18,7 +18,7 @@ import sqlalchemy
 from storage.addresses import parse_url
 from storage.configuration import StorageConfig
 from storage.engines import IDLE_SECONDS
-from storage.errors import DatabaseAwayError, DatabaseRefusalError, StorageError
+from storage.errors import DatabaseAwayError, DatabaseRejectionError, StorageError
 from storage.leases import Heartbeat, end
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from study.workers.claims import Claimant
@@ -75,8 +75,8 @@ def be_a_worker(url: str, all_train: Barrier, go_on: Any, ends: Any) -> None:
     claimant = Claimant(handle, study, place)
     lease = claimant.claim()
     assert lease is not None
-    look = claimant.watch.look
-    with Heartbeat(handle.database, lease, seconds=2, between=look) as heartbeat:
+    poll = claimant.watch.poll
+    with Heartbeat(handle.database, lease, seconds=2, between=poll) as heartbeat:
         for _ in range(5):  # beside its beats
             heartbeat.confirm()
             handle.get_trial(lease.trial_id)
@@ -221,7 +221,7 @@ def test_database_without_an_encoding_keeps_every_name(server: PostgreSQLServer)
 
 
 @requires_pgbouncer
-def test_pooler_that_refuses_options_is_final_and_one_that_ignores_them_does(
+def test_pooler_that_rejects_options_is_final_and_one_that_ignores_them_does(
     server: PostgreSQLServer,
 ) -> None:
     name = server.create_database()
@@ -244,9 +244,9 @@ def test_server_that_cannot_be_written_is_final_and_may_be_read(
         create_study_storage(read_only, outage_seconds=FOR_EVER)
     with created(url):
         handle = open_study_storage(read_only, outage_seconds=FOR_EVER)
-        with pytest.raises(DatabaseRefusalError, match="can be written"):
+        with pytest.raises(DatabaseRejectionError, match="can be written"):
             handle.database.write(lambda connection: connection.exec_driver_sql(DELETION))
-        with pytest.raises(DatabaseRefusalError, match="can be written"):
+        with pytest.raises(DatabaseRejectionError, match="can be written"):
             optuna.create_study(storage=handle)
         assert ask(handle, written) == 0
         handle.remove_session()
@@ -264,9 +264,9 @@ def test_reader_cannot_write_through_a_pooler_that_drops_options(server: Postgre
         for _ in range(
             3
         ):  # and nothing of it is left for the next one of the pooler's connections
-            with pytest.raises(DatabaseRefusalError, match="read-only transaction"):
+            with pytest.raises(DatabaseRejectionError, match="read-only transaction"):
                 reader.database.write(lambda connection: connection.exec_driver_sql(DELETION))
-            with pytest.raises(DatabaseRefusalError, match="read-only transaction"):
+            with pytest.raises(DatabaseRejectionError, match="read-only transaction"):
                 optuna.create_study(storage=reader)
             handle.database.write(lambda connection: connection.exec_driver_sql(DELETION))
         reader.remove_session()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageError
-from storage.file_systems import file_system_of, refuse_network_file_system
+from storage.file_systems import file_system_of, reject_network_file_system
 
 MOUNTS = r"""
 disk / ext4 rw 0 0
@@ -57,13 +57,13 @@ def test_sqlite_on_a_network_file_system_is_rejected_through_symbolic_links_too(
     (local / "loop").symlink_to(local / "loop")
     for path in (shared / "study.db", local / "folder" / "new" / "x.db", local / "study.db"):
         with pytest.raises(StorageError, match=f"must lie on a local disk, .* is on {kind}"):
-            refuse_network_file_system(path, mounts)
+            reject_network_file_system(path, mounts)
     for path in (local / "x.db", local / "loop" / "x.db"):
-        refuse_network_file_system(path, mounts)
+        reject_network_file_system(path, mounts)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk"])
 def test_sqlite_on_a_local_file_system_is_accepted(tmp_path: Path, kind: str) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"disk / {kind} rw 0 0\n")
-    refuse_network_file_system(tmp_path / "study.db", mounts)
+    reject_network_file_system(tmp_path / "study.db", mounts)

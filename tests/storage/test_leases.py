@@ -14,13 +14,13 @@ from storage.leases import (
     acquire_waiting,
     beat,
     end,
-    give_back,
     held_leases,
     is_held,
     read_endings,
     read_owners,
     record_death,
-    refuse_other_machines,
+    reject_other_machines,
+    release,
     withdraw,
 )
 from storage.process_identity import Owner
@@ -30,7 +30,7 @@ from tests.storage.races import (
     race_for_leases,
     race_for_takeovers,
     race_of_a_claim_and_a_deletion,
-    takeover_of_what_no_longer_runs_is_refused,
+    takeover_of_what_no_longer_runs_is_rejected,
 )
 from tests.tools.backups import copy_database
 from tests.tools.processes import wait_until
@@ -53,7 +53,7 @@ def take_over(handle: StudyStorage, owner: Owner) -> Lease:
             return lease
 
 
-def test_acquire_held_trial_is_refused_and_free_one_granted(handle: StudyStorage) -> None:
+def test_acquire_held_trial_is_rejected_and_free_one_granted(handle: StudyStorage) -> None:
     first = claim(handle, ELSEWHERE)
     assert first == Lease(1, str(ELSEWHERE), attempt=1)
     assert claim(handle, ME) is None
@@ -71,7 +71,7 @@ def test_take_over_ends_the_lost_attempt_and_the_old_owner_notices(handle: Study
     old = claim(handle, ELSEWHERE)
     assert old is not None
     new = take_over(handle, ME)
-    assert new.taken_over and new.attempt == 2
+    assert new.reclaimed and new.attempt == 2
     assert not beat(handle.database, old)
     assert beat(handle.database, new)
     end(handle.database, old, "complete")
@@ -79,7 +79,7 @@ def test_take_over_ends_the_lost_attempt_and_the_old_owner_notices(handle: Study
     assert read_endings(handle.database, [1]) == {1: ["lost", None]}
 
 
-def test_take_over_of_a_lease_that_beat_since_is_refused(handle: StudyStorage) -> None:
+def test_take_over_of_a_lease_that_beat_since_is_rejected(handle: StudyStorage) -> None:
     old = claim(handle, ELSEWHERE)
     assert old is not None
     seen = held_leases(handle.database)[1]
@@ -101,7 +101,7 @@ def test_lease_of_another_history_is_lost_in_a_restored_database(
     seen = held_leases(database)
     assert not beat(database, old) and not is_held(database, old)
     end(database, old, "complete")
-    give_back(database, old, "preempted")
+    release(database, old, "preempted")
     withdraw(database, old)
     heartbeat = Heartbeat(database, old, seconds=60, between=lambda: None)
     with pytest.raises(LeaseLostError):
@@ -118,8 +118,8 @@ def test_claim_and_deletion_at_once_are_one_or_the_other(
     race_of_a_claim_and_a_deletion(f"sqlite:///{tmp_path}/study.db", n_studies=10)
 
 
-def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:
-    takeover_of_what_no_longer_runs_is_refused(handle)
+def test_takeover_of_a_trial_that_no_longer_runs_is_rejected(handle: StudyStorage) -> None:
+    takeover_of_what_no_longer_runs_is_rejected(handle)
 
 
 def test_fruitless_attempts_count_only_lost_attempts_without_a_new_epoch(
@@ -155,7 +155,7 @@ def test_recorded_death_is_named_counts_as_lost_and_releases_what_nobody_has_rec
     assert handle.get_trial(1).state == state
     if not is_reclaimed:
         lease = acquire_waiting(handle.database, 1, ME, last=set())
-        assert lease == Lease(1, str(ME), attempt=2, fruitless_attempts=1, taken_over=True)
+        assert lease == Lease(1, str(ME), attempt=2, fruitless_attempts=1, reclaimed=True)
 
 
 def test_withdrawn_claim_leaves_no_row_and_the_lost_attempt_still_counts(
@@ -167,7 +167,7 @@ def test_withdrawn_claim_leaves_no_row_and_the_lost_attempt_still_counts(
     assert read_endings(handle.database, [1]) == {1: ["lost"]}
     assert held_leases(handle.database) == {}
     again = claim(handle, ELSEWHERE)
-    assert again == Lease(1, str(ELSEWHERE), attempt=2, fruitless_attempts=1, taken_over=True)
+    assert again == Lease(1, str(ELSEWHERE), attempt=2, fruitless_attempts=1, reclaimed=True)
     withdraw(handle.database, mine)
     assert held_leases(handle.database)[1].owner == str(ELSEWHERE)
     assert read_owners(handle.database, [1, 2]) == {1: {ELSEWHERE}}
@@ -181,7 +181,7 @@ def test_takeover_by_many_at_once_is_granted_to_one(handle: StudyStorage, tmp_pa
     assert race_for_takeovers(f"sqlite:///{tmp_path}/study.db", n_workers=6, n_trials=5) == 5
 
 
-def test_heartbeat_renews_and_refuses_to_write_after_a_takeover(handle: StudyStorage) -> None:
+def test_heartbeat_renews_and_rejects_to_write_after_a_takeover(handle: StudyStorage) -> None:
     lease = claim(handle, ELSEWHERE)
     assert lease is not None
     looks: list[int] = []
@@ -207,23 +207,23 @@ def test_heartbeat_renews_and_refuses_to_write_after_a_takeover(handle: StudySto
 
 
 @pytest.mark.parametrize("owner", [ELSEWHERE, CLONE], ids=["another machine", "a clone of ours"])
-def test_sqlite_is_refused_while_another_machine_beats_in_it(
+def test_sqlite_is_rejected_while_another_machine_beats_in_it(
     handle: StudyStorage, owner: Owner
 ) -> None:
     claim(handle, owner)
 
-    def refuse() -> None:
+    def reject() -> None:
         held = [*held_leases(handle.database).values()]
-        refuse_other_machines(handle.database, held, grace=5)
+        reject_other_machines(handle.database, held, grace=5)
 
     with pytest.raises(StorageError, match=rf"{owner.host}.*postgresql\+psycopg://"):
-        refuse()
+        reject()
     with handle.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE attempts SET beat_at = beat_at - 6")
-    refuse()
+    reject()
 
 
 @pytest.mark.parametrize("boot", [ME.boot, f":{ME.boot.split(':')[1]}:1"])
 def test_sqlite_is_shared_within_one_machine(handle: StudyStorage, boot: str) -> None:
     claim(handle, replace(ME, host="a-container", boot=boot))
-    refuse_other_machines(handle.database, [*held_leases(handle.database).values()], grace=600)
+    reject_other_machines(handle.database, [*held_leases(handle.database).values()], grace=600)

@@ -40,20 +40,20 @@ def watch(handle: StudyStorage, clock: Clock) -> Watch:
     return Watch(handle.database, heartbeat_seconds=HEARTBEAT, grace_seconds=GRACE, clock=clock)
 
 
-def look(watch: Watch, clock: Clock, *, after: float, age: float) -> HeldLease:
+def poll(watch: Watch, clock: Clock, *, after: float, age: float) -> HeldLease:
     """Look after so many seconds; the beat seen has the given age by the database's clock."""
     clock.seconds += after
-    return replace(watch.look()[1], age_seconds=age)
+    return replace(watch.poll()[1], age_seconds=age)
 
 
 def test_old_beat_is_lost_only_after_it_stood_still_for_two_beats(
     handle: StudyStorage, watch: Watch, clock: Clock
 ) -> None:
     acquire(handle.database, 1, ELSEWHERE)
-    assert not watch.is_lost(look(watch, clock, after=0, age=10_000))
-    assert not watch.is_lost(look(watch, clock, after=59, age=10_000))
-    assert watch.is_lost(look(watch, clock, after=1, age=10_000))
-    assert not watch.is_lost(look(watch, clock, after=1, age=GRACE))
+    assert not watch.is_lost(poll(watch, clock, after=0, age=10_000))
+    assert not watch.is_lost(poll(watch, clock, after=59, age=10_000))
+    assert watch.is_lost(poll(watch, clock, after=1, age=10_000))
+    assert not watch.is_lost(poll(watch, clock, after=1, age=GRACE))
 
 
 def test_beat_between_two_looks_saves_a_worker(
@@ -61,22 +61,22 @@ def test_beat_between_two_looks_saves_a_worker(
 ) -> None:
     lease = acquire(handle.database, 1, ELSEWHERE)
     assert lease is not None
-    look(watch, clock, after=0, age=10_000)
-    look(watch, clock, after=50, age=10_000)
+    poll(watch, clock, after=0, age=10_000)
+    poll(watch, clock, after=50, age=10_000)
     time.sleep(0.01)  # SQLite's clock counts milliseconds
     assert beat(handle.database, lease)
-    assert not watch.is_lost(look(watch, clock, after=20, age=10_000))
-    look(watch, clock, after=50, age=10_000)
-    assert watch.is_lost(look(watch, clock, after=10, age=10_000))
+    assert not watch.is_lost(poll(watch, clock, after=20, age=10_000))
+    poll(watch, clock, after=50, age=10_000)
+    assert watch.is_lost(poll(watch, clock, after=10, age=10_000))
 
 
 def test_gap_between_two_looks_begins_the_watch_anew(
     handle: StudyStorage, watch: Watch, clock: Clock
 ) -> None:
     acquire(handle.database, 1, ELSEWHERE)
-    look(watch, clock, after=0, age=10_000)
-    assert not watch.is_lost(look(watch, clock, after=61, age=10_000))
-    assert watch.is_lost(look(watch, clock, after=60, age=10_000))
+    poll(watch, clock, after=0, age=10_000)
+    assert not watch.is_lost(poll(watch, clock, after=61, age=10_000))
+    assert watch.is_lost(poll(watch, clock, after=60, age=10_000))
 
 
 def test_nobody_is_lost_until_the_database_has_answered_for_one_grace_period(
@@ -85,25 +85,25 @@ def test_nobody_is_lost_until_the_database_has_answered_for_one_grace_period(
     acquire(handle.database, 1, ELSEWHERE)
     handle.database.failed_at = clock.seconds
     for _ in range(11):
-        assert not watch.is_lost(look(watch, clock, after=50, age=10_000))
-    assert watch.is_lost(look(watch, clock, after=50, age=10_000))
+        assert not watch.is_lost(poll(watch, clock, after=50, age=10_000))
+    assert watch.is_lost(poll(watch, clock, after=50, age=10_000))
 
 
 def test_dead_process_of_this_machine_is_lost_at_once(
     handle: StudyStorage, watch: Watch, clock: Clock
 ) -> None:
     acquire(handle.database, 1, replace(Owner.current(), pid=2**22 + 1, started="1"))
-    assert watch.is_lost(look(watch, clock, after=0, age=0))
+    assert watch.is_lost(poll(watch, clock, after=0, age=0))
 
 
 def test_worker_that_stood_still_for_a_grace_period_is_lost_though_the_clock_was_set_back(
     handle: StudyStorage, watch: Watch, clock: Clock
 ) -> None:
     acquire(handle.database, 1, ELSEWHERE)
-    look(watch, clock, after=0, age=-7200)
+    poll(watch, clock, after=0, age=-7200)
     for _ in range(11):
-        assert not watch.is_lost(look(watch, clock, after=50, age=-7200))
-    assert watch.is_lost(look(watch, clock, after=50, age=-7200))
+        assert not watch.is_lost(poll(watch, clock, after=50, age=-7200))
+    assert watch.is_lost(poll(watch, clock, after=50, age=-7200))
 
 
 class OneLease(Database):
@@ -128,16 +128,16 @@ looks = st.tuples(st.floats(0, HEARTBEAT), clock_jumps)
 def test_worker_that_beats_is_never_lost_whatever_the_database_s_clock_does(
     history: list[tuple[float, float]],
 ) -> None:
-    clock, database, silent_seconds = Clock(), OneLease(), 0.0
+    clock, database, heartbeat_age_seconds = Clock(), OneLease(), 0.0
     watch = Watch(database, heartbeat_seconds=HEARTBEAT, grace_seconds=GRACE, clock=clock)
-    watch.look()
+    watch.poll()
     for number, (seconds, jump) in enumerate(history):
         clock.seconds += seconds
         database.now_at += seconds + jump + number * 1e-6  # no two beats at the same time
-        silent_seconds += seconds
-        if silent_seconds >= HEARTBEAT:
-            silent_seconds, database.beat_at = 0.0, database.now_at
-        assert not watch.is_lost(watch.look()[1])
+        heartbeat_age_seconds += seconds
+        if heartbeat_age_seconds >= HEARTBEAT:
+            heartbeat_age_seconds, database.beat_at = 0.0, database.now_at
+        assert not watch.is_lost(watch.poll()[1])
 
 
 @given(st.lists(clock_jumps, min_size=20, max_size=20))
@@ -146,9 +146,9 @@ def test_dead_worker_is_lost_after_one_grace_period_whatever_the_database_s_cloc
 ) -> None:
     clock, database = Clock(), OneLease()
     watch = Watch(database, heartbeat_seconds=HEARTBEAT, grace_seconds=GRACE, clock=clock)
-    watch.look()
+    watch.poll()
     for jump in jumps:
         clock.seconds += HEARTBEAT
         database.now_at += HEARTBEAT + jump
-        watch.look()
-    assert watch.is_lost(watch.look()[1])
+        watch.poll()
+    assert watch.is_lost(watch.poll()[1])

@@ -19,7 +19,7 @@ from tests.storage.races import (
     race_for_leases,
     race_for_takeovers,
     race_of_a_claim_and_a_deletion,
-    takeover_of_what_no_longer_runs_is_refused,
+    takeover_of_what_no_longer_runs_is_rejected,
 )
 
 pytestmark = [
@@ -91,11 +91,11 @@ def test_claim_and_deletion_at_once_are_one_or_the_other(
     print("studies deleted:", race_of_a_claim_and_a_deletion(server, n_studies=30), "of 30")
 
 
-def test_takeover_of_a_trial_that_no_longer_runs_is_refused(handle: StudyStorage) -> None:
-    takeover_of_what_no_longer_runs_is_refused(handle)
+def test_takeover_of_a_trial_that_no_longer_runs_is_rejected(handle: StudyStorage) -> None:
+    takeover_of_what_no_longer_runs_is_rejected(handle)
 
 
-def test_lease_that_stood_still_is_taken_over_by_one_swap(handle: StudyStorage) -> None:
+def test_lease_that_stood_still_is_imported_by_one_swap(handle: StudyStorage) -> None:
     first, second, third = (Owner(f"host-{index}", "boot", 1, "1") for index in (1, 2, 3))
     old = acquire(handle.database, 8000, first)
     assert old is not None
@@ -103,7 +103,7 @@ def test_lease_that_stood_still_is_taken_over_by_one_swap(handle: StudyStorage) 
     seen = held_leases(handle.database)[8000]
     assert 0 <= seen.age_seconds < 5
     new = acquire(handle.database, 8000, second, lost=seen)
-    assert new is not None and new.taken_over
+    assert new is not None and new.reclaimed
     assert acquire(handle.database, 8000, third, lost=seen) is None
     assert not beat(handle.database, old)
     assert beat(handle.database, new)

@@ -22,7 +22,7 @@ while os.path.exists(f"/proc/{last + 1}"):  # of a process outside
         last = another.pid
 with subprocess.Popen([sys.executable, "-c", live], **pipes) as neighbour:
     owner = Owner.parse(neighbour.stdout.readline().strip())
-    print(owner.pid == neighbour.pid, owner.is_known_dead(silent_seconds=1e12))
+    print(owner.pid == neighbour.pid, owner.is_known_dead(heartbeat_age_seconds=1e12))
     print(int(owner.started) >= int(Owner.current().started) > 0)
     neighbour.communicate("")
 """
@@ -49,34 +49,34 @@ def test_owner_of_this_process_is_alive_and_of_a_killed_one_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
     other = replace(ME, pid=child.pid, started=fields[19])
-    assert not ME.is_known_dead(silent_seconds=0)
-    assert not other.is_known_dead(silent_seconds=0)
+    assert not ME.is_known_dead(heartbeat_age_seconds=0)
+    assert not other.is_known_dead(heartbeat_age_seconds=0)
     assert is_running(child.pid)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert other.is_known_dead(silent_seconds=0)  # not yet waited for: a zombie counts as dead
+    assert other.is_known_dead(heartbeat_age_seconds=0)  # a zombie counts as dead
     assert not is_running(child.pid)
     child.communicate()
-    assert other.is_known_dead(silent_seconds=0)
+    assert other.is_known_dead(heartbeat_age_seconds=0)
     assert not is_running(child.pid)
     assert ME.host == socket.gethostname()
 
 
-@pytest.mark.parametrize("silent_seconds", [0.0, LONG_AGO])
+@pytest.mark.parametrize("heartbeat_age_seconds", [0.0, LONG_AGO])
 @pytest.mark.parametrize("neighbour", NEIGHBOURS.values(), ids=NEIGHBOURS)
 def test_process_that_this_one_cannot_see_is_never_known_dead(
-    neighbour: Owner, silent_seconds: float
+    neighbour: Owner, heartbeat_age_seconds: float
 ) -> None:
     assert not is_running(neighbour.pid)
-    assert not neighbour.is_known_dead(silent_seconds=silent_seconds)
+    assert not neighbour.is_known_dead(heartbeat_age_seconds=heartbeat_age_seconds)
 
 
 def test_past_of_this_machine_is_dead_and_a_clone_that_gave_a_sign_since_our_boot_is_not() -> None:
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    assert EARLIER_BOOT.is_known_dead(silent_seconds=uptime + 60)
-    assert not EARLIER_BOOT.is_known_dead(silent_seconds=uptime - 60)
-    assert not EARLIER_BOOT.is_on_another_machine(silent_seconds=uptime + 60)
-    assert EARLIER_BOOT.is_on_another_machine(silent_seconds=uptime - 60)
+    assert EARLIER_BOOT.is_known_dead(heartbeat_age_seconds=uptime + 60)
+    assert not EARLIER_BOOT.is_known_dead(heartbeat_age_seconds=uptime - 60)
+    assert not EARLIER_BOOT.is_on_another_machine(heartbeat_age_seconds=uptime + 60)
+    assert EARLIER_BOOT.is_on_another_machine(heartbeat_age_seconds=uptime - 60)
 
 
 def test_other_machine_is_told_by_its_boot_and_not_by_its_name() -> None:
@@ -86,7 +86,7 @@ def test_other_machine_is_told_by_its_boot_and_not_by_its_name() -> None:
 
 
 def is_elsewhere(owner: Owner) -> bool:
-    return owner.is_on_another_machine(silent_seconds=LONG_AGO)
+    return owner.is_on_another_machine(heartbeat_age_seconds=LONG_AGO)
 
 
 def can_unshare() -> bool:

@@ -78,7 +78,7 @@ def test_reader_sees_what_the_owner_adds_meanwhile(kept: Path) -> None:
     assert unprivileged(looks) == [["first"], both, both]
 
 
-def test_log_that_cannot_be_read_is_refused_not_passed_over(kept: Path, tmp_path: Path) -> None:
+def test_log_that_cannot_be_read_is_rejected_not_passed_over(kept: Path, tmp_path: Path) -> None:
     kept.parent.chmod(0o755)
     kept.chmod(0o644)
     writer = sqlite3.connect(kept)
@@ -95,11 +95,11 @@ def test_log_that_cannot_be_read_is_refused_not_passed_over(kept: Path, tmp_path
     assert names(opened(copy / kept.name)) == ["first"]
 
 
-def test_writer_is_refused_in_one_line_and_a_writable_folder_is_read_as_ever(
+def test_writer_is_rejected_in_one_line_and_a_writable_folder_is_read_as_ever(
     kept: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(StorageError, match="readonly database") as refused:
+    with pytest.raises(StorageError, match="readonly database") as rejected:
         unprivileged(lambda: open_study_storage(f"sqlite:///{kept}", outage_seconds=0))
-    assert len(str(refused.value).splitlines()) == 1
+    assert len(str(rejected.value).splitlines()) == 1
     assert reading_options(make_url(f"sqlite:///{tmp_path}/study.db")) == {}
     assert reading_options(make_url("postgresql+psycopg://me@there/studies")) == {}

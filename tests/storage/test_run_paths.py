@@ -21,7 +21,7 @@ def test_first_final_run_lies_in_final() -> None:
     assert RunPaths(Path("runs"), "pets").final(0).metrics == Path("runs/pets/final/metrics.json")
 
 
-def test_claim_refuses_the_folder_of_another_study(tmp_path: Path) -> None:
+def test_claim_rejects_the_folder_of_another_study(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path, "pets")
     with pytest.raises(StudyNotFoundError, match="has no such study"):
         paths.check("one")

@@ -17,20 +17,20 @@ from storage.leases import acquire_waiting
 from storage.process_identity import Owner
 from storage.study_storage import (
     StudyStorage,
-    _refusals,
+    _rejections,
     create_study_storage,
     open_study_storage,
-    refuse_read_only,
+    reject_read_only,
 )
 
 
-def test_open_missing_database_is_refused_and_creates_no_file(tmp_path: Path) -> None:
+def test_open_missing_database_is_rejected_and_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(StudyNotFoundError, match="study init"):
         open_study_storage(f"sqlite:///{tmp_path}/none.db", outage_seconds=1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_open_foreign_database_is_refused_and_unchanged(tmp_path: Path) -> None:
+def test_open_foreign_database_is_rejected_and_unchanged(tmp_path: Path) -> None:
     foreign = sqlite3.connect(tmp_path / "other.db")
     foreign.execute("CREATE TABLE things (name TEXT)")
     foreign.close()
@@ -40,7 +40,7 @@ def test_open_foreign_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     assert (tmp_path / "other.db").read_bytes() == before
 
 
-def test_open_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_open_file_that_is_no_database_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database\n" * 200)
     with pytest.raises(StorageError, match="not a database"):
         open_study_storage(f"sqlite:///{tmp_path}/notes.txt", outage_seconds=1)
@@ -49,12 +49,12 @@ def test_open_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_driver_that_gives_no_reason_is_told_by_its_kind() -> None:
     with (
         pytest.raises(StorageError, match=r"\(OperationalError\)"),
-        _refusals(make_url("sqlite:///x")),
+        _rejections(make_url("sqlite:///x")),
     ):
         raise exc.OperationalError("SELECT 1", None, sqlite3.OperationalError())
 
 
-def test_open_tables_of_another_version_is_refused(handle: StudyStorage, tmp_path: Path) -> None:
+def test_open_tables_of_another_version_is_rejected(handle: StudyStorage, tmp_path: Path) -> None:
     with handle.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE service_version SET version = 99")
     with pytest.raises(StorageError, match="holds 99"):
@@ -68,15 +68,15 @@ def test_create_twice_keeps_what_is_there(handle: StudyStorage, tmp_path: Path) 
     again.engine.dispose()
 
 
-def test_database_that_cannot_be_written_is_refused_in_one_line(
+def test_database_that_cannot_be_written_is_rejected_in_one_line(
     handle: StudyStorage, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
-    refuse_read_only(handle, url)
+    reject_read_only(handle, url)
     with handle.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only=ON")
     with pytest.raises(StorageError, match="readonly database"):
-        refuse_read_only(handle, url)
+        reject_read_only(handle, url)
 
 
 def test_pickled_storage_keeps_its_engine_settings(handle: StudyStorage) -> None:

@@ -69,7 +69,7 @@ def nothing(_pictures: Path) -> None:
     pass
 
 
-REFUSALS = [
+REJECTIONS = [
     (["run", "--preset", "quickstrat"], nothing, "did you mean quickstart?"),
     (["init", "--set", "search.n_epoch=3"], nothing, "did you mean search.n_epochs?"),
     (["init", "--set", "search.n_epochs=many"], nothing, "valid integer"),
@@ -110,7 +110,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(
-    ("arguments", "spoil", "hint"), REFUSALS, ids=[f"{a[0]}-{h}" for a, _, h in REFUSALS]
+    ("arguments", "spoil", "hint"), REJECTIONS, ids=[f"{a[0]}-{h}" for a, _, h in REJECTIONS]
 )
 def test_misuse_is_one_line_exit_2_and_changes_nothing(
     tmp_path: Path,
@@ -137,7 +137,7 @@ def test_misuse_is_rejected_before_torch_and_datasets_are_imported(
     unwritable(pictures)
     commands = [
         with_config(arguments, config_file)
-        for arguments, spoil, _ in REFUSALS
+        for arguments, spoil, _ in REJECTIONS
         if spoil in (nothing, unwritable)
     ]
     ends, _ = run_in_one_process(tmp_path, *commands)

@@ -35,7 +35,7 @@ class SmallDisk:
         self._filler.unlink()
 
     def make_read_only(self) -> None:
-        """Refuse every write from now on; no file may be open for writing."""
+        """Reject every write from now on; no file may be open for writing."""
         _mount("-o", "remount,ro", str(self.folder))
 
     def make_writable(self) -> None:

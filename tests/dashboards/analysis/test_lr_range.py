@@ -34,7 +34,7 @@ def test_range_record_comes_back_and_may_be_missing(tmp_path: Path) -> None:
         b' "suggested_rate": null, "n_steps": 2}',
     ],
 )
-def test_damaged_range_record_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
+def test_damaged_range_record_is_rejected_by_its_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "lr-range.json"
     path.write_bytes(content)
     with pytest.raises(DashboardError, match=r"lr-range\.json is not .*restore it, or remove it"):

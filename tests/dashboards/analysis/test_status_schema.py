@@ -105,7 +105,7 @@ def test_status_of_finished_study_is_valid(searched_study: StudyStorage) -> None
     assert found["seconds_remaining"] == 0
 
 
-def test_schema_refuses_what_it_does_not_name(searched_study: StudyStorage) -> None:
+def test_schema_rejects_what_it_does_not_name(searched_study: StudyStorage) -> None:
     found = validated(read_status(searched_study, STUDY_NAME))
     for wrong in (
         found | {"colour": "red"},

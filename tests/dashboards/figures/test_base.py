@@ -154,7 +154,7 @@ def test_confusion_csv_of_odd_names_reads_back_equal(
         b"\n\n",
     ],
 )
-def test_load_confusion_csv_of_another_table_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_load_confusion_csv_of_another_table_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "confusion_matrix.csv"
     path.write_bytes(content)
     with pytest.raises(DashboardError, match="must be a square table"):

@@ -54,7 +54,7 @@ def test_mistakes_come_back_as_they_were_written(
         b'"png": "aGVsbG8="}]',
     ],
 )
-def test_damaged_mistakes_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_damaged_mistakes_are_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mistakes.json").write_bytes(content)
     with pytest.raises(DashboardError, match="restore it, or remove it"):
         load_mistakes(tmp_path / "mistakes.json")

@@ -20,7 +20,7 @@ from dashboards.servers.auth import Access, guard
 from dashboards.servers.sockets import listen
 from dashboards.servers.web_server import SETTINGS
 from storage.addresses import parse_url
-from storage.errors import DatabaseRefusalError
+from storage.errors import DatabaseRejectionError
 from storage.study_storage import StudyStorage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
 from tests.tools.forked_server import forked
@@ -67,14 +67,14 @@ def test_dashboard_answers_every_reading_route_while_another_holds_the_write_loc
         assert time.monotonic() - start < 20  # a writer waits a minute for the lock
 
 
-def test_database_of_a_dashboard_that_reads_refuses_to_be_written(
+def test_database_of_a_dashboard_that_reads_rejects_to_be_written(
     searched_file: Path, reader: StudyStorage
 ) -> None:
     before = searched_file.read_bytes()
     app = build_dashboard(reader)
     for method, path in routes(wsgi(optuna.storages.get_storage(reader))):
         ask(app, path, method)
-    with pytest.raises(DatabaseRefusalError):
+    with pytest.raises(DatabaseRejectionError):
         reader.set_study_user_attr(1, "name", "value")
     assert searched_file.read_bytes() == before
     assert b'"pets"' in ask(app, "/api/studies").body
@@ -89,14 +89,14 @@ def test_opening_a_missing_database_to_read_makes_none(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @requires_postgresql
-def test_postgresql_of_a_dashboard_that_reads_refuses_to_be_written() -> None:
+def test_postgresql_of_a_dashboard_that_reads_rejects_to_be_written() -> None:
     with running_server() as url:
         written = StudyStorage(parse_url(url), outage_seconds=5, create=True)
         optuna.create_study(study_name="pets", storage=written)
         written.engine.dispose()
         reader = StudyStorage(parse_url(url), outage_seconds=0, read_only=True)
         assert [one.study_name for one in reader.get_all_studies()] == ["pets"]
-        with pytest.raises(DatabaseRefusalError):
+        with pytest.raises(DatabaseRejectionError):
             reader.set_study_user_attr(1, "name", "value")
         assert reader.get_study_user_attrs(1) == {}
         reader.engine.dispose()
@@ -107,23 +107,23 @@ def unused(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "", "127.0.0.1.evil.invalid", "a" * 70])
-def test_serve_dashboard_at_no_address_is_refused(host: str) -> None:
-    with pytest.raises(DashboardError, match="--host must be an address") as refusal:
+def test_serve_dashboard_at_no_address_is_rejected(host: str) -> None:
+    with pytest.raises(DashboardError, match="--host must be an address") as rejection:
         serve_dashboard(unused, host=host, port=8080)
-    assert repr(host) in str(refusal.value)
+    assert repr(host) in str(rejection.value)
 
 
-def test_serve_dashboard_at_the_address_of_another_machine_is_refused() -> None:
+def test_serve_dashboard_at_the_address_of_another_machine_is_rejected() -> None:
     with pytest.raises(DashboardError, match="192.0.2.1 and 8080 cannot be had"):
         serve_dashboard(unused, host="192.0.2.1", port=8080)
 
 
-def test_serve_dashboard_with_an_empty_token_is_refused() -> None:
+def test_serve_dashboard_with_an_empty_token_is_rejected() -> None:
     with pytest.raises(DashboardError, match="--token must not be empty"):
         serve_dashboard(unused, host="127.0.0.1", port=0, token="")
 
 
-def test_serve_dashboard_on_taken_port_is_refused() -> None:
+def test_serve_dashboard_on_taken_port_is_rejected() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(DashboardError, match=f"127.0.0.1 and {port} cannot be had"):
@@ -163,10 +163,10 @@ def test_serve_dashboard_beyond_loopback_makes_a_token_up_and_prints_it_once(
     assert len(token) >= 40
     address = f"http://127.0.0.1:{url.port}/"
     opener = build_opener(HTTPCookieProcessor())
-    with pytest.raises(HTTPError) as refusal:
+    with pytest.raises(HTTPError) as rejection:
         opener.open(address)
-    assert refusal.value.code == 401
-    refusal.value.close()
+    assert rejection.value.code == 401
+    rejection.value.close()
     with socket.create_connection(("127.0.0.1", url.port), timeout=5) as asking:
         # No byte of the body is waited for.
         too_large = SETTINGS["max_request_body_size"]

@@ -129,7 +129,7 @@ def test_report_twice_leaves_one_run_of_pictures_in_tensorboard(
     assert picture.width >= 8 * 8
 
 
-def test_report_to_a_place_that_is_no_folder_is_refused(
+def test_report_to_a_place_that_is_no_folder_is_rejected(
     prepared_folder: Prepare, tmp_path: Path
 ) -> None:
     (tmp_path / "wall").touch()

@@ -173,7 +173,7 @@ def test_report_of_tested_final_run_shows_its_surest_mistakes(
     assert "Every test image was recognised" in report(searched_study, runs).text
 
 
-def test_report_with_damaged_mistakes_is_refused(
+def test_report_with_damaged_mistakes_is_rejected(
     searched_study: StudyStorage, tested: TrialPaths, runs: Path
 ) -> None:
     tested.mistakes.write_text("{")
@@ -211,12 +211,12 @@ def test_report_never_shows_the_database_settings(empty_study: StudyStorage, run
     assert "hunter2" not in report(empty_study, runs).text
 
 
-def test_report_of_unknown_study_is_refused(empty_study: StudyStorage, runs: Path) -> None:
+def test_report_of_unknown_study_is_rejected(empty_study: StudyStorage, runs: Path) -> None:
     with pytest.raises(StudyNotFoundError, match="got 'cats'"):
         write_report(empty_study, "cats", runs=runs, path=runs / "report.html")
 
 
-def test_report_with_runs_of_another_study_is_refused(
+def test_report_with_runs_of_another_study_is_rejected(
     empty_study: StudyStorage, tmp_path: Path
 ) -> None:
     RunPaths(tmp_path / "others", "pets").claim("another key")
@@ -224,7 +224,7 @@ def test_report_with_runs_of_another_study_is_refused(
         write_report(empty_study, "pets", runs=tmp_path / "others", path=tmp_path / "r.html")
 
 
-def test_report_to_a_path_that_is_no_file_is_refused(
+def test_report_to_a_path_that_is_no_file_is_rejected(
     empty_study: StudyStorage, runs: Path
 ) -> None:
     with pytest.raises(DashboardError, match="choose another path"):

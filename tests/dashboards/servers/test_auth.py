@@ -168,7 +168,7 @@ def test_right_token_of_a_header_is_let_in(token: str) -> None:
 
 
 @given(any_token, any_token, any_header, any_header)
-def test_anything_but_the_right_token_is_refused(
+def test_anything_but_the_right_token_is_rejected(
     token: str, wrong: str, cookie: str, authorization: str
 ) -> None:
     app = guard(unreachable, Access(token))
@@ -228,7 +228,7 @@ def test_names_of_this_machine_are_answered(host: str) -> None:
     "host",
     ["evil.example", "127.0.0.1.evil.example:8080", "localhost.evil.example", "", "[", "[::1"],
 )
-def test_other_names_are_refused_where_there_is_no_token(host: str) -> None:
+def test_other_names_are_rejected_where_there_is_no_token(host: str) -> None:
     assert ask(guard(unreachable, Access()), "/", headers={"Host": host}).status == 403
     assert ask(guard(said, ACCESS), "/", headers=BEARER | {"Host": host}).status == 200
 
@@ -245,7 +245,7 @@ def test_no_answer_is_open_to_the_pages_of_other_sites() -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_refusal_repeats_nothing_of_the_request() -> None:
+def test_rejection_repeats_nothing_of_the_request() -> None:
     evil = "<script>alert(1)</script>"
     headers = {"Host": evil, "Cookie": evil, "Authorization": evil}
     for access in (Access(), ACCESS):
@@ -254,7 +254,7 @@ def test_refusal_repeats_nothing_of_the_request() -> None:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_refusal_to_the_page_is_json_that_it_can_show() -> None:
+def test_rejection_to_the_page_is_json_that_it_can_show() -> None:
     answer = ask(guard(unreachable, ACCESS), "/api/studies")
     assert "needs its token" in json.loads(answer.body)["reason"]
     assert ask(guard(unreachable, ACCESS), "/api/studies", "HEAD").body == b""

@@ -70,7 +70,7 @@ def test_no_route_takes_a_malformed_request_for_an_error_of_its_own(
 
 
 @pytest.mark.parametrize("path", NOTES)
-def test_what_is_no_note_is_refused_and_no_half_of_it_is_kept(
+def test_what_is_no_note_is_rejected_and_no_half_of_it_is_kept(
     searched_study: StudyStorage, app: WsgiApp, path: str
 ) -> None:
     before = searched_study.get_study_system_attrs(1)

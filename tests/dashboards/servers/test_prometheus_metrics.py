@@ -182,7 +182,7 @@ def test_final_runs_belong_to_a_named_study_and_others_do_not(
         StudiesReader(lambda: searched_study, name="dogs").read()
 
 
-def test_other_paths_and_methods_are_refused(searched_study: StudyStorage) -> None:
+def test_other_paths_and_methods_are_rejected(searched_study: StudyStorage) -> None:
     registry = registry_of(StudiesReader(lambda: searched_study))
     assert get(registry, "/")[0] == "404 Not Found"
     assert get(registry, method="POST")[0] == "405 Method Not Allowed"
@@ -212,9 +212,9 @@ def test_served_metrics_can_be_scraped_at_the_address_that_is_said() -> None:
     assert address.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(address, timeout=10) as answer:
         assert value(samples(answer.read().decode()), "study_budget_trials", study="pets") == 3
-    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+    with pytest.raises(urllib.error.HTTPError, match="404") as rejected:
         urllib.request.urlopen(address.removesuffix("metrics"), timeout=10)
-    refused.value.close()
+    rejected.value.close()
     port = int(address.rpartition(":")[2].partition("/")[0])
     with pytest.raises(DashboardError, match=f"127.0.0.1 and {port} cannot be had"):
         serve_metrics(registry, host="localhost", port=port, say=print)
@@ -226,9 +226,9 @@ def test_metrics_on_loopback_answer_to_names_of_this_machine_and_to_small_reques
     evil = urllib.request.Request(address, headers={"Host": "evil.example"})
     large = urllib.request.Request(address, data=b"x" * 2**16)
     for asked, code in ((evil, "403"), (large, "413")):
-        with pytest.raises(urllib.error.HTTPError, match=code) as refused:
+        with pytest.raises(urllib.error.HTTPError, match=code) as rejected:
             urllib.request.urlopen(asked, timeout=10)
-        refused.value.close()
+        rejected.value.close()
 
 
 def test_address_that_others_reach_is_said_to_have_no_login() -> None:
@@ -237,7 +237,7 @@ def test_address_that_others_reach_is_said_to_have_no_login() -> None:
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "256.1.1.1", "x" * 300])
-def test_host_that_is_none_is_refused(host: str) -> None:
+def test_host_that_is_none_is_rejected(host: str) -> None:
     with pytest.raises(DashboardError, match="--host must be an address"):
         serve_metrics(CollectorRegistry(), host=host, port=0, say=print)
 

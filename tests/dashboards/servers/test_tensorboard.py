@@ -36,9 +36,9 @@ def status(address: str, *, body: bytes | None = None, **headers: str) -> int:
     try:
         with opener.open(Request(address, body, headers)) as answer:
             return int(answer.status)
-    except HTTPError as refusal:
-        refusal.close()
-        return refusal.code
+    except HTTPError as rejection:
+        rejection.close()
+        return rejection.code
 
 
 def test_tensorboard_on_loopback_answers_to_names_of_this_machine_only(tmp_path: Path) -> None:
@@ -64,12 +64,14 @@ def test_tensorboard_beyond_loopback_makes_a_token_up(tmp_path: Path) -> None:
         assert status(series, body=b"requests=[]") == 200
 
 
-def test_serve_tensorboard_of_missing_folder_is_refused(tmp_path: Path) -> None:
+def test_serve_tensorboard_of_missing_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DashboardError, match="nowhere does not: start a worker first"):
         serve_tensorboard(tmp_path / "nowhere", host="127.0.0.1", port=6006)
 
 
-def test_serve_tensorboard_at_a_foreign_address_or_a_taken_port_is_refused(tmp_path: Path) -> None:
+def test_serve_tensorboard_at_a_foreign_address_or_taken_port_is_rejected(
+    tmp_path: Path,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for host, address in (("192.0.2.1", "192.0.2.1"), ("localhost", "127.0.0.1")):

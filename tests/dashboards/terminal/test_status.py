@@ -47,7 +47,7 @@ def test_read_trials_of_every_state_names_each(searched_study: StudyStorage) -> 
     assert rows[0].seconds == 40.0
 
 
-def test_read_trials_of_unknown_name_is_refused_with_known_names(
+def test_read_trials_of_unknown_name_is_rejected_with_known_names(
     searched_study: StudyStorage,
 ) -> None:
     with pytest.raises(StudyNotFoundError, match=r"got 'cats' \(there: pets\)"):
@@ -121,7 +121,7 @@ def test_status_counts_no_imported_trial_but_may_call_it_the_best(
 
 def test_trials_table_marks_imported_trials(forked_study: StudyStorage, show: Show) -> None:
     rows = read_trials(forked_study, "pets")
-    assert [row.is_taken_over for row in rows] == [False] * 6 + [True]
+    assert [row.is_imported for row in rows] == [False] * 6 + [True]
     assert rows[6].epochs_done == 4
     lines = show(trials_table(rows))
     numbers = [line.split()[0] for line in lines if line.split() and line.split()[0][0].isdigit()]
@@ -159,7 +159,7 @@ def test_status_table_of_running_study_fits_80_columns(
     assert "1/4" in text and "process" in text
 
 
-def test_status_of_unknown_name_is_refused(searched_study: StudyStorage) -> None:
+def test_status_of_unknown_name_is_rejected(searched_study: StudyStorage) -> None:
     with pytest.raises(StudyNotFoundError, match="got 'cats'"):
         read_status(searched_study, "cats")
 

@@ -45,9 +45,9 @@ def test_range_test_comes_before_the_study_and_narrows_it(
     assert call("init", "--config", str(files.configuration), *place).code == 0
     assert files.record.exists()
 
-    refused = call("lr-range", "--name", "tiny", *place, *QUICK, "--apply")
-    assert refused.code == 2
-    assert "'tiny' exists: give another --name" in refused.err
+    rejected = call("lr-range", "--name", "tiny", *place, *QUICK, "--apply")
+    assert rejected.code == 2
+    assert "'tiny' exists: give another --name" in rejected.err
     assert call("lr-range", "--name", "tiny", *place, *QUICK).code == 0
     assert call("report", "--name", "tiny", *place).code == 0
     assert "LR finder (range test)" in paths.report.read_text()

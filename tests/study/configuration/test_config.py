@@ -53,9 +53,9 @@ from study.errors import ConfigurationError
 def test_setting_that_cannot_be_is_rejected_with_key_rule_and_value(
     assignment: str, message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=message) as refusal:
+    with pytest.raises(ConfigurationError, match=message) as rejection:
         Request(assignments=(assignment,)).resolve()
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(rejection.value)
 
 
 def test_unknown_preset_is_rejected_with_the_nearest() -> None:

@@ -102,9 +102,9 @@ def test_point_of_one_setting_shows_the_configured_value_with_the_others() -> No
 def test_point_that_cannot_be_is_rejected_in_one_line(
     points: list[dict[str, Any]], message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=message) as refusal:
+    with pytest.raises(ConfigurationError, match=message) as rejection:
         configured(points)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(rejection.value)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dashboards.analysis.status import read_status, status_line
 from data.image_cache import prepare
 from storage.errors import StudyNotFoundError
-from storage.records import TAKEN_OVER_FROM, read_epochs
+from storage.records import IMPORTED_FROM, read_epochs
 from storage.trial_rows import read_trials
 from study.configuration.config import Request
 from study.creation.create import SAMPLED, extend, initialise
@@ -46,9 +46,9 @@ def asking(session: StudySession, *assignments: str, **options: object) -> Reque
     return Request(assignments=assignments, options=there | options)
 
 
-def taken_over(session: StudySession) -> list[FrozenTrial]:
+def imported(session: StudySession) -> list[FrozenTrial]:
     trials = session.optuna_study().trials
-    return [trial for trial in trials if TAKEN_OVER_FROM in trial.user_attrs]
+    return [trial for trial in trials if IMPORTED_FROM in trial.user_attrs]
 
 
 def slots(session: StudySession) -> list[int]:
@@ -62,8 +62,8 @@ def test_fork_imports_finished_trials_with_all_that_is_known_of_them(
     session, ancestry = fork(asking(searched, "search.n_startup_trials=1"), "changed")
     assert (ancestry.taken_over, ancestry.left_out, ancestry.why_nothing) == (3, 0, None)
     old = searched.optuna_study().trials
-    rows = taken_over(session)
-    assert [row.user_attrs[TAKEN_OVER_FROM]["trial"] for row in rows] == [0, 1, 2]
+    rows = imported(session)
+    assert [row.user_attrs[IMPORTED_FROM]["trial"] for row in rows] == [0, 1, 2]
     records = read_epochs(
         session.storage_handle.database, [trial._trial_id for trial in [*old, *rows]]
     )
@@ -94,7 +94,7 @@ def test_fork_rewrites_ranges_and_leaves_out_what_lies_outside(searched: StudySe
     rates = sorted(trial.params["learning_rate"] for trial in searched.optuna_study().trials[:3])
     narrower = f"search.ranges.learning_rate={{low: {rates[1]!r}, high: 0.99, log: true}}"
     session, ancestry = fork(asking(searched, narrower), "changed")
-    rows = taken_over(session)
+    rows = imported(session)
     kept = [row.params["learning_rate"] for row in rows]
     assert sorted(kept) == [rate for rate in rates if rates[1] <= rate <= 0.99]
     assert 0 < ancestry.taken_over < 3
@@ -112,11 +112,11 @@ def test_fork_into_a_larger_space_completes_points_with_what_was_configured(
     pretend_to_search(session, [[0.1, 0.2, 0.3]])
     larger, ancestry = fork(asking(session, "search.space=joint"), "larger")
     assert ancestry.taken_over == 1
-    (row,) = taken_over(larger)
+    (row,) = imported(larger)
     assert (row.params["dropout"], row.params["blocks_3"]) == (0.25, 2)
     smaller, ancestry = fork(asking(larger, "search.space=lr-wd", name="larger"), "smaller")
     assert ancestry.taken_over == 1
-    (again,) = taken_over(smaller)
+    (again,) = imported(smaller)
     assert again.params.keys() == {"learning_rate", "weight_decay"}
     other = ("search.space=lr-wd", "network.dropout=0.3")
     _, ancestry = fork(asking(larger, *other, name="larger"), "elsewhere")
@@ -127,7 +127,7 @@ def test_fork_of_a_fork_names_the_study_that_ran_the_trial(searched: StudySessio
     fork(asking(searched), "second")
     third, ancestry = fork(asking(searched, name="second"), "third")
     assert ancestry.study == "second"
-    origins = [row.user_attrs[TAKEN_OVER_FROM] for row in taken_over(third)]
+    origins = [row.user_attrs[IMPORTED_FROM] for row in imported(third)]
     assert origins == [{"study": "tiny", "trial": number} for number in (0, 1, 2)]
 
 
@@ -146,7 +146,7 @@ def test_fork_takes_nothing_over_from_other_experiments_and_says_why(
     searched: StudySession, assignment: str, reason: str
 ) -> None:
     session, ancestry = fork(asking(searched, assignment, LARGER), "changed")
-    assert taken_over(session) == []
+    assert imported(session) == []
     assert ancestry.why_nothing is not None and reason in ancestry.why_nothing
     assert "none of 3 finished trials are imported" in ancestry.lines()[-1]
     assert any(line.strip().startswith(assignment.split("=")[0]) for line in ancestry.lines())
@@ -157,7 +157,7 @@ def test_fork_on_other_data_takes_nothing_over(searched: StudySession, pictures:
     shutil.copytree(pictures, fewer)
     (fewer / "dots" / "0.png").unlink()
     session, ancestry = fork(asking(searched, **{"data.source": str(fewer)}), "changed")
-    assert taken_over(session) == []
+    assert imported(session) == []
     assert ancestry.why_nothing is not None and "the data differ" in ancestry.why_nothing
     same = pictures.with_name("same")
     shutil.copytree(pictures, same)
@@ -176,7 +176,7 @@ def test_sampler_and_pruner_of_a_fork_learn_from_the_old_trials(searched: StudyS
     space = sampler.infer_relative_search_space(study, waiting)
     names = {"learning_rate", "weight_decay", "dropout", "blocks_1", "blocks_2", "blocks_3"}
     assert space.keys() == names
-    assert space == taken_over(session)[0].distributions
+    assert space == imported(session)[0].distributions
     worker = Worker(session, prepare(session.config.data), stop=StopFlag(), announce=print)
     pruner = worker._optuna_study.pruner
     for score, expected in ((0.05, True), (0.99, False)):
@@ -189,14 +189,14 @@ def test_halving_finds_the_rungs_that_old_trials_would_have_reached(
 ) -> None:
     changes = ("search.pruner=halving", "search.pruner_warmup_epochs=1")
     session, _ = fork(asking(searched, *changes), "changed")
-    rungs = [row.system_attrs for row in taken_over(session)]
+    rungs = [row.system_attrs for row in imported(session)]
     assert rungs == [
         {"completed_rung_0": 0.2, "completed_rung_1": 0.5},
         {"completed_rung_0": 0.3, "completed_rung_1": 0.6},
         {"completed_rung_0": 0.1, "completed_rung_1": 0.2},
     ]
     other, _ = fork(asking(searched), "other")
-    assert all(row.system_attrs == {} for row in taken_over(other))
+    assert all(row.system_attrs == {} for row in imported(other))
 
 
 def test_fork_that_took_trials_over_draws_other_points(searched: StudySession) -> None:
@@ -237,7 +237,7 @@ def test_worker_runs_a_fork_and_a_trial_that_was_imported_may_win(
     )
     announce.work()
     rows = read_trials(session.storage_handle, "changed")
-    (ran,) = [row for row in rows if not row.is_taken_over]
+    (ran,) = [row for row in rows if not row.is_imported]
     assert said == [ran.number] * 3
     assert ran.slot == 0
     assert session.trial_paths(0).best.is_file()
@@ -251,7 +251,7 @@ def test_final_run_of_a_fork_trains_the_winner_that_was_imported(
     session, _ = fork(asking(searched, **{"search.n_trials": 1}), "changed")
     pretend_to_search(session, [[0.1, 0.2, 0.3]])
     winner = choose_winner(session)
-    assert winner.is_taken_over and winner.value == 0.9
+    assert winner.is_imported and winner.value == 0.9
     final = open_final(session, winner, reopen=None)
     (waiting,) = final.optuna_study().trials
     assert waiting.system_attrs["fixed_params"] == searched.optuna_study().trials[1].params
@@ -320,8 +320,8 @@ def test_what_a_killed_fork_has_left_is_gone_from_a_plain_study_of_its_name(
 def assert_whole(session: StudySession, ancestry: Ancestry, searched: StudySession) -> None:
     """Check that a fork is what an uninterrupted one would be, and nothing else is left."""
     old = searched.optuna_study().trials
-    rows = taken_over(session)
-    assert [row.user_attrs[TAKEN_OVER_FROM]["trial"] for row in rows] == [0, 1, 2]
+    rows = imported(session)
+    assert [row.user_attrs[IMPORTED_FROM]["trial"] for row in rows] == [0, 1, 2]
     assert ancestry.taken_over == 3
     assert slots(session) == [0, 1]
     with session.storage_handle.engine.begin() as connection:

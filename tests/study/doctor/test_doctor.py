@@ -488,10 +488,10 @@ def test_folder_that_cannot_be_deleted_is_one_line(
     session = initialise(small(tiny_settings))
     folders_of_no_trial(session)
 
-    def refused(*_: object, **__: object) -> None:
+    def rejected(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(shutil, "rmtree", refused)
+    monkeypatch.setattr(shutil, "rmtree", rejected)
     with pytest.raises(
         RunFolderError, match=r"trials/00007 cannot be written \(Permission denied"
     ):

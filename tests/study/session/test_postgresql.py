@@ -35,10 +35,10 @@ def test_study_on_postgresql_runs_to_its_end_and_tells_no_password(
             said += [ended.stdout, ended.stderr]
         assert json.loads(said[4])["complete"] == 4
         assert "4 of 4 finished trials are imported" in said[10]
-        refused = command("run", "--config", str(file), "--set", "seed=1")
-        assert refused.returncode == 2
-        assert "tester:***@" in refused.stderr
-        said += [refused.stderr]
+        rejected = command("run", "--config", str(file), "--set", "seed=1")
+        assert rejected.returncode == 2
+        assert "tester:***@" in rejected.stderr
+        said += [rejected.stderr]
     lost = command("status", "--config", str(file))
     assert lost.returncode == 2
     assert len(lost.stderr.strip().splitlines()) == 1

@@ -87,13 +87,13 @@ def test_drift_is_rejected_with_the_field_both_values_and_a_command_that_continu
 ) -> None:
     assert call("init", "--config", config_file).code == 0
     options, named = DRIFTS[drift]
-    refused = call(verb, "--config", config_file, *options)
-    assert refused.code == 2
-    assert len(refused.err.strip().splitlines()) == 1
-    assert named in refused.err
-    assert "give the same settings" in refused.err
+    rejected = call(verb, "--config", config_file, *options)
+    assert rejected.code == 2
+    assert len(rejected.err.strip().splitlines()) == 1
+    assert named in rejected.err
+    assert "give the same settings" in rejected.err
 
-    went_on = call(*suggested_command(refused.err))
+    went_on = call(*suggested_command(rejected.err))
     assert went_on.code == 0, went_on.err
     accepted = call("init", "--config", config_file, *options, "--name", "changed")
     assert accepted.code == 0, accepted.err
@@ -139,8 +139,8 @@ def test_study_stored_before_a_setting_runs_with_what_it_meant_then(
     monkeypatch.setitem(ADDED_SETTINGS, "optimization.momentum", 0.5)
     place = {"storage.url": f"sqlite:///{tmp_path}/study.db", "storage.runs": tmp_path / "runs"}
     assert open_session(Request(options=place)).config.optimization.momentum == 0.5
-    refused = call("init", "--config", config_file)
-    assert "optimization.momentum is 0.5 there, 0.9 here" in refused.err
+    rejected = call("init", "--config", config_file)
+    assert "optimization.momentum is 0.5 there, 0.9 here" in rejected.err
 
 
 def test_every_setting_that_first_studies_lacked_says_what_they_meant() -> None:
@@ -157,12 +157,12 @@ def test_another_data_file_is_rejected_with_both_fingerprints_and_sources(
     assert call("init", "--config", config_file).code == 0
     picture = pictures / "dots" / "0.png"
     Image.open(picture).transpose(Image.Transpose.ROTATE_90).save(picture)
-    refused = call(verb, "--config", config_file)
-    assert refused.code == 2
-    there, here = re.findall(r"\b[0-9a-f]{12}\b", refused.err)
+    rejected = call(verb, "--config", config_file)
+    assert rejected.code == 2
+    there, here = re.findall(r"\b[0-9a-f]{12}\b", rejected.err)
     assert there != here
-    assert refused.err.count(f"(from '{pictures}'") == 2
-    went_on = call(*suggested_command(refused.err))
+    assert rejected.err.count(f"(from '{pictures}'") == 2
+    went_on = call(*suggested_command(rejected.err))
     assert went_on.code == 0, went_on.err
     assert f"data fingerprint: '{there}' -> '{here}'" in went_on.out
 
@@ -174,13 +174,13 @@ def test_another_runs_folder_is_rejected_at_once_with_both_folders(
     assert call("init", "--config", config_file).code == 0
     elsewhere = tmp_path / "else where"
     start = time.monotonic()
-    refused = call(verb, "--config", config_file, "--runs", str(elsewhere))
+    rejected = call(verb, "--config", config_file, "--runs", str(elsewhere))
     assert time.monotonic() - start < 40  # a worker waits a minute for a study that may come
-    assert refused.code == 2
-    assert f"storage.runs is '{tmp_path}/runs' there, '{elsewhere}' here" in refused.err
-    assert f"`--runs {tmp_path}/runs`" in refused.err
+    assert rejected.code == 2
+    assert f"storage.runs is '{tmp_path}/runs' there, '{elsewhere}' here" in rejected.err
+    assert f"`--runs {tmp_path}/runs`" in rejected.err
     assert not elsewhere.exists()
-    went_on = call(*suggested_command(refused.err))
+    went_on = call(*suggested_command(rejected.err))
     assert went_on.code == 0, went_on.err
     assert (elsewhere / "changed").is_dir()
 
@@ -202,8 +202,8 @@ def test_whoever_only_reads_the_database_needs_no_runs_folder(
     ended = call(*command, *place, *named)
     assert ended.code == 0, ended.err
     assert not (tmp_path / "none").exists()
-    refused = call(*command, *place, "--name", "tinny")
-    assert refused.code == 2 and "there: tiny, another" in refused.err
+    rejected = call(*command, *place, "--name", "tinny")
+    assert rejected.code == 2 and "there: tiny, another" in rejected.err
 
 
 def test_runs_folder_of_another_study_of_the_same_name_is_rejected(
@@ -212,10 +212,10 @@ def test_runs_folder_of_another_study_of_the_same_name_is_rejected(
     place = ["--storage", f"sqlite:///{tmp_path}/other.db", "--runs", str(tmp_path / "others")]
     assert call("init", "--config", config_file).code == 0
     assert call("init", "--config", config_file, *place).code == 0
-    refused = call("report", "--config", config_file, "--runs", str(tmp_path / "others"))
-    assert refused.code == 2
-    assert "holds another study of this name" in refused.err
-    assert "under its path on this machine" in refused.err and "fork" not in refused.err
+    rejected = call("report", "--config", config_file, "--runs", str(tmp_path / "others"))
+    assert rejected.code == 2
+    assert "holds another study of this name" in rejected.err
+    assert "under its path on this machine" in rejected.err and "fork" not in rejected.err
 
 
 def test_runs_folder_under_another_path_is_the_same(
@@ -321,12 +321,12 @@ def test_strict_study_rejects_another_code_version_unless_set_otherwise(
     call: Call, begun_elsewhere: StudySession, config_file: str
 ) -> None:
     for verb in ("worker", "run", "final"):
-        refused = call(verb, "--config", config_file, "--set", "protocol.strict=true")
-        assert refused.code == 2
-        assert "torch is '1.0' there" in refused.err
-    (_, name, _) = re.findall(r"`([^`]+)`", refused.err)[-1].split()[2:5]
+        rejected = call(verb, "--config", config_file, "--set", "protocol.strict=true")
+        assert rejected.code == 2
+        assert "torch is '1.0' there" in rejected.err
+    (_, name, _) = re.findall(r"`([^`]+)`", rejected.err)[-1].split()[2:5]
     assert name == "--name"
-    went_on = call(*suggested_command(refused.err), "--set", "protocol.strict=true")
+    went_on = call(*suggested_command(rejected.err), "--set", "protocol.strict=true")
     assert went_on.code == 0, went_on.err
 
 
@@ -363,16 +363,16 @@ def test_worker_of_another_code_version_says_one_line_and_works(
     assert ended.returncode == 2
 
 
-def test_refusal_of_a_final_run_names_the_settings_of_final_runs(
+def test_rejection_of_a_final_run_names_the_settings_of_final_runs(
     tiny_settings: Settings,
 ) -> None:
     session = initialise(StudyConfig.model_validate(tiny_settings), name="tiny-final")
     protocol = read_protocol(session.storage_handle.database, "tiny-final")
     search = session.config.search.model_copy(update={"n_epochs": 9})
-    with pytest.raises(ProtocolError) as refusal:
+    with pytest.raises(ProtocolError) as rejection:
         reject_differences(protocol, session.config.model_copy(update={"search": search}))
-    assert "final.n_epochs is 3 there, 9 here" in str(refusal.value)
-    assert "fork NEW --name tiny --set final.n_epochs=9" in str(refusal.value)
+    assert "final.n_epochs is 3 there, 9 here" in str(rejection.value)
+    assert "fork NEW --name tiny --set final.n_epochs=9" in str(rejection.value)
 
 
 def test_every_frozen_setting_can_be_given_to_a_fork(tiny_settings: Settings) -> None:

@@ -166,9 +166,9 @@ def test_initialise_with_another_protocol_is_rejected_field_by_field(
     tiny_settings: Settings, change: dict[str, object], field: str
 ) -> None:
     initialise(changed(tiny_settings))
-    with pytest.raises(ProtocolError) as refusal:
+    with pytest.raises(ProtocolError) as rejection:
         initialise(changed(tiny_settings, **change))
-    assert field in str(refusal.value)
+    assert field in str(rejection.value)
 
 
 def test_initialise_with_operational_changes_is_accepted(tiny_settings: Settings) -> None:

@@ -55,10 +55,10 @@ def fail_in_training(monkeypatch: pytest.MonkeyPatch, *, n_spared: int = 0) -> N
 def database_error() -> Exception:
     """Return what Optuna raises where a pooler has lost what psycopg had prepared."""
     driver = Exception('prepared statement "_pg3_0" does not exist\nLINE 1: SELECT 1')
-    refused = sqlalchemy.exc.ProgrammingError("SELECT 1", {}, driver)
-    refused.__cause__ = driver
+    rejected = sqlalchemy.exc.ProgrammingError("SELECT 1", {}, driver)
+    rejected.__cause__ = driver
     error = StorageInternalError("An exception is raised during the commit.")
-    error.__cause__ = refused
+    error.__cause__ = rejected
     return error
 
 

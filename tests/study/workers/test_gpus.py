@@ -112,9 +112,9 @@ def test_auto_without_a_gpu_is_rejected(
     device: str, variable: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, variable)
-    with pytest.raises(StudyError, match=hint) as refusal:
+    with pytest.raises(StudyError, match=hint) as rejection:
         count_workers(config("auto", device=device))
-    assert "--workers N" in str(refusal.value)
+    assert "--workers N" in str(rejection.value)
 
 
 @pytest.mark.parametrize(("given", "n_workers"), [(1, 1), ("12", 12), (64, 64)])
