@@ -13,6 +13,7 @@ from typing import Any
 from optuna.artifacts import ArtifactMeta
 from optuna.storages._rdb.models import StudySystemAttributeModel, TrialSystemAttributeModel
 from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 study_attributes: Table = StudySystemAttributeModel.__table__
 trial_attributes: Table = TrialSystemAttributeModel.__table__
@@ -43,14 +44,16 @@ def write_note(
     owner = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
     table, mine = study_attributes, {"study_id": study_id}
     key = table.c.key
+    # Of two processes that write the first note at once, one waits here for the other.
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    first = dialect.insert(table).values(**mine, key=f"{owner}note_ver", value_json="0")
+    connection.execute(first.on_conflict_do_nothing())
     version = connection.scalar(
         select(table.c.value_json)
         .where(table.c.study_id == study_id, key == f"{owner}note_ver")
         .with_for_update()
     )
-    if version is None:
-        _replace(connection, table, mine, key == f"{owner}note_ver", {f"{owner}note_ver": 0})
-    if version in (None, "0"):
+    if version == "0":
         chunk = f"{owner}note_str:"
         starts = range(0, len(body), CHUNK)
         chunks = {f"{chunk}{n}": body[at : at + CHUNK] for n, at in enumerate(starts)}

@@ -1,5 +1,7 @@
 """What holds for notes on any database."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import optuna
@@ -9,7 +11,7 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from storage.dashboard_notes import CHUNK, write_note
-from storage.study_storage import StudyStorage
+from storage.study_storage import StudyStorage, open_study_storage
 
 LINK = ArtifactMeta("ab-01", "curve.png", "image/png", None)
 
@@ -74,7 +76,24 @@ def finished_trial_is_linked_where_the_dashboard_looks_too(handle: StudyStorage)
     assert list_trial_artifacts(attributes, {}, trial) == [asdict(LINK)]
 
 
+def first_notes_of_two_processes_at_once_are_both_written(handle: StudyStorage) -> None:
+    study_id = new_study(handle)._study_id
+    url = handle.address.render_as_string(hide_password=False)
+    handles = [open_study_storage(url, outage_seconds=30) for _ in range(2)]
+    barrier = threading.Barrier(len(handles))
+
+    def write_first(own: StudyStorage) -> None:
+        barrier.wait()
+        own.database.write(lambda connection: write_note(connection, study_id, "ours", [LINK]))
+        own.engine.dispose()
+
+    with ThreadPoolExecutor(len(handles)) as threads:
+        list(threads.map(write_first, handles))
+    assert handle.get_study_system_attrs(study_id)["dashboard:note_str:0"] == "ours"
+
+
 NOTE_RULES = (
+    first_notes_of_two_processes_at_once_are_both_written,
     note_is_written_once_however_often_it_is_written,
     note_of_a_person_stays,
     finished_trial_is_linked_where_the_dashboard_looks_too,
