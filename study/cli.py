@@ -18,7 +18,7 @@ import click
 from storage.run_paths import open_without_following
 from study.commands import HELP, MODULES
 from study.progress import fail
-from study.stop_signal import INTERRUPTED, StopRequested
+from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
 
 
 class CommandModules(UserDict[str, Any]):
@@ -50,6 +50,7 @@ def app() -> None:
 
 def main() -> NoReturn:
     """Run the command line; turn every error into one line and an exit code."""
+    follow_launcher()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=False)

@@ -31,6 +31,18 @@ DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in UNIT
 EPOCH_MARGIN = 1.25
 
 
+def follow_launcher() -> None:
+    """Leave Ctrl-C to the launcher, if there is one, and hear SIGTERM when it is gone.
+
+    The kernel sends it when the launcher's thread ends that has started this process, its main
+    one. It reaches a process too that polls nothing: call this before anything heavy is imported,
+    for an import may hang.
+    """
+    if LAUNCHER_PID in os.environ:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """A stop signal came in the middle of an epoch, which is dropped."""
 
@@ -93,16 +105,6 @@ class StopFlag:
                     os._exit(128 + number)
                 forgiven -= 1
         _end("stopped without an answer: another worker reclaims the trial", code)
-
-    def follow_launcher(self) -> None:
-        """Leave Ctrl-C to the launcher, if there is one, and hear SIGTERM when it is gone.
-
-        The kernel sends it when the launcher's thread ends that has started this process, its main
-        one. It reaches a process too that polls nothing.
-        """
-        if self._launcher:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     @property
     def is_signalled(self) -> bool:

@@ -80,7 +80,6 @@ def _worker(
 ) -> None:
     survive_lost_output()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
-    stop.follow_launcher()
     logging.getLogger("study").setLevel(logging.INFO)
 
     try:

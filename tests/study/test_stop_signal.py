@@ -51,10 +51,9 @@ def pending_signals(pid: int) -> int:
 
 LISTEN = """
 import time
-from study.stop_signal import StopFlag
-stop = StopFlag()
-stop.follow_launcher()
-stop.install()
+from study.stop_signal import StopFlag, follow_launcher
+follow_launcher()
+stop = StopFlag().install()
 print("ready", flush=True)
 while True:
     time.sleep(0.01)
