@@ -128,6 +128,6 @@ def _explained(path: Path) -> Iterator[None]:
         raise DamagedFolderError(f"data.cache: {path} is missing") from None
     except OSError as error:  # a disk or server that is away: another copy would not help
         raise DataError(
-            f"data.cache: {path} cannot be read ({error.strerror}); mend that, or choose another "
-            "cache folder"
+            f"data.cache: {path} cannot be read ({error.strerror}); repair that, or choose "
+            "another cache folder"
         ) from error

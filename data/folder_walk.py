@@ -34,8 +34,8 @@ def list_files(folder: Path) -> list[Path]:
             folders, found = _scan(current)
         except OSError as error:
             raise DataError(
-                f"data.source: '{error.filename}' cannot be read ({error.strerror}); mend that or "
-                "move it away"
+                f"data.source: '{error.filename}' cannot be read ({error.strerror}); repair that "
+                "or move it away"
             ) from error
         waiting += folders
         files += found

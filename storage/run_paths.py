@@ -239,7 +239,7 @@ class RunPaths:
         if not os.access(self.folder, os.W_OK):
             raise RunFolderError(
                 f"storage.runs must be a folder that can be written, {self.folder} cannot: "
-                "mend the rights, mount it writable, or give the right folder with --runs"
+                "repair the rights, mount it writable, or give the right folder with --runs"
             )
 
     def check(self, study_key: str) -> None:
@@ -373,7 +373,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(
             f"storage.runs must have room and be writable, {path} cannot be written "
-            f"({error.strerror or error}): free space, or mend the rights or the mount"
+            f"({error.strerror or error}): free space, or repair the rights or the mount"
         ) from None
 
 
