@@ -42,7 +42,8 @@ def worker_command(
     }
     settings |= {f"storage.{key}": value for key, value in patience.items()}
     return [
-        *(sys.executable, "-m", "study", "worker"),
+        # -P: a file of the folder where it starts must not stand for a library of the same name.
+        *(sys.executable, "-P", "-m", "study", "worker"),
         *("--name", session.protocol.study_name),
         *("--device", device),
         *(("--stop-after", f"{seconds_left:.0f}s") if seconds_left < math.inf else ()),

@@ -369,6 +369,23 @@ def test_broken_pipeline_is_rejected_before_the_first_trial(
 
 
 @pytest.mark.slow
+def test_workers_import_no_library_from_the_folder_where_they_start(
+    config_file: str, tmp_path: Path
+) -> None:
+    (tmp_path / "optuna.py").write_text("raise SystemExit('not the library')")
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "study", "run", "--config", config_file, "--trials", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "1/1 done" in ended.stdout
+
+
+@pytest.mark.slow
 def test_interrupt_while_decoding_stops_at_once(config_file: str, tmp_path: Path) -> None:
     arguments = ["run", "--preset", "quickstart"]
     running = subprocess.Popen(

@@ -77,7 +77,9 @@ def test_workers_on_cpus_keep_the_environment(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     run_workers(session, [{}], stop=StopFlag())
-    assert said_by_workers(session)[0].startswith(f"{VARIABLE}=unset -m study worker --name tiny")
+    assert said_by_workers(session)[0].startswith(
+        f"{VARIABLE}=unset -P -m study worker --name tiny"
+    )
 
 
 def test_nine_workers_on_sqlite_get_a_hint_and_work(

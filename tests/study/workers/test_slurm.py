@@ -103,7 +103,7 @@ def test_script_asks_for_one_gpu_a_signal_and_a_requeue(session: StudySession) -
     assert session.paths.logs.is_dir()
     command = command_of(script)
     assert command[0] == "exec"
-    assert command[2:5] == ["-m", "study", "worker"]
+    assert command[2:6] == ["-P", "-m", "study", "worker"]
     for pair in (["--name", "tiny"], ["--device", "cuda"], ["--stop-after", "3h57m"]):
         assert command[command.index(pair[0]) + 1] == pair[1]
     assert "--leave-when-idle" not in command
