@@ -20,6 +20,11 @@ from study.errors import StudyError
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+LAUNCHER_DIED = signal.SIGUSR2
+"""Sent by the kernel: once for each thread of the launcher, which die one after the other."""
+HEARD = (*SIGNALS, LAUNCHER_DIED)
+REPEATED = (signal.SIGHUP, LAUNCHER_DIED)
+"""Signals of one cause that come several times: no second one. Shell and kernel send SIGHUP."""
 PR_SET_PDEATHSIG = 1
 LAUNCHER_PID = "STUDY_LAUNCHER_PID"
 INTERRUPTED = 130
@@ -32,15 +37,14 @@ EPOCH_MARGIN = 1.25
 
 
 def follow_launcher() -> None:
-    """Leave Ctrl-C to the launcher, if there is one, and hear SIGTERM when it is gone.
+    """Leave Ctrl-C to the launcher, if there is one, and hear `LAUNCHER_DIED` when it is gone.
 
-    The kernel sends it when the launcher's thread ends that has started this process, its main
-    one. It reaches a process too that polls nothing: call this before anything heavy is imported,
-    for an import may hang.
+    The kernel's signal reaches a process too that polls nothing: call this before anything heavy
+    is imported, for an import may hang.
     """
     if LAUNCHER_PID in os.environ:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, LAUNCHER_DIED)
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
@@ -60,7 +64,7 @@ class StopFlag:
         self._until = float("inf") if after_seconds is None else time.monotonic() + after_seconds
 
     def install(self, *, grace_seconds: float | None = None, exit_code: int = 0) -> "StopFlag":
-        """Listen to SIGTERM, SIGINT, SIGUSR1 and SIGHUP, save those that are ignored.
+        """Listen to the signals of `HEARD`, save those that are ignored.
 
         Until then signals have their default action, which ends a process wherever it stands. So
         install it when everything heavy is imported: a process that is stuck in native code (a
@@ -71,7 +75,7 @@ class StopFlag:
                 wherever it stands, which loses no more than its epoch. None: as long as it takes.
             exit_code: Of a process that ends so.
         """
-        listened = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+        listened = {number for number in HEARD if signal.getsignal(number) is not signal.SIG_IGN}
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -99,8 +103,7 @@ class StopFlag:
             if not select.select([reader], [], [], wait_seconds)[0]:
                 break
             number = os.read(reader, 1)[0]
-            # A terminal that is closed sends SIGHUP twice: by the kernel and by the shell.
-            if number in listened and number != signal.SIGHUP:
+            if number in listened and number not in REPEATED:
                 if not forgiven:
                     os._exit(128 + number)
                 forgiven -= 1

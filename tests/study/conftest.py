@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from study.cli import main
-from study.stop_signal import SIGNALS
+from study.stop_signal import HEARD
 from tests.tools.pictures import write_pictures
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ Call = Callable[..., Ended]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """Run the command line in this process, for commands that end before they train."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in HEARD}
     level = logging.getLogger("study").level
 
     def run(*arguments: str) -> Ended:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from study.stop_signal import LAUNCHER_PID, SIGNALS, StopFlag
+from study.stop_signal import HEARD, LAUNCHER_DIED, LAUNCHER_PID, StopFlag
 from tests.tools.processes import ROOT, wait_until
 
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """Put back what `install` changes in this process."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in HEARD}
     yield
     signal.set_wakeup_fd(-1)
     for number, handler in before.items():
@@ -70,6 +70,7 @@ while True:
         (True, [signal.SIGTERM, signal.SIGUSR1], signal.SIGTERM),
         (False, [signal.SIGHUP, signal.SIGHUP, signal.SIGHUP], signal.SIGUSR1),
         (True, [signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGINT], signal.SIGUSR1),
+        (True, [LAUNCHER_DIED, LAUNCHER_DIED, LAUNCHER_DIED, signal.SIGTERM], signal.SIGTERM),
     ],
 )
 def test_second_signal_ends_but_not_one_of_the_launcher_or_of_a_closed_terminal(
