@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from data.built_folder import Check, build_once, require_free_space
 from data.configuration import DataConfig
 from data.duplicates import count_duplicates
-from data.encoded_images import EncodedImages
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
-from data.sources import fingerprint_source, open_source
+from data.sources.encoded_images import EncodedImages, LeftOut
+from data.sources.opening import fingerprint_source, open_source
 from data.split_writer import Track, no_progress, write_split
 from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
 from data.statistics import (
@@ -38,9 +38,9 @@ from data.statistics import (
 logger = logging.getLogger(__name__)
 
 DESCRIPTION_FILE = "description.json"
-CONTENT_FORMAT = 1
+CONTENT_FORMAT = 2
 """Raised when equal settings would give other images: a part of the fingerprint."""
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
 
 
@@ -233,6 +233,8 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
         config=config,
         fingerprint=fingerprint,
         class_names=class_names,
+        origins=_origins(encoded, rows, config),
+        left_out=_left_out(encoded, class_names),
         duplicates=_find_duplicates(tallies, encoded, rows),
     )
     described.save(folder / DESCRIPTION_FILE)
@@ -252,6 +254,37 @@ def _used_classes(class_names: tuple[str, ...], config: DataConfig) -> tuple[str
             f"({', '.join(class_names)}); choose another source or label_column"
         )
     return class_names[:n_classes]
+
+
+def _origins(
+    encoded: EncodedImages, rows: Mapping[str, SplitRows], config: DataConfig
+) -> dict[str, str]:
+    held_out = {VALIDATION: config.validation_fraction, TEST: config.test_fraction}
+    return {
+        split: (
+            encoded.splits[split].name
+            if (used := rows[split].source_split) == split
+            else f"{held_out[split]:.0%} held out from {encoded.splits[used].name}"
+        )
+        for split in SPLITS
+    }
+
+
+def _left_out(encoded: EncodedImages, class_names: tuple[str, ...]) -> tuple[LeftOut, ...]:
+    """What the source itself leaves out, and the classes beyond `data.n_classes`."""
+    unused = encoded.class_names[len(class_names) :]
+    if not unused:
+        return encoded.left_out
+    n_images = sum(
+        int((split.labels_N >= len(class_names)).sum()) for split in encoded.splits.values()
+    )
+    reason = (
+        f"data.n_classes uses the first {len(class_names)} of {len(encoded.class_names)} classes"
+    )
+    return (
+        *encoded.left_out,
+        LeftOut(split=None, reason=reason, count=n_images, examples=unused[:5]),
+    )
 
 
 def _require_every_class(split: str, tally: SplitTally, class_names: tuple[str, ...]) -> None:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from data.configuration import DataConfig
 from data.decoding import Original, decode
-from data.encoded_images import EncodedImage, EncodedSplit
 from data.errors import BrokenImageError
+from data.sources.encoded_images import EncodedImage, EncodedSplit
 from data.splits import SplitRows
 from data.statistics import BrokenImage, SplitTally, tally_images
 

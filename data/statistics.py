@@ -16,6 +16,7 @@ from data.configuration import DataConfig
 from data.decoding import Original
 from data.duplicates import DuplicateCounts
 from data.errors import DataError
+from data.sources.encoded_images import LeftOut
 from data.splits import TRAIN
 
 MOST_DUPLICATE_GROUPS = 24
@@ -92,6 +93,10 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
     class_names: tuple[str, ...]
     counts: dict[str, int]
     """Images."""
+    origins: dict[str, str]
+    """Where each split comes from, in words, such as "10 % held out from train"."""
+    left_out: tuple[LeftOut, ...]
+    """Files, rows and classes of the source that are not used."""
     class_counts: dict[str, tuple[int, ...]]
     """Images of each class, in the order of the class names."""
     image_modes: dict[str, dict[str, int]]
@@ -116,6 +121,8 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         config: DataConfig,
         fingerprint: str,
         class_names: tuple[str, ...],
+        origins: dict[str, str],
+        left_out: tuple[LeftOut, ...],
         duplicates: Duplicates,
     ) -> Self:
         """Sums up what was counted while the splits were decoded."""
@@ -124,6 +131,8 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
             fingerprint=fingerprint,
             image_size=config.image_size,
             class_names=class_names,
+            origins=origins,
+            left_out=left_out,
             counts={split: len(tally.labels_N) for split, tally in tallies.items()},
             class_counts={
                 split: tuple(np.bincount(tally.labels_N, minlength=len(class_names)).tolist())

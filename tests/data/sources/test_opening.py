@@ -10,7 +10,7 @@ import pytest
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.image_cache import PreparedData, prepare
-from data.sources import fingerprint_source
+from data.sources.opening import fingerprint_source
 from tests.data.pictures import CLASS_NAMES, write_table, write_tree
 
 IMAGE = {"_type": "Image"}
@@ -165,7 +165,7 @@ def run_offline(code: str, hub_cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=120,

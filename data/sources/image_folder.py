@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.encoded_images import EncodedImage, EncodedImages, EncodedSplit, match_splits
 from data.errors import DataError
-from data.folder_walk import list_files
+from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, match_splits
+from data.sources.folder_walk import list_files
 from data.splits import TRAIN
 
 PICTURE_ENDINGS = frozenset(
@@ -70,7 +70,7 @@ def _list_split(folder: Path, class_names: tuple[str, ...]) -> EncodedSplit:
     def read(rows_N: NDArray[np.int64]) -> list[EncodedImage]:
         return [EncodedImage(_readable(paths[row]), paths[row]) for row in rows_N]
 
-    return EncodedSplit(np.array(labels, dtype=np.int64), read)
+    return EncodedSplit(np.array(labels, dtype=np.int64), read, folder.name)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from data.built_folder import require_free_space
 from data.configuration import DataConfig
-from data.encoded_images import EncodedImages
 from data.errors import DataError
-from data.folder_walk import list_files
-from data.image_folder import open_image_folder
-from data.parquet_tables import hub_revision, open_tables
-from data.synthetic import SYNTHETIC_RECIPE, build_synthetic
+from data.sources.encoded_images import EncodedImages
+from data.sources.folder_walk import list_files
+from data.sources.image_folder import open_image_folder
+from data.sources.parquet_tables import hub_revision, open_tables
+from data.sources.synthetic import SYNTHETIC_RECIPE, build_synthetic
 
 SYNTHETIC = "synthetic"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.configuration import DataConfig
-from data.encoded_images import EncodedImage, EncodedImages, EncodedSplit, match_splits
 from data.errors import DataError
+from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, match_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -70,7 +70,7 @@ def open_tables(
     )
     folders = _named_folders(tables, folder)
     splits = {
-        split: EncodedSplit(labels[name], _RowReader(undecoded[name], image_column, folders))
+        split: EncodedSplit(labels[name], _RowReader(undecoded[name], image_column, folders), name)
         for split, name in names.items()
     }
     return EncodedImages(class_names, splits)
