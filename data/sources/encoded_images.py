@@ -3,10 +3,10 @@
 Must not know where the rows come from or what becomes of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +68,28 @@ class EncodedImages:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def match_splits(names: Iterable[str], *, source: str) -> dict[str, str]:
+def match_splits(
+    names: Iterable[str],
+    *,
+    source: str,
+    chosen: Mapping[Literal["train", "validation", "test"], str] | None = None,
+) -> dict[str, str]:
     """Maps train, validation and test to the names under which a source has them.
 
     Raises:
-        DataError: there is no train split, or two names mean the same split.
+        DataError: there is no train split, two names mean the same split, or a chosen one is not
+            there.
     """
     found: dict[str, str] = {}
     names = list(names)
+    if chosen is not None:
+        for name in chosen.values():
+            if name not in names:
+                raise DataError(
+                    f"data.splits must name splits of '{source}', got '{name}'; it has "
+                    f"{', '.join(names)}"
+                )
+        return {split: name for split, name in chosen.items()}
     for name in names:
         split = SPLIT_BY_NAME.get(name)
         if split in found:

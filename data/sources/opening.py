@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-from data.built_folder import require_free_space
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.encoded_images import EncodedImages
 from data.sources.folder_walk import list_files
 from data.sources.image_folder import open_image_folder
-from data.sources.parquet_tables import hub_revision, open_tables
 from data.sources.synthetic import SYNTHETIC_RECIPE, build_synthetic
+from data.sources.table_folders import find_tables
+from data.sources.tables import hub_revision, open_tables
 
 SYNTHETIC = "synthetic"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -35,7 +35,7 @@ def fingerprint_source(config: DataConfig) -> str:
         return SYNTHETIC_RECIPE
     folder = _local_folder(config.source)
     if folder is None:
-        return hub_revision(config.source)
+        return hub_revision(config.source, configuration=config.configuration)
     return _fingerprint_folder(folder)
 
 
@@ -49,13 +49,12 @@ def open_source(config: DataConfig, *, scratch: Path) -> EncodedImages:
     Raises:
         DataError: the source cannot be used as configured.
     """
-    if config.source == SYNTHETIC:
-        return _open_parquet_folder(build_synthetic(config.cache), config, scratch=scratch)
-    folder = _local_folder(config.source)
+    is_synthetic = config.source == SYNTHETIC
+    folder = build_synthetic(config.cache) if is_synthetic else _local_folder(config.source)
     if folder is None:
         return open_tables(config.source, config)
-    if _parquet_files(folder):
-        return _open_parquet_folder(folder, config, scratch=scratch)
+    if tables := find_tables(folder, config):
+        return tables.open(scratch=scratch)
     return open_image_folder(folder)
 
 
@@ -79,16 +78,6 @@ def _local_folder(source: str) -> Path | None:
             f"'{source}' does not exist and is not a hub id; correct it"
         )
     return None
-
-
-def _open_parquet_folder(folder: Path, config: DataConfig, *, scratch: Path) -> EncodedImages:
-    n_bytes = sum(path.stat().st_size for path in _parquet_files(folder))
-    require_free_space(scratch, n_bytes=n_bytes)
-    return open_tables(str(folder), config, folder=folder, download_folder=scratch)
-
-
-def _parquet_files(folder: Path) -> list[Path]:
-    return [*folder.glob("*.parquet"), *folder.glob("data/*.parquet")]
 
 
 def _fingerprint_folder(folder: Path) -> str:
