@@ -19,13 +19,12 @@ class NamedFiles:
         """
         for folder, root in self._roots.items():
             try:
-                found = Path(self._real_path(os.path.join(root, name)))
+                found = self._real_path(os.path.join(root, name))
             except ValueError:  # a null character
                 return None
-            if found.is_relative_to(root):
-                inside = found.relative_to(root)
-                is_hidden = any(part.startswith(".") for part in inside.parts)
-                return None if is_hidden else folder / inside
+            if found.startswith(inside := os.path.join(root, "")):
+                below = found.removeprefix(inside)
+                return None if "/." in f"/{below}" else folder / below
         return None
 
     def _real_path(self, path: str) -> str:

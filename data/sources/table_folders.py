@@ -130,11 +130,11 @@ def _use_tables(
     }
     first = tables[TRAIN][1][0]
     columns = find_columns(first.schema, config, file=str(first.path))
-    named_files, pictures = NamedFiles((folder,)), set()
+    names: set[str] = set()
     for _, files in tables.values():
         for file in files:
             require_images(file.schema, columns.image, file=str(file.path))
-            pictures |= {named_files.find(name) for name in file.named_files(columns.image)}
+            names.update(file.named_files(columns.image))
 
     def open_(scratch: Path) -> EncodedImages:
         unused = tuple(
@@ -145,8 +145,19 @@ def _use_tables(
         left_out = _leave_out_others(layout, folder) + unused
         return open_files(tables, columns, folder=folder, scratch=scratch, left_out=left_out)
 
-    found = sorted(path for path in pictures if path is not None and path.is_file())
-    return TableFolder((*_list_used(layout, used), *index, *found), open_)
+    pictures = _find_pictures(folder, names)
+    return TableFolder((*_list_used(layout, used), *index, *pictures), open_)
+
+
+def _find_pictures(folder: Path, names: set[str]) -> list[Path]:
+    """The files that rows name, each once, in the order of their paths."""
+    named_files = NamedFiles((folder,))
+    found = {
+        str(path): path
+        for name in names
+        if (path := named_files.find(name)) is not None and path.is_file()
+    }
+    return [found[name] for name in sorted(found)]
 
 
 def _use_shards(folder: Path, layout: Layout, config: DataConfig) -> TableFolder:

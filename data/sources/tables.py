@@ -7,6 +7,7 @@ for it. Must not decode pictures.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ from data.splits import TRAIN
 if TYPE_CHECKING:
     from datasets import Dataset
 
+HUB_URL = re.compile(r"hf://datasets/([^@]+)@([^/]+)/(.+)")
+
 
 def hub_revision(hub_id: str, *, configuration: str | None) -> str:
     """Asks `datasets` which revision of a hub data set it would open, offline the cached one.
@@ -60,21 +63,26 @@ def open_tables(hub_id: str, config: DataConfig) -> EncodedImages:
     Raises:
         DataError: it cannot be opened, or has no such configuration, columns or splits.
     """
-    from datasets import disable_progress_bars, load_dataset
+    from datasets import disable_progress_bars, load_dataset_builder
 
     disable_progress_bars()  # the decoding that follows shows its own
     try:
-        tables = load_dataset(hub_id, name=config.configuration)
+        builder = load_dataset_builder(hub_id, name=config.configuration)
+        builder.download_and_prepare()
+        tables = builder.as_dataset()
     except Exception as error:  # errors of the hub client, pyarrow and datasets alike
         raise _reject_hub_id(hub_id, config.configuration, error) from error
     names = match_splits(tables, source=hub_id, chosen=config.splits)
-    columns = find_columns(tables[names[TRAIN]].features.arrow_schema, config, file=hub_id)
+    train = tables[names[TRAIN]]
+    columns = find_columns(train.features.arrow_schema, config, file=hub_id)
+    downloads = [url for urls in (builder.config.data_files or {}).values() for url in urls]
+    _require_same_names(hub_id, downloads, columns.label)
     return _build_images(
         columns,
         names,
         {split: [_labels_of(tables[name], name, columns)] for split, name in names.items()},
         {split: tables[name] for split, name in names.items()},
-        folders=_hub_folders(tables[names[TRAIN]]),
+        folders=_hub_folders(train),
         left_out=tuple(
             leave_out_split(name, len(table))
             for name, table in tables.items()
@@ -203,6 +211,31 @@ def _unpack(
             f"({error.__cause__ or error}); repair that"
         ) from error
     return {split: builder.as_dataset(split=split) for split in paths}
+
+
+def _require_same_names(hub_id: str, urls: Sequence[str], column: str) -> None:
+    """Rejects files that name the classes differently: `datasets` reads all by the first one."""
+    found: dict[tuple[str, ...] | None, str] = {}
+    for path in map(_find_download, urls):
+        if path is not None and path.suffix == ".parquet":
+            found.setdefault(read_class_names(TableFile(path).schema, column), path.name)
+    found.pop(None, None)
+    if len(found) > 1:
+        first, second = list(found.values())[:2]
+        raise DataError(
+            f"data.source: the files of '{hub_id}' must name the classes in one order, "
+            f"'{first}' and '{second}' differ; download them and name their folder"
+        )
+
+
+def _find_download(url: str) -> Path | None:
+    """Where a file that `datasets` has downloaded lies, none where it is not kept."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not (parts := HUB_URL.fullmatch(url)):
+        return path if (path := Path(url)).is_file() else None
+    kept = try_to_load_from_cache(parts[1], parts[3], revision=parts[2], repo_type="dataset")
+    return Path(kept) if isinstance(kept, str) else None
 
 
 def _hub_folders(table: Dataset) -> tuple[Path, ...]:

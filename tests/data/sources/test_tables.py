@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from data.configuration import DataConfig
 from data.errors import DataError
+from data.sources import tables
 from data.sources.encoded_images import LeftOut
 from data.sources.table_folders import find_tables
 from data.sources.tables import hub_revision, open_tables
@@ -281,6 +283,29 @@ def test_hub_id_has_its_own_splits_and_plain_labels(
     images = open_tables("someone/insects", DataConfig(splits={"train": "extra"}))
     assert images.class_names == ("a", "b")
     assert left_out(images) == {("train", "rows of a split that is not used"): 2}
+
+
+def test_hub_files_that_name_classes_in_another_order_are_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = hub_copy(tmp_path, monkeypatch)
+    write_parquet(hub / "data" / "train-00000-of-00001.parquet", [0, 1])
+    write_parquet(hub / "data" / "test-00000-of-00001.parquet", [0], names=CLASS_NAMES[::-1])
+    with pytest.raises(DataError, match="must name the classes in one order") as caught:
+        open_tables("someone/insects", DataConfig())
+    assert "download them and name their folder" in str(caught.value)
+    assert labels_of(open_folder(hub)) == {"train": [0, 1], "test": [2]}
+
+
+def test_downloaded_file_of_the_hub_is_found_by_its_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "datasets--someone--insects" / "snapshots" / "a1" / "data" / "train.parquet"
+    write_parquet(kept, [0])
+    url = "hf://datasets/someone/insects@a1/data/{}.parquet"
+    assert tables._find_download(url.format("train")) == kept
+    assert tables._find_download(url.format("test")) is None
 
 
 def test_hub_id_that_cannot_be_reached_names_the_connection(
