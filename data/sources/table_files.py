@@ -3,7 +3,8 @@
 Reads schemas, single columns and counts; imports pyarrow only, so that a fingerprint is cheap.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,14 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class TableFile:
-    """One parquet or arrow file."""
+    """One parquet or arrow file.
 
-    def __init__(self, path: Path) -> None:
+    `features` describes the columns of a file that `datasets` did not write.
+    """
+
+    def __init__(self, path: Path, features: Mapping[str, object] | None = None) -> None:
         self.path = path
+        self._features = features
         self._is_arrow = path.suffix == ".arrow"
 
     @cached_property
@@ -31,6 +36,18 @@ class TableFile:
         Raises:
             DataError: the file is not whole.
         """
+        if not self.is_described_elsewhere:
+            return self._own_schema
+        described = {"huggingface": json.dumps({"info": {"features": self._features}})}
+        return self._own_schema.with_metadata(described)
+
+    @property
+    def is_described_elsewhere(self) -> bool:
+        """Whether `features` tells the columns, because the file itself does not."""
+        return bool(self._features) and b"huggingface" not in (self._own_schema.metadata or {})
+
+    @cached_property
+    def _own_schema(self) -> pa.Schema:
         with reading(self.path):
             return self._read_arrow().schema if self._is_arrow else pq.read_schema(self.path)
 

@@ -13,6 +13,7 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.columns import find_columns, require_images
 from data.sources.encoded_images import EncodedImages, LeftOut, match_splits
+from data.sources.hub_readme import README
 from data.sources.labels import N_EXAMPLES
 from data.sources.named_files import NamedFiles
 from data.sources.table_files import TableFile, reading
@@ -99,7 +100,7 @@ def _find_saved(folder: Path, config: DataConfig) -> TableFolder | None:
     splits = {name: _list_saved(path) for name, path in states.items()}
     used = match_splits(splits, source=str(folder), chosen=config.splits).values()
     index = (*index, *(states[name] for name in used))
-    return _use_tables(folder, Layout(splits, None, ()), config, index=index)
+    return _use_tables(folder, Layout(splits), config, index=index)
 
 
 def _list_saved(state: Path) -> tuple[Path, ...]:
@@ -125,7 +126,7 @@ def _use_tables(
 ) -> TableFolder:
     used = _match(folder, layout, config)
     tables = {
-        split: (name, [TableFile(path) for path in layout.splits[name]])
+        split: (name, [TableFile(path, layout.features) for path in layout.splits[name]])
         for split, name in used.items()
     }
     first = tables[TRAIN][1][0]
@@ -146,7 +147,9 @@ def _use_tables(
         return open_files(tables, columns, folder=folder, scratch=scratch, left_out=left_out)
 
     pictures = _find_pictures(folder, names)
-    return TableFolder((*_list_used(layout, used), *index, *pictures), open_)
+    by_readme = any(file.is_described_elsewhere for _, files in tables.values() for file in files)
+    readme = folder / README if layout.readme or by_readme else None
+    return TableFolder((*_list_used(layout, used, readme), *index, *pictures), open_)
 
 
 def _find_pictures(folder: Path, names: set[str]) -> list[Path]:
@@ -178,7 +181,7 @@ def _use_shards(folder: Path, layout: Layout, config: DataConfig) -> TableFolder
         left_out = _leave_out_others(layout, folder) + unused
         return open_shards(shards, config, left_out=left_out)
 
-    return TableFolder(_list_used(layout, used), open_)
+    return TableFolder(_list_used(layout, used, layout.readme), open_)
 
 
 def _match(folder: Path, layout: Layout, config: DataConfig) -> dict[str, str]:
@@ -192,9 +195,9 @@ def _match(folder: Path, layout: Layout, config: DataConfig) -> dict[str, str]:
     return {split: used[split] for split in SPLITS if split in used}
 
 
-def _list_used(layout: Layout, used: dict[str, str]) -> tuple[Path, ...]:
+def _list_used(layout: Layout, used: dict[str, str], readme: Path | None) -> tuple[Path, ...]:
     paths = [path for name in used.values() for path in layout.splits[name]]
-    return (*([layout.readme] if layout.readme else []), *dict.fromkeys(paths))
+    return (*([readme] if readme else []), *dict.fromkeys(paths))
 
 
 def _leave_out_others(layout: Layout, folder: Path) -> tuple[LeftOut, ...]:

@@ -6,20 +6,24 @@ Must not open any table.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
-import yaml
-
 from data.errors import DataError
+from data.sources.hub_readme import (
+    DEFAULT,
+    README,
+    Features,
+    list_patterns,
+    read_features,
+    read_front_matter,
+)
 from data.splits import TRAIN
 
 DEEPEST = 2
 """Tables lie in the folder, or at most so many folders below it."""
-DEFAULT = "default"
-README = "README.md"
 WORDS = "train|training|validation|valid|val|dev|test|testing|eval|evaluation"
 WHOLE_WORD = re.compile(f"(?:partial-)?({WORDS})", re.IGNORECASE)
 SHARD = re.compile(r"(\w+)-\d+-of-\d+.*")
@@ -32,12 +36,14 @@ Splits = dict[str, tuple[Path, ...]]
 class Layout:
     """The files of one configuration, by the source's own names of its splits.
 
-    `readme` is the file that says so, if one does; `others` belong to other configurations.
+    `readme` is the file that says so, if one does; `others` belong to other configurations;
+    `features` is what the README says of columns, as `datasets` writes it into a schema.
     """
 
     splits: Splits
-    readme: Path | None
-    others: tuple[Path, ...]
+    readme: Path | None = None
+    others: tuple[Path, ...] = ()
+    features: Features = field(default_factory=dict)
 
 
 def list_tables(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -92,7 +98,8 @@ def read_layout(
     )
     used = {path for paths in found[chosen].values() for path in paths}
     every = {path for splits in found.values() for paths in splits.values() for path in paths}
-    return Layout(found[chosen], readme, tuple(sorted((every | set(files)) - used)))
+    others = tuple(sorted((every | set(files)) - used))
+    return Layout(found[chosen], readme, others, read_features(folder, chosen))
 
 
 def choose_configuration(
@@ -119,17 +126,6 @@ def choose_configuration(
             f"it has {', '.join(names)}"
         )
     return chosen
-
-
-def read_front_matter(folder: Path) -> dict[str, object]:
-    """The YAML at the head of a folder's README, empty where there is none."""
-    try:
-        text = (folder / README).read_text("utf-8")
-        head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
-        stored = yaml.safe_load(head[1]) if head else None
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return stored if isinstance(stored, dict) else {}
 
 
 def _read_configurations(folder: Path, *, suffix: str) -> tuple[dict[str, Splits], str | None]:
@@ -163,10 +159,10 @@ def _resolve(folder: Path, entry: dict[str, object], *, suffix: str) -> Splits:
         inside = [path for path in list_tables(base, (suffix,)) if _is_inside(path, folder)]
         return _name_splits(base, inside)
     by_split: dict[str, list[Path]] = {}
-    for split, patterns in _patterns(given):
+    for split, patterns in list_patterns(given):
         matches = [
             Path(base, name)
-            for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+            for pattern in patterns
             for name in sorted(glob(pattern, root_dir=base, recursive=True))
         ]
         by_split.setdefault(split, []).extend(
@@ -175,17 +171,6 @@ def _resolve(folder: Path, entry: dict[str, object], *, suffix: str) -> Splits:
             if path.name.lower().endswith(suffix) and _is_inside(path, folder)
         )
     return {split: tuple(paths) for split, paths in by_split.items()}
-
-
-def _patterns(given: object) -> Iterable[tuple[str, str | list[str]]]:
-    """Splits and their patterns, in all the forms that the hub accepts."""
-    if isinstance(given, dict):
-        return [(str(split), patterns) for split, patterns in given.items()]
-    if isinstance(given, list) and all(isinstance(item, dict) for item in given):
-        return [(str(item["split"]), item["path"]) for item in given]
-    if isinstance(given, str | list):
-        return [(TRAIN, given)]
-    raise TypeError(f"data_files is {given!r}")
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

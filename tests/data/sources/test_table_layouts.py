@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 
@@ -122,7 +124,29 @@ def test_readme_whose_configs_are_no_list_of_configs_is_rejected(tmp_path: Path)
     assert "README.md' must list its configs as the hub does" in reject_folder(tmp_path)
 
 
-def save(folder: Path, rows: dict[str, list[int]]) -> DatasetDict:
+README_INFO = """---
+dataset_info:
+  config_name: default
+  features:
+  - {name: image, dtype: image}
+  - {name: breed, dtype: {class_label: {names: {'1': wasp, '0': bee}}}}
+---
+"""
+
+
+def test_readme_names_the_classes_of_tables_that_datasets_did_not_write(tmp_path: Path) -> None:
+    rows = {"image": [encoded(picture(row)) for row in range(3)], "breed": [1, 0, -1]}
+    pq.write_table(pa.table(rows), tmp_path / "train.parquet")
+    (tmp_path / "README.md").write_text(README_INFO)
+    images = open_folder(tmp_path)
+    assert images.class_names == ("bee", "wasp") and labels_of(images) == {"train": [1, 0, -1]}
+    assert find(tmp_path) == ("README.md", "train.parquet")
+    write_parquet(tmp_path / "train.parquet", [0, 1], label="breed")
+    assert open_folder(tmp_path).class_names == CLASS_NAMES
+    assert find(tmp_path) == ("train.parquet",)
+
+
+def save(rows: dict[str, list[int]]) -> DatasetDict:
     features = Features({"image": Image(), "label": ClassLabel(names=list(CLASS_NAMES))})
     return DatasetDict(
         {
@@ -135,7 +159,7 @@ def save(folder: Path, rows: dict[str, list[int]]) -> DatasetDict:
 
 
 def test_saved_data_set_of_splits_is_opened(tmp_path: Path) -> None:
-    tables = save(tmp_path, {"train": [2, 0, 1], "test": [1], "extra": [0, 0]})
+    tables = save({"train": [2, 0, 1], "test": [1], "extra": [0, 0]})
     tables.save_to_disk(str(tmp_path / "saved"), num_shards={"train": 2, "test": 1, "extra": 1})
     splits = {"train": "train", "test": "test"}
     images = open_folder(tmp_path / "saved", splits=splits)
@@ -155,14 +179,14 @@ def test_saved_data_set_of_splits_is_opened(tmp_path: Path) -> None:
 
 
 def test_saved_table_is_train(tmp_path: Path) -> None:
-    save(tmp_path, {"train": [2, 0, 1]})["train"].save_to_disk(str(tmp_path / "saved"))
+    save({"train": [2, 0, 1]})["train"].save_to_disk(str(tmp_path / "saved"))
     images = open_folder(tmp_path / "saved")
     assert labels_of(images) == {"train": [2, 0, 1]}
     assert find(tmp_path / "saved") == ("data-00000-of-00001.arrow", "state.json")
 
 
 def test_damaged_saved_data_set_is_rejected_by_name(tmp_path: Path) -> None:
-    save(tmp_path, {"train": [2, 0, 1]}).save_to_disk(str(tmp_path / "saved"))
+    save({"train": [2, 0, 1]}).save_to_disk(str(tmp_path / "saved"))
     (tmp_path / "saved" / "train" / "data-00000-of-00001.arrow").write_bytes(b"")
     assert "data-00000-of-00001.arrow' must be a whole arrow" in reject_folder(tmp_path / "saved")
     (tmp_path / "saved" / "train" / "state.json").write_text("{}")
