@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from data.configuration import DataConfig
 from data.errors import DataError
-from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, match_splits
+from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit
+from data.sources.split_names import match_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -60,7 +61,7 @@ def open_tables(
         tables = load_dataset(path, cache_dir=download_folder and str(download_folder))
     except Exception as error:  # errors of the hub client, pyarrow and datasets alike
         raise _rejection(path, error) from error
-    names = match_splits(tables, source=path)
+    names = match_splits(tables, source=path, chosen=config.splits)
     features = tables[names["train"]].features
     image_column = _find_column(features, "image", config.image_column)
     label_column = _find_column(features, "label", config.label_column)
