@@ -18,7 +18,7 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, LeftOut
 from data.sources.folder_walk import Folder, readable, walk
-from data.sources.label_file import OUTSIDE, Labelled, find_label_file, read_labelled
+from data.sources.label_file import OUTSIDE, Labelled, find_label_files, read_labelled
 from data.sources.picture_files import count_endings, ending_of, is_picture, others_held
 from data.sources.split_folders import (
     are_splits,
@@ -27,6 +27,7 @@ from data.sources.split_folders import (
     holding_pictures,
     unwrap,
 )
+from data.sources.split_names import split_of
 from data.splits import SPLITS, TRAIN
 
 MOST_EXAMPLES = 5
@@ -64,12 +65,14 @@ def find_pictures(folder: Path, config: DataConfig) -> PictureFolder:
             f"for each class, it has no images{others_held(root)}; point --data to the folder "
             "above the classes"
         )
-    label_file = find_label_file(root, unwrap(root), config)
-    if label_file is not None:
-        says_splits = label_file.split_column is not None
+    top = unwrap(root)
+    folders = [root, top, *(folder for folder in top.folders if split_of(folder.name))]
+    label_files = find_label_files(root, folders, config)
+    if label_files:
+        says_splits = label_files[0].split_column is not None
         layout = _Layout(root, {TRAIN: root} if says_splits else find_splits_loosely(root, config))
-        labelled = read_labelled(label_file, root, layout.splits, config)
-        return _collect(layout, labelled, f"images that {label_file.name} does not name")
+        labelled = read_labelled(label_files, root, layout.splits, config)
+        return _collect(layout, labelled, f"images that {label_files[0].name} does not name")
     layout = _Layout(root, find_splits(root, config))
     return _collect(layout, _label_by_folder(layout), "images outside class folders")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from os.path import splitext
 from typing import NamedTuple
 
@@ -43,13 +44,6 @@ class Labelled:
     """Pictures that are named and not used, and why."""
 
 
-class _Row(NamedTuple):
-    line: int
-    file: str
-    label: str
-    split: str
-
-
 @dataclass(frozen=True)
 class LabelFile:
     """A file of labels and the columns that matter; `split` is none where it has no such."""
@@ -64,6 +58,16 @@ class LabelFile:
     def name(self) -> str:
         """The file's name for messages and records."""
         return readable(os.path.basename(self.path))
+
+    @cached_property
+    def folder(self) -> str:
+        """The absolute path of the folder it lies in."""
+        return os.path.abspath(os.path.dirname(self.path))
+
+    @cached_property
+    def split(self) -> str | None:
+        """The split that the file's name means, such as train for `train.csv`."""
+        return split_of(splitext(self.name)[0])
 
     def rows(self) -> Iterator[_Row]:
         """Yield every row.
@@ -80,26 +84,35 @@ class LabelFile:
                 )
             label = (row.get(self.label_column) or "").strip()
             split = (row.get(self.split_column) or "").strip() if self.split_column else ""
-            yield _Row(line, name, label, split)
+            yield _Row(self, line, name, label, split)
 
 
-def find_label_file(root: Folder, top: Folder, config: DataConfig) -> LabelFile | None:
-    """Find the file that names the classes; none where folders do.
+class _Row(NamedTuple):
+    source: LabelFile
+    line: int
+    file: str
+    label: str
+    split: str
+
+
+def find_label_files(
+    root: Folder, folders: Iterable[Folder], config: DataConfig
+) -> list[LabelFile]:
+    """Find the files that name the classes; none where folders do.
 
     Args:
         root: The source.
-        top: The same without the folders that it is wrapped in.
+        folders: Where a `metadata.csv` is used without being named, if it has columns of files
+            and of classes.
         config: Names the file, relative to the source or to the current folder, and its columns.
-            A `metadata.csv` is used without being named, if it has columns of files and classes.
 
     Raises:
         DataError: The named file is missing, or it is not clear which columns are meant.
     """
     if config.label_file is None:
-        for folder in (root, top):
-            if DEFAULT_NAME in folder.others:
-                return _open(f"{folder.path}/{DEFAULT_NAME}", config, is_named=False)
-        return None
+        paths = {f"{f.path}/{DEFAULT_NAME}": None for f in folders if DEFAULT_NAME in f.others}
+        found = [_open(path, config, is_named=False) for path in paths]
+        return [file for file in found if file is not None]
     below = f"{root.path}/{config.label_file}"
     path = below if os.path.isfile(below) else str(config.label_file.expanduser())
     if not os.path.isfile(path):
@@ -107,13 +120,17 @@ def find_label_file(root: Folder, top: Folder, config: DataConfig) -> LabelFile 
             f"data.label_file must be a CSV file in data.source or the current folder, "
             f"'{readable(config.label_file)}' is not there; correct it"
         )
-    return _open(path, config, is_named=True)
+    file = _open(path, config, is_named=True)
+    return [file] if file is not None else []
 
 
 def read_labelled(
-    file: LabelFile, root: Folder, split_folders: Mapping[str, Folder], config: DataConfig
+    label_files: Sequence[LabelFile],
+    root: Folder,
+    split_folders: Mapping[str, Folder],
+    config: DataConfig,
 ) -> Labelled:
-    """Find every picture that the file names, its split and its class.
+    """Find every picture that the files name, its split and its class.
 
     A picture is of the split that the file says, else of the split whose folder it lies in.
 
@@ -121,15 +138,15 @@ def read_labelled(
         DataError: A named picture is missing, named with two classes, or not clear; a class is
             not in train.
     """
-    rows = list(file.rows())
-    splits = _match_values(file, rows, config)
-    finder = _Finder(file, root, split_folders)
+    rows = [row for file in label_files for row in file.rows()]
+    splits = _match_values(label_files[0], rows, config)
+    finder = _Finder(root, split_folders)
     found: dict[str, _Row] = {}
     for row in rows:
         path = finder.find(row)
         if found.setdefault(path, row).label != row.label:
             raise DataError(
-                f"data.label_file: '{file.name}' must name one class for each image, "
+                f"data.label_file: '{row.source.name}' must name one class for each image, "
                 f"'{readable(row.file)}' has '{readable(found[path].label)}' in line "
                 f"{found[path].line} and '{readable(row.label)}' in line {row.line}; remove one"
             )
@@ -139,41 +156,38 @@ def read_labelled(
         row = found[path]
         split = splits.get(row.split) if splits else finder.split_of(path)
         if not row.label:
-            unused[path] = f"images without a class in {file.name}"
+            unused[path] = f"images without a class in {row.source.name}"
         elif split is None:
             unused[path] = OUTSIDE
         else:
             by_split[split].append((path, row))
-    class_names = _class_names(file, [row.label for _, row in by_split[TRAIN]])
+    class_names = _class_names([row for _, row in by_split[TRAIN]], label_files[0])
     label_of = {name: label for label, name in enumerate(class_names)}
     return Labelled(
         class_names=class_names,
         paths={split: [path for path, _ in pairs] for split, pairs in by_split.items()},
         labels={
-            split: [_label(file, row, label_of) for _, row in pairs]
-            for split, pairs in by_split.items()
+            split: [_label(row, label_of) for _, row in pairs] for split, pairs in by_split.items()
         },
-        names={split: f"{file.name}: {readable(value)}" for value, split in splits.items()}
-        or (
-            {TRAIN: file.name} if len(split_folders) == 1 and split_folders[TRAIN] is root else {}
-        ),
-        files=(file.path,),
+        names=_name_splits(label_files[0], splits, is_whole=split_folders[TRAIN] is root),
+        files=tuple(file.path for file in label_files),
         unused=unused,
     )
+
+
+def _name_splits(file: LabelFile, splits: Mapping[str, str], *, is_whole: bool) -> dict[str, str]:
+    if splits:
+        return {split: f"{file.name}: {readable(value)}" for value, split in splits.items()}
+    return {TRAIN: file.name} if is_whole else {}
 
 
 class _Finder:
     """Finds the one picture of the source that a row means, by its path, name or stem."""
 
-    def __init__(self, file: LabelFile, root: Folder, split_folders: Mapping[str, Folder]) -> None:
-        self._file = file
-        self._root = root.path
+    def __init__(self, root: Folder, split_folders: Mapping[str, Folder]) -> None:
+        self._root = os.path.abspath(root.path)
         self._folders = {split: f"{folder.path}/" for split, folder in split_folders.items()}
-        meant = split_of(splitext(file.name)[0])
-        self._inside = self._folders.get(meant or "", f"{root.path}/")
-        absolute = os.path.abspath(root.path)
-        self._bases = (os.path.abspath(os.path.dirname(file.path)), absolute)
-        self._paths = {absolute + path[len(root.path) :]: path for path in root.used_below()}
+        self._paths = {self._root + path[len(root.path) :]: path for path in root.used_below()}
         self._by_name: dict[str, list[str]] = {}
         for path in self._paths.values():
             name = os.path.basename(path)
@@ -187,17 +201,18 @@ class _Finder:
             DataError: There is none, or more than one.
         """
         name = os.path.normpath(row.file.replace("\\", "/"))
-        for base in self._bases:
+        for base in (row.source.folder, self._root):
             if (path := self._paths.get(os.path.join(base, name))) is not None:
                 return path
+        inside = self._folders.get(row.source.split or "", "")
         found = [
             path
             for path in self._by_name.get(os.path.basename(name), ())
-            if path.startswith(self._inside)
+            if path.startswith(inside)
             and (path.endswith(f"/{name}") or splitext(path)[0].endswith(f"/{name}"))
         ]
         if len(found) != 1:
-            raise self._rejection(row, found)
+            raise _rejection(row, sorted(found))
         return found[0]
 
     def split_of(self, path: str) -> str | None:
@@ -207,17 +222,17 @@ class _Finder:
                 return split
         return None
 
-    def _rejection(self, row: _Row, found: list[str]) -> DataError:
-        said = (
-            f"{readable(sorted(found)[0])} and {readable(sorted(found)[1])} are meant by it; "
-            "write more of the path"
-            if found
-            else "there is none; restore it, remove the row, or point --data to the images"
-        )
-        return DataError(
-            f"data.label_file: every row of '{self._file.name}' must name one image of "
-            f"data.source, '{readable(row.file)}' in line {row.line}: {said}"
-        )
+
+def _rejection(row: _Row, found: list[str]) -> DataError:
+    said = (
+        f"{readable(found[0])} and {readable(found[1])} are meant by it; write more of the path"
+        if found
+        else "there is none; restore it, remove the row, or point --data to the images"
+    )
+    return DataError(
+        f"data.label_file: every row of '{row.source.name}' must name one image of data.source, "
+        f"'{readable(row.file)}' in line {row.line}: {said}"
+    )
 
 
 def _match_values(file: LabelFile, rows: Iterable[_Row], config: DataConfig) -> dict[str, str]:
@@ -235,8 +250,13 @@ def _match_values(file: LabelFile, rows: Iterable[_Row], config: DataConfig) -> 
     return {value: split for split, value in named.items()}
 
 
-def _class_names(file: LabelFile, labels: list[str]) -> tuple[str, ...]:
-    names = set(labels)
+def _class_names(rows: Sequence[_Row], file: LabelFile) -> tuple[str, ...]:
+    if not rows:
+        raise DataError(
+            f"data.label_file: '{file.name}' must name images of train with their classes, it "
+            "names none; add some or name another file"
+        )
+    names = {row.label for row in rows}
     for name in names:
         if name != readable(name):
             raise DataError(
@@ -249,10 +269,10 @@ def _class_names(file: LabelFile, labels: list[str]) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def _label(file: LabelFile, row: _Row, label_of: Mapping[str, int]) -> int:
+def _label(row: _Row, label_of: Mapping[str, int]) -> int:
     if row.label not in label_of:
         raise DataError(
-            f"data.label_file: every class of '{file.name}' must have an image in train, "
+            f"data.label_file: every class of '{row.source.name}' must have an image in train, "
             f"'{readable(row.label)}' in line {row.line} has none; add one or remove the row"
         )
     return label_of[row.label]

@@ -32,6 +32,7 @@ def find_splits(root: Folder, config: DataConfig) -> Mapping[str, Folder]:
     has_classes = any(holding_pictures(unwrap(folder, of_split=True)) for folder in trains)
     if not n_found or (n_found < len(named) and not has_classes):
         _reject_unknown_splits(top)
+        _reject_splits_beside_classes(top, splits)
         return {TRAIN: top}
     unknown = [name for name, split in splits.items() if split is None]
     if unknown:
@@ -125,6 +126,17 @@ def holding_pictures(folder: Folder) -> list[Folder]:
 def are_splits(names: AbstractSet[str]) -> bool:
     """Return whether every one of some names means a split."""
     return bool(names) and None not in name_splits(names).values()
+
+
+def _reject_splits_beside_classes(top: Folder, splits: Mapping[str, str | None]) -> None:
+    for name, split in splits.items():
+        if split not in (None, TRAIN):
+            raise DataError(
+                f"data.source: '{readable(name)}' in '{readable(top.path)}' must be a class or a "
+                f"split, it lies among classes and is called like the {split} split; move it away "
+                "or put the classes in a folder 'train', or take it for a class with "
+                "data.splits={train: .}"
+            )
 
 
 def _reject_unknown_splits(top: Folder) -> None:

@@ -177,3 +177,17 @@ def test_label_file_of_a_hub_id_is_rejected(tmp_path: Path) -> None:
     config = DataConfig(source="someone/insects", label_file=Path("x.csv"), cache=tmp_path)
     with pytest.raises(Exception, match="data.label_file is for folders of pictures"):
         fingerprint_source(config)
+
+
+def test_metadata_in_the_folders_of_splits_as_the_hub_has_it(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "train/0.png", "train/1.png", "test/0.png")
+    write(tree, "train/metadata.csv", "file_name,label", "0.png,a", "1.png,b")
+    write(tree, "test/metadata.csv", "file_name,label", "0.png,b")
+    images = found(tree).encoded
+    assert counts(images) == {"train": {"a": 1, "b": 1}, "test": {"a": 0, "b": 1}}
+    assert names(images) == {"train": "train", "test": "test"}
+
+
+def test_file_that_names_no_image_of_train_is_rejected(tmp_path: Path) -> None:
+    tree = write(touch(tmp_path / "tree", "a.png"), "metadata.csv", "file_name,label", "a.png,")
+    assert "'metadata.csv' must name images of train with their classes" in rejection(tree)

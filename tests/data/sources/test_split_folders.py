@@ -148,3 +148,15 @@ def test_nested_classes_are_rejected(tmp_path: Path) -> None:
 def test_folders_below_the_images_of_a_class_belong_to_it(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", *classes("."), "ant/more/9.png", "cat/images/0.png")
     assert counts(found(tree).encoded) == {"train": {"ant": 4, "bee": 3, "cat": 1}}
+
+
+def test_folder_called_like_a_split_among_classes_is_rejected_until_said(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *classes("."), "test/0.png")
+    assert "it lies among classes and is called like the test split" in rejection(tree)
+    images = found(tree, splits={"train": "."}).encoded
+    assert counts(images) == {"train": BOTH | {"test": 1}}
+
+
+def test_class_called_train_is_a_class(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *classes(".", names=["car", "train"]))
+    assert found(tree).encoded.class_names == ("car", "train")
