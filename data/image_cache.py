@@ -171,7 +171,7 @@ def _entry(cache: Path, fingerprint: str) -> Path:
 
 
 def _fingerprint(config: DataConfig) -> str:
-    key = config.model_dump(mode="json", exclude={"source", "cache"})
+    key = config.model_dump(mode="json", exclude={"source", "cache", "label_file"})
     key |= {"format": CONTENT_FORMAT, "content": fingerprint_source(config)}
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
 

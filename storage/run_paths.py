@@ -16,6 +16,8 @@ from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
 MARKER = ".study-key"
+RUNS_MARKER = ".study-runs"
+"""Lies in folders that no source of images enters; repeats `data.sources.folder_walk`."""
 RANGE_TEST = "lr-range"
 PART = re.compile(r"\..+\.([0-9]+)\.part")
 
@@ -213,7 +215,7 @@ class RunPaths:
         What a cut-off `claim` left is none, nor is a range test, which may come before `init`.
         """
         try:
-            names = {entry.name for entry in self.folder.iterdir()} - {RANGE_TEST}
+            names = {entry.name for entry in self.folder.iterdir()} - {RANGE_TEST, RUNS_MARKER}
             return all(map(PART.fullmatch, names))
         except FileNotFoundError:
             return True
@@ -321,6 +323,17 @@ def claimed_folders(runs: Path) -> dict[Path, str]:
     studies = [RunPaths(runs, entry.name) for entry in _subfolders(runs)]
     keys = {paths.folder: paths.key() for paths in studies}
     return {folder: key for folder, key in keys.items() if key is not None}
+
+
+def mark_runs(folder: Path) -> None:
+    """Mark a folder of the runs folder, and that one, as none of a source that it lies in.
+
+    What cannot be written is left to whoever writes there next.
+    """
+    for marked in (folder.parent, folder):
+        with suppress(OSError):
+            marked.mkdir(parents=True, exist_ok=True)
+            (marked / RUNS_MARKER).open("x").close()
 
 
 def free_name(folder: Path) -> Path:

@@ -3,25 +3,14 @@
 Must not know where the rows come from or what becomes of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
-
-from data.errors import DataError
-from data.splits import TEST, TRAIN, VALIDATION
-
-SPLIT_BY_NAME = {
-    "train": TRAIN,
-    "validation": VALIDATION,
-    "valid": VALIDATION,
-    "val": VALIDATION,
-    "test": TEST,
-}
 
 
 class LeftOut(BaseModel, frozen=True, extra="forbid"):
@@ -66,42 +55,3 @@ class EncodedImages:
     class_names: tuple[str, ...]
     splits: dict[str, EncodedSplit]
     left_out: tuple[LeftOut, ...] = ()
-
-
-def match_splits(
-    names: Iterable[str],
-    *,
-    source: str,
-    chosen: Mapping[Literal["train", "validation", "test"], str] | None = None,
-) -> dict[str, str]:
-    """Maps train, validation and test to the names under which a source has them.
-
-    Raises:
-        DataError: there is no train split, two names mean the same split, or a chosen one is not
-            there.
-    """
-    found: dict[str, str] = {}
-    names = list(names)
-    if chosen is not None:
-        for name in chosen.values():
-            if name not in names:
-                raise DataError(
-                    f"data.splits must name splits of '{source}', got '{name}'; it has "
-                    f"{', '.join(names)}"
-                )
-        return {split: name for split, name in chosen.items()}
-    for name in names:
-        split = SPLIT_BY_NAME.get(name)
-        if split in found:
-            raise DataError(
-                f"data.source: '{source}' must have one {split} split, it has '{found[split]}' "
-                f"and '{name}'; remove one"
-            )
-        if split is not None:
-            found[split] = name
-    if TRAIN not in found:
-        raise DataError(
-            f"data.source: '{source}' must have a train split, it has "
-            f"{', '.join(names) or 'none'}; name one of them train"
-        )
-    return found

@@ -12,10 +12,11 @@ from pydantic import BaseModel, Field
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.columns import find_columns, require_images
-from data.sources.encoded_images import EncodedImages, LeftOut, match_splits
+from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.hub_readme import README
 from data.sources.labels import N_EXAMPLES
 from data.sources.named_files import NamedFiles
+from data.sources.split_names import match_splits
 from data.sources.table_files import TableFile, reading
 from data.sources.table_layout import Layout, list_tables, read_layout
 from data.sources.tables import leave_out_split, open_files

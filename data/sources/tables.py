@@ -24,10 +24,10 @@ from data.sources.encoded_images import (
     EncodedImages,
     EncodedSplit,
     LeftOut,
-    match_splits,
 )
 from data.sources.labels import StoredLabels, encode_labels, find_unlabelled
 from data.sources.named_files import NamedFiles
+from data.sources.split_names import match_splits
 from data.sources.table_files import TableFile
 from data.sources.table_layout import choose_configuration
 from data.splits import TRAIN

@@ -29,7 +29,7 @@ from storage.records import (
     raise_budget,
     read_protocol,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name
+from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name, mark_runs
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
@@ -179,6 +179,7 @@ def initialise(
         in_use = in_use and not name.endswith(FINAL_SUFFIX)
         reject_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
+    mark_runs(paths.folder)
     handle = location.create()
     handle.database.outage_seconds = config.storage.outage_seconds
     with initialising(parse_url(config.storage.url)):

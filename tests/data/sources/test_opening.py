@@ -97,9 +97,20 @@ def test_source_without_train_split_is_rejected_with_its_splits(tmp_path: Path) 
     assert "must have a train split, it has valid;" in rejection(hub, tmp_path)
 
 
-@pytest.mark.parametrize("source", ["/no/such/folder", "tinyimagenet", "a/b/c", "./nowhere"])
-def test_source_that_is_neither_path_nor_hub_id_is_rejected(source: str, tmp_path: Path) -> None:
-    assert f"path '{source}' does not exist and is not a hub id" in rejection(source, tmp_path)
+@pytest.mark.parametrize(
+    ("source", "kinds"),
+    [
+        ("/no/such/folder", "an existing folder"),
+        ("a/b/c", "an existing folder"),
+        ("./nowhere", "an existing folder"),
+        ("tinyimagenet", "a folder, hub id (owner/name) or synthetic"),
+    ],
+)
+def test_source_that_is_neither_path_nor_hub_id_is_rejected(
+    source: str, kinds: str, tmp_path: Path
+) -> None:
+    said = rejection(source, tmp_path)
+    assert f"must be {kinds}, '{source}' does not exist; give the folder with --data" in said
 
 
 def test_source_that_is_a_file_is_rejected(tmp_path: Path) -> None:
