@@ -62,6 +62,16 @@ class Protocol:
         return sum(self.facts["n_dropped"].values())
 
     @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.facts["class_names"])
+
+    @property
+    def n_validation_classes(self) -> int:
+        """Number of classes that have a validation image; at first, every one had to."""
+        return int(self.facts.get("n_validation_classes", self.n_classes))
+
+    @property
     def is_of_given_points(self) -> bool:
         """Whether the study trains given points and samples nothing."""
         return bool(self.configuration["search"].get("space") == "given")

@@ -24,6 +24,8 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.label_file": None,
     "data.resize": "crop",
     "data.value_range": None,
+    "network.stem.stride": 1,
+    "network.stem.pool": False,
 }
 """What studies stored before a frozen setting was added mean, by its dotted key.
 

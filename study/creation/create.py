@@ -353,6 +353,7 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
         "class_names": list(prepared.class_names),
         "n_examples": dict(described.counts),
         "n_dropped": dict(described.dropped_counts),
+        "n_validation_classes": sum(count > 0 for count in validation),
         "baselines": {
             name: vars(guess) for name, guess in guesses(validation, train_counts=train).items()
         },

@@ -26,7 +26,15 @@ from study.errors import ConfigurationError
         ("search.n_epochs=many", r"search\.n_epochs: .*valid integer.*got 'many'"),
         ("search.n_epochs=0", r"search\.n_epochs: .*greater than or equal to 1, got 0"),
         ("network.dropout=1.5", r"network\.dropout: .*less than 1, got 1\.5"),
-        ("network.blocks=[1,2]", r"network\.blocks"),
+        (
+            "network.blocks=[1,2]",
+            r"^network: blocks must have one number for each of 3 widths, received \[1, 2\]: "
+            r"set network\.blocks=\[1,2,2\], or other network\.widths$",
+        ),
+        ("network.widths=[8, 16, 32, 64]", r"each of 4 widths.* set network\.blocks=\[2,2,2,2\]"),
+        ("network.stem.stride=3", r"network\.stem\.stride: .*less than or equal to 2, got 3"),
+        ("network.stem.stride=true", r"network\.stem\.stride: true and false are no numbers"),
+        ("network.stem.stripe=2", r"stem\.stripe is no setting: did you mean network\.stem\.stri"),
         ("optimization.optimizer=lion", r"optimization\.optimizer: .*'sgd', 'adam' or 'adamw'"),
         ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
         ("search.ranges.dropout.high=1", r"search\.ranges: dropout must lie within"),

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.configuration import StemConfig
 from storage.configuration import StorageConfig
 from storage.records import read_protocol
 from study.configuration.config import Request, StudyConfig, all_keys
@@ -141,6 +142,19 @@ def test_study_stored_before_a_setting_runs_with_what_it_meant_then(
     assert open_session(Request(options=place)).config.optimization.momentum == 0.5
     rejected = call("init", "--config", config_file)
     assert "optimization.momentum is 0.5 there, 0.9 here" in rejected.err
+
+
+@pytest.mark.parametrize("verb", ["init", "run"])
+def test_study_stored_before_the_stem_had_settings_is_resumed_with_that_of_then(
+    call: Call, config_file: str, tmp_path: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    forget_settings(tmp_path / "study.db", "network.stem")
+    rejected = call(verb, "--config", config_file, "--set", "network.stem.pool=true")
+    assert rejected.code == 2 and "network.stem.pool is False there, True here" in rejected.err
+    assert call("init", "--config", config_file).code == 0
+    place = {"storage.url": f"sqlite:///{tmp_path}/study.db", "storage.runs": tmp_path / "runs"}
+    assert open_session(Request(options=place)).config.network.stem == StemConfig()
 
 
 def test_every_setting_that_first_studies_lacked_says_what_they_meant() -> None:
