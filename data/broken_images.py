@@ -13,7 +13,7 @@ MOST_LISTED = 20
 POINTER_START = b"version https://git-lfs.github.com/spec/v1"
 POINTER_BYTES = 1024
 """A git-lfs pointer has fewer."""
-FETCH_POINTERS = "run git lfs pull"
+POINTER_REASON = "it is a git-lfs pointer, not the image"
 
 
 def find_reason(content: bytes | Path | None) -> str | None:
@@ -33,7 +33,7 @@ def find_reason(content: bytes | Path | None) -> str | None:
     if n_bytes < POINTER_BYTES:
         stored = content if isinstance(content, bytes) else content.read_bytes()
         if stored.startswith(POINTER_START):
-            return f"it is a git-lfs pointer, not the image: {FETCH_POINTERS}"
+            return POINTER_REASON
     return None
 
 
@@ -48,9 +48,10 @@ def reject(broken: Sequence[BrokenImage], *, n_broken: int) -> BrokenImageError:
     listed = "; ".join(f"split {one.source_split}, {one.name}: {one.reason}" for one in shown)
     rest = f"; and {n_broken - len(shown):,} more" if n_broken > len(shown) else ""
     images, them = ("an image", "it") if n_broken == 1 else (f"{n_broken:,} images", "them")
-    is_pointer = all(FETCH_POINTERS in one.reason for one in shown)
-    remedy = FETCH_POINTERS if is_pointer else f"repair or shrink {them}"
+    reasons = {one.reason for one in shown}
+    remedies = ["run git lfs pull"] if POINTER_REASON in reasons else []
+    remedies += [f"repair or shrink {them}"] if reasons != {POINTER_REASON} else []
     return BrokenImageError(
-        f"data.source: {images} cannot be decoded, {listed}{rest}; {remedy}, or set "
-        "data.broken_images to drop"
+        f"data.source: {images} cannot be decoded, {listed}{rest}; {', '.join(remedies)}, "
+        "or set data.broken_images to drop"
     )
