@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
+from xxhash import xxh3_64
 
 from data.colours import Range, convert_to_rgb
 
@@ -62,8 +62,8 @@ _budget = _PixelBudget()
 class Original(NamedTuple):
     """What a picture was before it was prepared; width and height in pixels.
 
-    `digest` is that of its prepared pixels and of its upright width and height before: pictures
-    that have the same one look the same to a network, and whatever files of equal bytes hold has.
+    `digest` is that of its prepared pixels and of its upright width and height before: all that
+    training sees of it. Files of equal bytes give equal pixels, so this one digest finds them too.
     """
 
     mode: str
@@ -160,6 +160,6 @@ def _resample(
 
 def _digest(pixels_HWC: NDArray[np.uint8], upright: tuple[int, int]) -> int:
     """64 bits: among ten million pictures, two different ones agree once in 400,000 data sets."""
-    content = blake2b(b"%dx%d " % upright, digest_size=8)
+    content = xxh3_64(b"%dx%d " % upright)
     content.update(np.ascontiguousarray(pixels_HWC).data)
-    return int.from_bytes(content.digest())
+    return content.intdigest()
