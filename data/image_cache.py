@@ -24,7 +24,13 @@ from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
 from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.opening import fingerprint_source, open_source
-from data.split_writer import Track, no_progress, write_split
+from data.split_writer import (
+    Track,
+    no_progress,
+    require_files,
+    require_whole_images,
+    write_split,
+)
 from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
 from data.statistics import (
     MOST_DUPLICATE_GROUPS,
@@ -220,12 +226,14 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
     rows = choose_rows(labels, class_names, config=config)
     n_images = sum(len(split.rows_N) for split in rows.values())
     require_free_space(folder, n_bytes=n_images * (3 * config.image_size**2 + 8))
+    require_files(encoded.splits, rows.values(), config=config)
     tallies = {}
     for split in SPLITS:
         source = encoded.splits[rows[split].source_split]
         path = folder / _images_name(split)
         tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
         np.save(folder / _labels_name(split), tallies[split].labels_N)
+    require_whole_images(tallies.values(), config=config)
     for split in SPLITS:
         _require_every_class(split, tallies[split], class_names)
     described = DataDescription.of(
