@@ -3,6 +3,7 @@
 Written once, when the images are decoded, and read by reports. Must not open images.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,7 +225,7 @@ def tally_images(
     """
     # Whole numbers: the sums are exact, in whatever order they are added. Over the images first,
     # in narrow types (255**2 fits 16 bits): 40 times faster than in float64.
-    values_NX = images_NHWC.reshape(len(images_NHWC), -1)
+    values_NX = images_NHWC.reshape(len(images_NHWC), math.prod(images_NHWC.shape[1:]))
     sums_X = values_NX.sum(axis=0, dtype=np.uint32)
     square_sums_X = np.square(values_NX, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
     return SplitTally(
