@@ -57,6 +57,11 @@ class Protocol:
         return str(self.configuration["data"]["source"])
 
     @property
+    def data_format(self) -> int:
+        """How its version identified and decoded data; 1 where an early version created it."""
+        return int(self.facts.get("data_format", 1))
+
+    @property
     def n_dropped(self) -> int:
         """Number of broken images that were left out."""
         return sum(self.facts["n_dropped"].values())
