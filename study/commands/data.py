@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from dashboards.analysis.baselines import baselines_table
 from dashboards.terminal.data import data_tables
+from data.cautions import cautions
 from data.image_cache import prepare
 from storage.run_paths import DataPaths
 from study.checks.baselines import find_learned, learned, measure_guesses
@@ -23,7 +24,7 @@ def _data(request: Request, as_json: bool) -> None:
     prepared = prepare(config.data, track=track)
     described = prepared.description
     if as_json:
-        print_json(described.model_dump(mode="json"))
+        print_json(described.model_dump(mode="json") | {"cautions": cautions(described)})
         return
 
     from dashboards.report.data_report import write_data_report

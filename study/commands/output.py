@@ -13,6 +13,7 @@ from dashboards.analysis.comparison import (
     read_variants,
     remarks,
 )
+from dashboards.terminal.data import data_lines
 from dashboards.terminal.trials import trials_table
 from data.split_writer import Track
 from storage.configuration import shown_url
@@ -34,11 +35,13 @@ def outage_of(error: Exception) -> str | None:
 
 
 def say_location(session: StudySession) -> None:
-    """Say where a study is, and how many images it does without."""
+    """Say where a study is, which data it has, and how many images it does without."""
     say(
         f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
+    for line in data_lines(session.protocol):
+        say(line)
     if n_dropped := session.protocol.n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
 

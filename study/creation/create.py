@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from data.cautions import cautions
 from data.image_cache import CONTENT_FORMAT, PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
@@ -357,6 +358,9 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
         "class_names": list(prepared.class_names),
         "data_format": CONTENT_FORMAT,
         "n_examples": dict(described.counts),
+        "origins": dict(described.origins),
+        "left_out": [one.model_dump(mode="json") for one in described.left_out],
+        "cautions": cautions(described),
         "n_dropped": dict(described.dropped_counts),
         "baselines": {
             name: vars(guess) for name, guess in guesses(validation, train_counts=train).items()
