@@ -36,7 +36,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from data.configuration import DataConfig
-from data.sources.image_folder import open_image_folder
+from data.sources.image_folder import find_pictures
 from data.split_writer import no_progress, write_split
 from data.splits import TRAIN, SplitRows
 
@@ -158,7 +158,7 @@ def our_decoding(folder: Path, image_size: int) -> Callable[[], int]:
     config = DataConfig(source=str(folder), image_size=image_size)
 
     def decode_all() -> int:
-        source = open_image_folder(folder).splits[TRAIN]
+        source = find_pictures(folder, config).open(scratch=folder.parent).splits[TRAIN]
         rows = SplitRows(TRAIN, np.arange(len(source.labels_N)), source.labels_N)
         with tempfile.NamedTemporaryFile(dir=folder.parent) as file:
             path = Path(file.name)

@@ -7,7 +7,7 @@ datasets itself: opening a finished entry is cheap.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -48,6 +48,7 @@ CONTENT_FORMAT = 2
 """Raised when equal settings would give other images: a part of the fingerprint."""
 CACHE_FORMAT = 4
 """Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
+MOST_EXAMPLES = 5
 
 
 def _nothing_to_check() -> None:
@@ -234,15 +235,14 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
         tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
         np.save(folder / _labels_name(split), tallies[split].labels_N)
     require_whole_images(tallies.values(), config=config)
-    for split in SPLITS:
-        _require_every_class(split, tallies[split], class_names)
+    _require_every_class(tallies, class_names)
     described = DataDescription.of(
         tallies,
         config=config,
         fingerprint=fingerprint,
         class_names=class_names,
         origins=_origins(encoded, rows, config),
-        left_out=_left_out(encoded, class_names),
+        left_out=_left_out(encoded, rows, class_names, config),
         duplicates=_find_duplicates(tallies, encoded, rows),
     )
     described.save(folder / DESCRIPTION_FILE)
@@ -272,37 +272,72 @@ def _origins(
         split: (
             encoded.splits[split].name
             if (used := rows[split].source_split) == split
-            else f"{held_out[split]:.0%} held out from {encoded.splits[used].name}"
+            else f"{100 * held_out[split]:g}% held out from {encoded.splits[used].name}"
         )
         for split in SPLITS
     }
 
 
-def _left_out(encoded: EncodedImages, class_names: tuple[str, ...]) -> tuple[LeftOut, ...]:
-    """What the source itself leaves out, and the classes beyond `data.n_classes`."""
-    unused = encoded.class_names[len(class_names) :]
-    if not unused:
-        return encoded.left_out
-    n_images = sum(
-        int((split.labels_N >= len(class_names)).sum()) for split in encoded.splits.values()
-    )
-    reason = (
-        f"data.n_classes uses the first {len(class_names)} of {len(encoded.class_names)} classes"
-    )
+def _left_out(
+    encoded: EncodedImages,
+    rows: Mapping[str, SplitRows],
+    class_names: tuple[str, ...],
+    config: DataConfig,
+) -> tuple[LeftOut, ...]:
+    """What the source leaves out, and its labelled rows that the settings leave out."""
     return (
         *encoded.left_out,
-        LeftOut(split=None, reason=reason, count=n_images, examples=unused[:5]),
+        *_unused_classes(encoded, class_names),
+        *_beyond_limits(encoded, rows, len(class_names), config),
     )
 
 
-def _require_every_class(split: str, tally: SplitTally, class_names: tuple[str, ...]) -> None:
-    missing = np.flatnonzero(np.bincount(tally.labels_N, minlength=len(class_names)) == 0)
+def _unused_classes(encoded: EncodedImages, class_names: tuple[str, ...]) -> Iterator[LeftOut]:
+    n_classes, n_all = len(class_names), len(encoded.class_names)
+    unused = encoded.class_names[n_classes:]
+    if unused:
+        named = ", ".join(unused[:MOST_EXAMPLES]) + (", ..." if unused[MOST_EXAMPLES:] else "")
+        yield LeftOut(
+            split=None,
+            reason=(
+                f"images of {len(unused):,} of the {n_all:,} classes ({named}), for "
+                f"data.n_classes={n_classes}; data.n_classes=none uses all"
+            ),
+            count=sum(
+                int((split.labels_N >= n_classes).sum()) for split in encoded.splits.values()
+            ),
+        )
+
+
+def _beyond_limits(
+    encoded: EncodedImages, rows: Mapping[str, SplitRows], n_classes: int, config: DataConfig
+) -> Iterator[LeftOut]:
+    limits = {split: getattr(config, f"{split}_limit") for split in SPLITS}
+    for name, split in encoded.splits.items():
+        taken = [part for part in rows if rows[part].source_split == name]
+        n_usable = int(((split.labels_N >= 0) & (split.labels_N < n_classes)).sum())
+        count = n_usable - sum(len(rows[part].rows_N) for part in taken)
+        if count:
+            set_limits = [f"data.{part}_limit={limits[part]}" for part in taken if limits[part]]
+            yield LeftOut(split=split.name, reason=f"beyond {', '.join(set_limits)}", count=count)
+
+
+def _require_every_class(tallies: Mapping[str, SplitTally], class_names: tuple[str, ...]) -> None:
+    """Every class in train, and any image at all in each split, once broken ones are dropped."""
+    train = tallies[TRAIN]
+    missing = np.flatnonzero(np.bincount(train.labels_N, minlength=len(class_names)) == 0)
     if len(missing):
         raise DataError(
-            f"data.source: every class must have an image in {split}, '{class_names[missing[0]]}' "
-            f"has none ({tally.n_dropped} images dropped); add some, raise data.{split}_limit or "
+            f"data.source: every class must have an image in train, '{class_names[missing[0]]}' "
+            f"has none ({train.n_dropped} images dropped); add some, raise data.train_limit or "
             "lower data.n_classes"
         )
+    for split, tally in tallies.items():
+        if not len(tally.labels_N):
+            raise DataError(
+                f"data.source: {split} must have an image, it has none ({tally.n_dropped} images "
+                "dropped); add some or remove the split"
+            )
 
 
 def _find_duplicates(

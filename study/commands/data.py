@@ -7,6 +7,7 @@ import click
 
 from dashboards.analysis.baselines import baselines_table
 from dashboards.terminal.data import data_tables
+from data.cautions import cautions
 from data.image_cache import prepare
 from data.sources.opening import verify_source
 from storage.run_paths import DataPaths, mark_runs
@@ -31,7 +32,7 @@ def _data(request: Request, as_json: bool, verify: bool) -> None:
     prepared = prepare(config.data, track=track)
     described = prepared.description
     if as_json:
-        print_json(described.model_dump(mode="json"))
+        print_json(described.model_dump(mode="json") | {"cautions": cautions(described)})
         return
 
     from dashboards.report.data_report import write_data_report

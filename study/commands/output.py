@@ -13,7 +13,7 @@ from dashboards.analysis.comparison import (
     read_variants,
     remarks,
 )
-from dashboards.formatting import shown_classes
+from dashboards.terminal.data import data_lines
 from dashboards.terminal.trials import trials_table
 from data.split_writer import Track
 from storage.configuration import shown_url
@@ -36,11 +36,13 @@ def outage_of(error: Exception) -> str | None:
 
 
 def say_location(session: StudySession) -> None:
-    """Say where a study is, what it does without, and what is too costly."""
+    """Say where a study is, which data it has, what it does without, and what is too costly."""
     say(
         f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
+    for line in data_lines(session.protocol):
+        say(line)
     if n_dropped := session.protocol.n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
     n_classes = session.protocol.n_classes

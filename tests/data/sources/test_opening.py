@@ -140,9 +140,11 @@ def test_single_class_is_rejected(tmp_path: Path) -> None:
     assert "must have at least 2 classes, it has 1 (ant)" in rejection(tree, tmp_path)
 
 
-def test_class_with_a_single_example_is_rejected(tmp_path: Path) -> None:
+def test_classes_of_a_single_example_are_rejected_where_nothing_can_be_held_out(
+    tmp_path: Path,
+) -> None:
     tree = write_tree(tmp_path / "tree", n_per_class=1)
-    assert "class 'ant' must have at least 3" in rejection(tree, tmp_path)
+    assert "a class of train with at least 3" in rejection(tree, tmp_path)
 
 
 def test_more_classes_than_there_are_is_rejected(tmp_path: Path) -> None:

@@ -159,6 +159,20 @@ def test_preset_that_searches_nothing_tests_what_it_trains(name: str) -> None:
     assert config.network.widths == (64, 128, 256)
 
 
+@pytest.mark.parametrize("text", ["none", "null", "~", ""])
+def test_none_means_no_value_where_there_may_be_none(text: str) -> None:
+    asked = Request(preset="tiny-imagenet-10", assignments=(f"data.n_classes={text}",))
+    assert asked.resolve().data.n_classes is None
+
+
+def test_none_is_a_value_of_its_own_where_there_must_be_one(tmp_path: Path) -> None:
+    file = tmp_path / "given.yaml"
+    file.write_text("search: {pruner: none}\ndata: {image_column: none}\n")
+    config = Request(file=file, assignments=("search.ranges.learning_rate=none",)).resolve()
+    assert (config.search.pruner, config.data.image_column) == ("none", None)
+    assert config.search.ranges.learning_rate is None
+
+
 def test_every_setting_has_a_description() -> None:
     assert all(len(description) > 10 for _, _, description in describe_keys())
     assert len(set(all_keys())) == len(all_keys())
