@@ -13,6 +13,7 @@ from dashboards.analysis.comparison import (
     read_variants,
     remarks,
 )
+from dashboards.formatting import shown_classes
 from dashboards.terminal.data import data_lines
 from dashboards.terminal.trials import trials_table
 from data.split_writer import Track
@@ -45,10 +46,7 @@ def say_location(session: StudySession) -> None:
         say(line)
     if n_dropped := session.protocol.n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
-    n_classes = session.protocol.n_classes
-    if classes := shown_classes(session.protocol.n_validation_classes, n_classes):
-        say(f"validation macro-F1 is the mean{classes}")
-    if caution := find_costly_stem(session.config, n_classes=n_classes):
+    if caution := find_costly_stem(session.config, n_classes=session.protocol.n_classes):
         say(caution)
 
 
