@@ -44,7 +44,7 @@ SHORTEST_SECONDS = 0.2
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between two looks of --watch.",
+    help="Time between two refreshes of --watch.",
 )
 def _status(request: Request, as_json: bool, schema: bool, watching: bool, every: float) -> None:
     if schema:
@@ -74,7 +74,7 @@ def _status(request: Request, as_json: bool, schema: bool, watching: bool, every
 def _watch(session: StudySession, every_seconds: float) -> None:
     # The terminal gets its own screen back whichever signal ends this.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # The view itself says that the database is away, and asks again.
+    # The view itself says that the database is away, and retries.
     logging.getLogger("storage").setLevel(logging.ERROR)
     session.storage_handle.database.leave_when(lambda: True)
     watch_status(

@@ -16,7 +16,7 @@ token_option = click.option(
     metavar="TOKEN",
     help="What a browser must know; made up where --host is reached from elsewhere.",
 )
-OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
+OUTAGE_SECONDS = 5.0  # a page that is loaded again every few seconds need not wait longer
 
 
 @command("dashboard", LOCATION)
