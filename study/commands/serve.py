@@ -4,7 +4,6 @@ import click
 
 from dashboards.optuna_dashboard.artifacts import RunFiles
 from storage.records import read_protocol
-from storage.study_storage import open_study_storage
 from study.commands.options import LOCATION, command, server_options
 from study.configuration.config import Request
 from study.session.location import Location
@@ -28,11 +27,12 @@ def _dashboard(request: Request, host: str, port: int, token: str | None, writab
 
     asked = request.location()
     place = asked.storage
-    handle = open_study_storage(place.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable)
-    if asked.name:
-        read_protocol(handle.database, asked.name)  # rejects a name that does not exist
-    app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
-    serve_dashboard(app, host=host, port=port, token=token, writable=writable)
+    with Location(place, outage_seconds=OUTAGE_SECONDS, read_only=not writable) as location:
+        handle = location.open()
+        if asked.name:
+            read_protocol(handle.database, asked.name)  # rejects a name that does not exist
+        app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
+        serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 
 @command("tensorboard", LOCATION)
