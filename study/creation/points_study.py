@@ -17,10 +17,10 @@ from study.configuration.stored_settings import completed
 from study.creation.create import initialise, open_or_create
 from study.errors import StudyError
 from study.session.location import Location
-from study.session.promotion import choose_winner
 from study.session.protocol import completed_by
 from study.session.session import StudySession, open_session
 from study.session.suggested_commands import suggest_command
+from study.session.winner import choose_winner
 from study.workers.gpus import count_workers
 
 UNSAMPLED: Mapping[str, Any] = {"search.sampler": "random", "search.pruner": "none"}
