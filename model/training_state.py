@@ -13,13 +13,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from model.averaging import AveragedNetwork
 from model.configuration import EvaluationConfig, NetworkConfig, OptimizationConfig
 from model.device import Execution
 from model.evaluation import Metrics
 from model.network import build_network
 from model.optimization import build_optimizer, build_schedule
 from model.seeds import derive_seed
+from model.weight_averaging import AveragedNetwork
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Who runs which trial: a lease is an attempt at a trial that has not ended.
 
 The lease comes first and decides; Optuna's trial state follows it. Every attempt keeps its row, so
-that what became of a trial can be read later. Beats use the database's clock, for the clocks of
-several machines differ. When a worker counts as lost is decided in `storage/lost_workers.py`.
+that what became of a trial can be read later. Heartbeats use the database's clock, for the clocks
+of several machines differ. When a worker counts as lost is decided in `storage/lost_workers.py`.
 """
 
 import logging
@@ -56,8 +56,8 @@ class HeldLease:
     """A lease as others see it.
 
     Attributes:
-        beat_at: Last beat by the database's clock, in seconds since 1970.
-        age_seconds: Time since that beat, by the same clock.
+        beat_at: Last heartbeat by the database's clock, in seconds since 1970.
+        age_seconds: Time since that heartbeat, by the same clock.
     """
 
     trial_id: int
@@ -210,7 +210,7 @@ def _is_open(held: Lease | Row[Any]) -> ColumnElement[bool]:
     return same & (attempts.c.owner == held.owner) & attempts.c.ending.is_(None)
 
 
-def beat(database: Database, lease: Lease) -> bool:
+def send_heartbeat(database: Database, lease: Lease) -> bool:
     """Renew a lease; return False when another worker holds the trial now."""
     return database.write(lambda connection: renew(database, connection, lease))
 
@@ -331,15 +331,15 @@ def read_owners(database: Database, trial_ids: Sequence[int]) -> dict[int, set[O
 
 
 def reject_other_machines(database: Database, held: Sequence[HeldLease], *, grace: float) -> None:
-    """Reject to share SQLite between machines, whose locks do not reach each other.
+    """Reject a SQLite database that other machines use: its file locks do not reach so far.
 
     Args:
         database: Where the leases are.
         held: The leases in it.
-        grace: Age of a beat, in seconds, after which it is no sign of life.
+        grace: Age of a heartbeat, in seconds, after which it is no sign of life.
 
     Raises:
-        StorageError: If a worker of another machine beats in a SQLite database.
+        StorageError: If a SQLite database holds a recent heartbeat of another machine.
     """
     if database.engine.dialect.name != "sqlite":
         return
@@ -349,8 +349,8 @@ def reject_other_machines(database: Database, held: Sequence[HeldLease], *, grac
         if age_seconds < grace and owner.is_on_another_machine(heartbeat_age_seconds=age_seconds):
             raise StorageError(
                 f"storage.url must be PostgreSQL for several machines, a worker on another one "
-                f"({owner.host}) beat {age_seconds:.0f} s ago in this SQLite file: work there "
-                "only, or use --storage postgresql+psycopg://USER@HOST/NAME"
+                f"({owner.host}) sent a heartbeat to this SQLite file {age_seconds:.0f} s ago: "
+                "work there only, or use --storage postgresql+psycopg://USER@HOST/NAME"
             )
 
 
@@ -386,7 +386,7 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.wait(self._seconds) and not self._lost:
             try:
-                self._lost = not beat(self._database, self._lease)
+                self._lost = not send_heartbeat(self._database, self._lease)
                 self._between()
             except SQLAlchemyError as error:  # a longer outage: the next heartbeat retries
                 logger.warning("a heartbeat did not reach the database: %s", type(error).__name__)
@@ -394,7 +394,7 @@ class Heartbeat:
                 return
 
     def within(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` and beat in one transaction, or neither.
+        """Do `work` and renew the lease in one transaction, or neither.
 
         Raises:
             LeaseLostError: If another worker has reclaimed the trial.

@@ -121,7 +121,7 @@ class RangeTestPaths:
 
     @property
     def picture(self) -> Path:
-        """The curve."""
+        """Loss over learning rate."""
         return self.folder / "lr-range.png"
 
     @property

@@ -22,7 +22,7 @@ def delete_whole_study(handle: StudyStorage, study_id: int, *, grace: float) -> 
     Args:
         handle: The database.
         study_id: Optuna's row number of the study; where there is none, nothing happens.
-        grace: Age of a beat, in seconds, after which it is no sign of life.
+        grace: Age of a heartbeat, in seconds, after which it is no sign of life.
 
     Returns:
         Optuna's row numbers of what was deleted.

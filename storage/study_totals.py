@@ -208,18 +208,18 @@ def read_early_ends(
 def newest_early_ids(database: Database, study_name: str, most: int) -> list[int]:
     """Return the row numbers of the trials that ended early last, the newest first."""
     mine = attempts.c.trial_id == trials.c.trial_id
-    beat = select(func.max(attempts.c.beat_at)).where(mine).scalar_subquery()
+    heartbeat = select(func.max(attempts.c.beat_at)).where(mine).scalar_subquery()
     wanted = (
         select(trials.c.trial_id)
         .where(trials.c.trial_id.in_(_run_here(study_name)), trials.c.state.in_(EARLY))
-        .order_by(func.coalesce(beat, 0.0).desc(), trials.c.number.desc())
+        .order_by(func.coalesce(heartbeat, 0.0).desc(), trials.c.number.desc())
         .limit(most)
     )
     return list(database.read(lambda connection: connection.scalars(wanted).all()))
 
 
 def newest_ended_progress(database: Database, study_name: str) -> float | None:
-    """Return the last beat of all attempts that have ended after a new epoch, None without one."""
+    """Return the last heartbeat of the attempts that ended after a new epoch, None without one."""
     done = select(func.max(epochs.c.epoch)).where(epochs.c.trial_id == attempts.c.trial_id)
     following = func.lead(attempts.c.epochs_at_start).over(
         partition_by=attempts.c.trial_id, order_by=attempts.c.attempt

@@ -18,8 +18,8 @@ from study.commands.output import (
 from study.configuration.config import Request
 from study.progress import fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
-from study.session.promotion import choose_winner
 from study.session.session import open_session
+from study.session.winner import choose_winner
 from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
 
 

@@ -14,7 +14,6 @@ from dashboards.servers.prometheus_metrics import StudiesReader, metrics_text, r
 from dashboards.terminal.status import status_table
 from dashboards.terminal.watch import watch_status
 from storage.errors import DatabaseAwayError
-from storage.study_storage import open_study_storage
 from study.commands.options import LOCATION, command, json_option, server_options
 from study.commands.output import (
     best_baseline,
@@ -24,6 +23,7 @@ from study.commands.output import (
 )
 from study.configuration.config import Request
 from study.progress import fail, is_terminal, say
+from study.session.location import Location
 from study.session.session import StudySession, open_session
 
 SHORTEST_SECONDS = 0.2
@@ -44,7 +44,7 @@ SHORTEST_SECONDS = 0.2
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between two looks of --watch.",
+    help="Time between two refreshes of --watch.",
 )
 def _status(request: Request, as_json: bool, schema: bool, watching: bool, every: float) -> None:
     if schema:
@@ -74,7 +74,7 @@ def _status(request: Request, as_json: bool, schema: bool, watching: bool, every
 def _watch(session: StudySession, every_seconds: float) -> None:
     # The terminal gets its own screen back whichever signal ends this.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # The view itself says that the database is away, and asks again.
+    # The view itself says that the database is away, and retries.
     logging.getLogger("storage").setLevel(logging.ERROR)
     session.storage_handle.database.leave_when(lambda: True)
     watch_status(
@@ -90,10 +90,8 @@ def _watch(session: StudySession, every_seconds: float) -> None:
 @click.option("--once", is_flag=True, help="Print the metrics and leave, serving nothing.")
 def _metrics(request: Request, host: str, port: int, once: bool) -> None:
     place = request.location()
-    reader = StudiesReader(
-        lambda: open_study_storage(place.storage.url, outage_seconds=0.0, read_only=True),
-        name=place.name,
-    )
+    location = Location(place.storage, outage_seconds=0.0, read_only=True)
+    reader = StudiesReader(location.open, name=place.name)
     try:
         reader.read()  # an error here, which else only the log would show
     except DatabaseAwayError as error:

@@ -4,7 +4,6 @@ import click
 
 from dashboards.optuna_dashboard.artifacts import RunFiles
 from storage.records import read_protocol
-from storage.study_storage import open_study_storage
 from study.commands.options import LOCATION, command, server_options
 from study.configuration.config import Request
 from study.session.location import Location
@@ -16,7 +15,7 @@ token_option = click.option(
     metavar="TOKEN",
     help="What a browser must know; made up where --host is reached from elsewhere.",
 )
-OUTAGE_SECONDS = 5.0  # a page that asks again every few seconds need not wait longer
+OUTAGE_SECONDS = 5.0  # a page that is loaded again every few seconds need not wait longer
 
 
 @command("dashboard", LOCATION)
@@ -28,11 +27,12 @@ def _dashboard(request: Request, host: str, port: int, token: str | None, writab
 
     asked = request.location()
     place = asked.storage
-    handle = open_study_storage(place.url, outage_seconds=OUTAGE_SECONDS, read_only=not writable)
-    if asked.name:
-        read_protocol(handle.database, asked.name)  # rejects a name that does not exist
-    app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
-    serve_dashboard(app, host=host, port=port, token=token, writable=writable)
+    with Location(place, outage_seconds=OUTAGE_SECONDS, read_only=not writable) as location:
+        handle = location.open()
+        if asked.name:
+            read_protocol(handle.database, asked.name)  # rejects a name that does not exist
+        app = build_dashboard(handle, RunFiles(place.runs), grace=place.grace_seconds)
+        serve_dashboard(app, host=host, port=port, token=token, writable=writable)
 
 
 @command("tensorboard", LOCATION)

@@ -174,7 +174,7 @@ def initialise(
     )
     budget = len(queue) if gives_budget else None
     paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
-    # Looked at before the protocol, for another `init` may finish between the two looks.
+    # Checked before the protocol, for another `init` may finish between the two checks.
     in_use = paths.folder.is_dir() and not paths.is_unused()
     location = location or Location(config.storage)
     found = location.find(name)

@@ -17,9 +17,10 @@ from study.configuration.stored_settings import completed
 from study.creation.create import initialise, open_or_create
 from study.errors import StudyError
 from study.session.location import Location
-from study.session.promotion import choose_winner
 from study.session.protocol import completed_by
 from study.session.session import StudySession, open_session
+from study.session.suggested_commands import suggest_command
+from study.session.winner import choose_winner
 from study.workers.gpus import count_workers
 
 UNSAMPLED: Mapping[str, Any] = {"search.sampler": "random", "search.pruner": "none"}
@@ -126,20 +127,21 @@ def base_of_trial(request: Request, study_name: str, number: int | None) -> dict
     try:
         config, _, _ = configured_by(FixedTrial(row.params), session.config)
     except OutOfRangeError:
-        raise _no_trial(study_name, row.number) from None
+        raise _no_trial(session, row.number) from None
     return as_stored(config.replacing({"search.space": "joint", "search.points": ()}))
 
 
 def _trial(session: StudySession, number: int) -> TrialRow:
-    name = session.protocol.study_name
-    for row in read_trials(session.storage_handle, name):
+    for row in read_trials(session.storage_handle, session.protocol.study_name):
         if row.number == number:
             return row
-    raise _no_trial(name, number)
+    raise _no_trial(session, number)
 
 
-def _no_trial(study_name: str, number: int) -> StudyError:
+def _no_trial(session: StudySession, number: int) -> StudyError:
+    name = session.protocol.study_name
+    command = suggest_command("trials", "--name", name, storage=session.config.storage)
     return StudyError(
-        f"--around-trial must be a trial of study {study_name!r} that has begun, got {number}: "
-        f"see `study trials --name {study_name}`"
+        f"--around-trial must be a trial of study {name!r} that has begun, got {number}: see "
+        f"`{command}`"
     )

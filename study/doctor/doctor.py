@@ -97,7 +97,7 @@ def _open_all(
 
 
 def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
-    """Look at run folders, before queues: a missing slot must not find an old folder."""
+    """Check run folders, before queues: a missing slot must not find an old folder."""
     slots = {
         session.protocol.study_name: {trial.slot for trial in session.slots()}
         for session in sessions

@@ -26,7 +26,7 @@ from storage.study_storage import StudyStorage
 from storage.study_totals import Slot
 from study.configuration.fixed_trial import OutOfRangeError
 from study.doctor.finding import Finding, count
-from study.final.unknown_tests import forgotten_tests
+from study.final.unknown_test_results import forgotten_tests
 from study.session.session import StudySession
 from study.trial.identity import Identity
 

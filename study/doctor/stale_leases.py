@@ -46,7 +46,7 @@ class StudyLeases:
         return [lease for trial, lease in self.watch.poll().items() if trial in self.trial_ids]
 
     def is_doubtful(self, lease: HeldLease) -> bool:
-        """Return whether a beat is old, of a process that may live."""
+        """Return whether a heartbeat is old, of a process that may live."""
         return lease.age_seconds > self.grace_seconds and not self.watch.is_lost(lease)
 
 
@@ -55,8 +55,8 @@ def await_lost(
 ) -> dict[int, HeldLease]:
     """Return the leases whose worker is lost, by trial id.
 
-    A dead process of this host is known at once. Where a beat is old, this waits until it has
-    stood still for two beats, for after an outage every beat is old.
+    A dead process of this host is known at once. Where a heartbeat is old, this waits until it has
+    stood still for two of them, for after an outage every heartbeat is old.
 
     Args:
         sessions: The studies.
@@ -69,7 +69,7 @@ def await_lost(
     ]
     if doubtful:
         seconds = max(2 * one.heartbeat_seconds for one in doubtful)
-        say(f"waiting {seconds:g} s to see whether workers with an old beat beat again")
+        say(f"waiting {seconds:g} s to see whether workers send heartbeats again")
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(min(one.heartbeat_seconds for one in watched) / 2)
@@ -146,4 +146,4 @@ def _worker(lease: HeldLease) -> str:
     is_dead = owner.is_known_dead(heartbeat_age_seconds=lease.age_seconds)
     state = "is dead" if is_dead else "is stale"
     age = shown_duration(lease.age_seconds)
-    return f"process {owner.pid} on {owner.host}, which {state} (last beat {age} ago)"
+    return f"process {owner.pid} on {owner.host}, which {state} (last heartbeat {age} ago)"

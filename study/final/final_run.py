@@ -21,7 +21,7 @@ from study.configuration.config import StudyConfig
 from study.creation.create import Point, extend, initialise
 from study.errors import ProtocolError, StudyError
 from study.final.test_evaluation import FinalResult, take_test
-from study.final.unknown_tests import (
+from study.final.unknown_test_results import (
     forgotten_slots,
     forgotten_tests,
     reject_forgotten,

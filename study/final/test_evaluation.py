@@ -32,7 +32,7 @@ from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, remove, write_atomically
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
-from study.final.unknown_tests import forgotten_tests, reject_forgotten
+from study.final.unknown_test_results import forgotten_tests, reject_forgotten
 from study.session.session import StudySession
 from study.trial.identity import Identity
 

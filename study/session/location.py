@@ -23,14 +23,22 @@ class Location:
 
     Args:
         config: Address of the database, the runs folder, and how long an outage is waited out.
+        outage_seconds: A shorter wait, for what can be tried again.
         read_only: Whether the database itself rejects every write.
         handle: The database where it is open already.
     """
 
     def __init__(
-        self, config: StorageConfig, *, read_only: bool = False, handle: StudyStorage | None = None
+        self,
+        config: StorageConfig,
+        *,
+        outage_seconds: float | None = None,
+        read_only: bool = False,
+        handle: StudyStorage | None = None,
     ) -> None:
         self.config = config
+        if outage_seconds is not None:
+            self.config = config.model_copy(update={"outage_seconds": outage_seconds})
         self.read_only = read_only
         self._handle = handle
 

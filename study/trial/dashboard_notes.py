@@ -24,11 +24,11 @@ from storage.errors import LeaseLostError, StorageError, StudyNotFoundError
 from storage.leases import Heartbeat
 from storage.records import read_protocol, study_names
 from storage.run_paths import TrialPaths
-from storage.study_storage import open_study_storage
 from storage.trial_rows import TrialRow, read_some, read_trials
 from study.configuration.config import SearchConfig, validated
 from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES
 from study.configuration.stored_settings import completed
+from study.session.location import Location
 from study.session.session import StudySession, bind
 
 logger = logging.getLogger(__name__)
@@ -116,34 +116,33 @@ def describe_space(search: SearchConfig, *, optimizer: str) -> list[str]:
     ]
 
 
-def note_studies_on(data_fingerprint: str, location: StorageConfig) -> None:
+def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
     """Write the notes of all studies on some data, about which something new is known.
 
     Args:
         data_fingerprint: Of the data.
-        location: Database and runs folder; neither need exist, and the database may be away.
+        place: Database and runs folder; neither need exist, and the database may be away.
     """
-    try:
-        handle = open_study_storage(location.url, outage_seconds=PATIENCE_SECONDS)
-    except StudyNotFoundError:
-        return
-    except StorageError as error:
-        logger.warning("the notes of studies stay as they are: %s", error)
-        return
-    try:
-        for name in study_names(handle.database):
-            protocol = read_protocol(handle.database, name)
-            configuration = validated(completed(protocol.configuration))
-            session = bind(configuration, protocol, handle, location)
-            is_here = session.paths.key() == protocol.study_key
-            if is_here and protocol.facts["data_fingerprint"] == data_fingerprint:
-                note_study(session)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        logger.warning("the notes of studies stay as they are: %s", error)
-    finally:
-        handle.engine.dispose()
+    with Location(place, outage_seconds=PATIENCE_SECONDS) as location:
+        try:
+            _note_studies_on(data_fingerprint, location)
+        except StudyNotFoundError:
+            return
+        except Exception as error:
+            if not isinstance(error, StorageError) and not is_transient(error):
+                raise
+            logger.warning("the notes of studies stay as they are: %s", error)
+
+
+def _note_studies_on(data_fingerprint: str, location: Location) -> None:
+    handle = location.open()
+    for name in study_names(handle.database):
+        protocol = read_protocol(handle.database, name)
+        configuration = validated(completed(protocol.configuration))
+        session = bind(configuration, protocol, handle, location.config)
+        is_here = session.paths.key() == protocol.study_key
+        if is_here and protocol.facts["data_fingerprint"] == data_fingerprint:
+            note_study(session)
 
 
 def _paths_of(session: StudySession, row: TrialRow) -> TrialPaths:

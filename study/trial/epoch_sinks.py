@@ -110,8 +110,9 @@ class SaveCheckpoint:
 class ReportAndPrune:
     """Reports an epoch, then checks pruning.
 
-    The row in the table `epochs`, validation macro-F1 as Optuna's intermediate value and a beat of
-    the lease are one transaction: all or nothing, and nothing once the trial is another worker's.
+    The row in the table `epochs`, validation macro-F1 as Optuna's intermediate value and the
+    heartbeat of the lease are one transaction: all or nothing, and nothing once the trial is
+    another worker's.
 
     Args:
         study: Optuna's view of the study, with its pruner.

@@ -35,7 +35,7 @@ class Claimant:
         place: How patient workers are with each other.
 
     Attributes:
-        watch: Looks at the leases of others; to be looked through at every beat.
+        watch: Watches the leases of others; to be called at every heartbeat.
     """
 
     def __init__(

@@ -151,7 +151,7 @@ class Worker:
                 self._wait()
 
     def _wait(self) -> None:
-        # Poll at least once per beat: lost-worker detection needs observations without gaps.
+        # Poll at least once per heartbeat: lost-worker detection needs observations without gaps.
         seconds = min(POLL_SECONDS, self._session.config.storage.heartbeat_seconds)
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stop.is_set:

@@ -97,8 +97,8 @@ def empty_study(empty_file: Path, tmp_path: Path) -> Iterator[StudyStorage]:
 @pytest.fixture
 def searched_study(searched_file: Path, tmp_path: Path) -> Iterator[StudyStorage]:
     with _opened_copy(searched_file, tmp_path / "searched.db") as opened:
-        # The file was made once for all tests; whoever runs in it has just given a beat.
-        # By the database's clock, which counts milliseconds: no beat may come from the future.
+        # The file was made once for all tests; whoever runs in it has just sent a heartbeat.
+        # By the database's clock, which counts milliseconds: no heartbeat may be later than now.
         with opened.engine.begin() as connection:
             now = opened.database.now(connection)
             connection.exec_driver_sql("UPDATE attempts SET beat_at = ?", (now,))

@@ -19,8 +19,8 @@ from study.configuration.grids import LEARNING_RATE, WEIGHT_DECAY, grid
 from study.creation.create import open_or_create
 from study.creation.points_study import Plan, open_given
 from study.final.final_run import open_final, run_final
-from study.session.promotion import choose_winner
 from study.session.session import StudySession
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
 from tests.browser import requires_chromium, watched_page

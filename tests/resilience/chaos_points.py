@@ -24,7 +24,7 @@ RELEASE = "inside the release after a signal"
 LATEST_PASSAGES = {
     "half-way through init": 20,
     "after the claim": 20,
-    "before the first beat": 20,
+    "before the first heartbeat": 20,
     "inside an epoch": 300,
     "inside the checkpoint write": 40,
     "between checkpoint and report": 40,
@@ -52,7 +52,7 @@ def install() -> None:
     """Set the traps."""
     storage_class: Any = StudyStorage
     _before(storage_class, "_create_new_trial", "half-way through init")
-    _before(storage.leases.Heartbeat, "_run", "before the first beat")
+    _before(storage.leases.Heartbeat, "_run", "before the first heartbeat")
     _before(model.training, "_step", "inside an epoch")
     _before(ReportAndPrune, "__call__", "between checkpoint and report")
     _before(storage.leases, "_insert", "inside a reclaim", lambda *given: given[2].reclaimed)

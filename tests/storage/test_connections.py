@@ -68,7 +68,7 @@ def count_sessions(server: PostgreSQLServer, url: str) -> dict[str, int]:
 
 
 def be_a_worker(url: str, all_train: Barrier, go_on: Any, ends: Any) -> None:
-    """Claim a trial, be busy with its epoch, beat and report, as a worker does."""
+    """Claim a trial, be busy with its epoch, send heartbeats and report, as a worker does."""
     place = StorageConfig(url=url, heartbeat_seconds=2, outage_seconds=60, grace_seconds=100)
     handle = open_study_storage(url, outage_seconds=60)
     study = optuna.load_study(study_name="many", storage=handle)

@@ -12,7 +12,6 @@ from storage.leases import (
     Lease,
     acquire,
     acquire_waiting,
-    beat,
     end,
     held_leases,
     is_held,
@@ -21,6 +20,7 @@ from storage.leases import (
     record_death,
     reject_other_machines,
     release,
+    send_heartbeat,
     withdraw,
 )
 from storage.process_identity import Owner
@@ -47,7 +47,7 @@ def claim(handle: StudyStorage, owner: Owner) -> Lease | None:
 
 
 def take_over(handle: StudyStorage, owner: Owner) -> Lease:
-    while True:  # the owner may beat between the look and the claim
+    while True:  # the owner may send a heartbeat between reading and claiming
         lease = acquire(handle.database, 1, owner, lost=held_leases(handle.database)[1])
         if lease is not None:
             return lease
@@ -72,8 +72,8 @@ def test_take_over_ends_the_lost_attempt_and_the_old_owner_notices(handle: Study
     assert old is not None
     new = take_over(handle, ME)
     assert new.reclaimed and new.attempt == 2
-    assert not beat(handle.database, old)
-    assert beat(handle.database, new)
+    assert not send_heartbeat(handle.database, old)
+    assert send_heartbeat(handle.database, new)
     end(handle.database, old, "complete")
     assert held_leases(handle.database)[1].owner == str(ME)
     assert read_endings(handle.database, [1]) == {1: ["lost", None]}
@@ -84,7 +84,7 @@ def test_take_over_of_a_lease_that_beat_since_is_rejected(handle: StudyStorage) 
     assert old is not None
     seen = held_leases(handle.database)[1]
     time.sleep(0.01)
-    assert beat(handle.database, old)
+    assert send_heartbeat(handle.database, old)
     assert acquire(handle.database, 1, ME, lost=seen) is None
     assert read_endings(handle.database, [1]) == {1: [None]}
 
@@ -99,7 +99,7 @@ def test_lease_of_another_history_is_lost_in_a_restored_database(
     mine = claim(restored, ME)
     assert old is not None and mine is not None and old.attempt == mine.attempt
     seen = held_leases(database)
-    assert not beat(database, old) and not is_held(database, old)
+    assert not send_heartbeat(database, old) and not is_held(database, old)
     end(database, old, "complete")
     release(database, old, "preempted")
     withdraw(database, old)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from storage.database import Database
-from storage.leases import HeldLease, acquire, beat
+from storage.leases import HeldLease, acquire, send_heartbeat
 from storage.lost_workers import Watch
 from storage.process_identity import Owner
 from storage.study_storage import StudyStorage
@@ -41,7 +41,7 @@ def watch(handle: StudyStorage, clock: Clock) -> Watch:
 
 
 def poll(watch: Watch, clock: Clock, *, after: float, age: float) -> HeldLease:
-    """Look after so many seconds; the beat seen has the given age by the database's clock."""
+    """Look after so many seconds; the heartbeat seen has the given age by the database's clock."""
     clock.seconds += after
     return replace(watch.poll()[1], age_seconds=age)
 
@@ -64,7 +64,7 @@ def test_beat_between_two_looks_saves_a_worker(
     poll(watch, clock, after=0, age=10_000)
     poll(watch, clock, after=50, age=10_000)
     time.sleep(0.01)  # SQLite's clock counts milliseconds
-    assert beat(handle.database, lease)
+    assert send_heartbeat(handle.database, lease)
     assert not watch.is_lost(poll(watch, clock, after=20, age=10_000))
     poll(watch, clock, after=50, age=10_000)
     assert watch.is_lost(poll(watch, clock, after=10, age=10_000))

@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from storage.errors import StudyNotFoundError
-from storage.leases import acquire, beat, held_leases
+from storage.leases import acquire, held_leases, send_heartbeat
 from storage.process_identity import Owner
 from storage.study_storage import StudyStorage, create_study_storage, open_study_storage
 from tests.postgresql import requires_postgresql, running_server
@@ -105,8 +105,8 @@ def test_lease_that_stood_still_is_imported_by_one_swap(handle: StudyStorage) ->
     new = acquire(handle.database, 8000, second, lost=seen)
     assert new is not None and new.reclaimed
     assert acquire(handle.database, 8000, third, lost=seen) is None
-    assert not beat(handle.database, old)
-    assert beat(handle.database, new)
+    assert not send_heartbeat(handle.database, old)
+    assert send_heartbeat(handle.database, new)
 
 
 @pytest.mark.parametrize("rule", NOTE_RULES)

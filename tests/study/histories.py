@@ -28,9 +28,9 @@ from study.configuration.config import Request, validated
 from study.creation.create import extend_budget, initialise
 from study.errors import StudyError
 from study.final.final_run import FIRST_REASON, open_final, run_final
-from study.final.unknown_tests import FORGOTTEN
-from study.session.promotion import choose_winner
+from study.final.unknown_test_results import FORGOTTEN
 from study.session.session import StudySession, open_session
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag, StopRequested
 from study.trial import objective
 from study.trial.epoch_sinks import ReportAndPrune

@@ -13,7 +13,7 @@ from study.configuration.points import configured_by
 from study.session.session import StudySession
 from study.trial.samplers import build_sampler
 
-# What a run may have beside a plain schedule: two classes in an image, two networks, two looks.
+# What a run may have beside a plain schedule: two classes in an image, two networks, two views.
 MODERN = {
     "augmentation": {"crop": "padded", "padding": 1, "cutmix_probability": 0.7},
     "optimization": {

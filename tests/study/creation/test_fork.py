@@ -20,8 +20,8 @@ from study.creation.create import SAMPLED, extend, initialise
 from study.creation.fork import Ancestry, fork
 from study.errors import ConfigurationError, ProtocolError, StudyError
 from study.final.final_run import open_final
-from study.session.promotion import choose_winner
 from study.session.session import StudySession, open_session
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.trial.samplers import build_sampler
 from study.workers.worker import Worker

@@ -18,8 +18,8 @@ from study.creation.points_study import Plan, base_of_trial, open_given
 from study.doctor.doctor import examine
 from study.errors import ProtocolError, StudyError
 from study.final.final_run import open_final, run_final
-from study.session.promotion import choose_winner
 from study.session.session import StudySession
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
 from tests.study.conftest import Call, Command

@@ -16,7 +16,14 @@ from optuna.trial import TrialState
 from data.image_cache import prepare
 from storage.checkpoints import save_checkpoint
 from storage.errors import RunFolderError, StorageError, StudyNotFoundError
-from storage.leases import Lease, acquire, acquire_waiting, beat, held_leases, read_endings
+from storage.leases import (
+    Lease,
+    acquire,
+    acquire_waiting,
+    held_leases,
+    read_endings,
+    send_heartbeat,
+)
 from storage.process_identity import Owner
 from storage.records import study_names
 from storage.run_paths import RunPaths, write_atomically
@@ -189,11 +196,11 @@ LEFT: list[tuple[Callable[[StudySession], None], list[str]]] = [
         dead_worker,
         [
             f"study tiny, trial 1: running, held by process {DEAD.pid} on {ME.host}, "
-            "which is dead (last beat"
+            "which is dead (last heartbeat"
         ],
     ),
     (worker_dead_after_its_claim, ["waiting, held by process"]),
-    (stale_worker, ["a-container, which is stale (last beat 2 min ago)"]),
+    (stale_worker, ["a-container, which is stale (last heartbeat 2 min ago)"]),
     (worker_dead_after_it_finished, ["complete, held by process"]),
     (
         running_without_a_lease,
@@ -307,10 +314,10 @@ def test_worker_that_beats_again_while_the_doctor_watches_is_left_alone(
 
     def wake_up(text: str) -> None:
         said.append(text)
-        assert beat(database, lease)
+        assert send_heartbeat(database, lease)
 
     treated = list(examine(request(session), repair=True, say=wake_up))
-    assert said == ["waiting 1 s to see whether workers with an old beat beat again"]
+    assert said == ["waiting 1 s to see whether workers send heartbeats again"]
     assert treated == []
     assert held_leases(database)[trial_id].owner == str(CONTAINER)
 

@@ -29,8 +29,8 @@ from study.final.evaluate import (
 )
 from study.final.final_run import final_config, open_final, run_final
 from study.final.test_evaluation import FinalResult
-from study.session.promotion import choose_winner
 from study.session.session import StudySession, open_session
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
 from tests.study.searches import MODERN, configured

@@ -18,8 +18,8 @@ from storage.study_storage import StudyStorage
 from study.creation.create import initialise
 from study.errors import StudyError
 from study.final.final_run import open_final
-from study.session.promotion import choose_winner
 from study.session.session import StudySession
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
 from tests.study.conftest import Call, Ended

@@ -25,8 +25,8 @@ from study.creation.create import extend_budget, initialise
 from study.errors import StudyError
 from study.final.final_run import open_final
 from study.session.enqueue import adopt_enqueued, enqueue
-from study.session.promotion import choose_winner
 from study.session.session import StudySession, open_session
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
 from tests.postgresql import requires_postgresql, running_server

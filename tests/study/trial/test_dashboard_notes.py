@@ -20,8 +20,8 @@ from study.checks.baselines import learned
 from study.configuration.config import SearchConfig, StudyConfig
 from study.creation.create import extend_budget, initialise
 from study.final.final_run import open_final, run_final
-from study.session.promotion import choose_winner
 from study.session.session import StudySession
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.trial.dashboard_notes import describe_space, note_studies_on, note_study
 from study.workers.worker import Worker

@@ -12,8 +12,8 @@ from dashboards.optuna_dashboard.artifacts import RunFiles
 from data.image_cache import prepare
 from study.creation.create import initialise
 from study.final.final_run import open_final, run_final
-from study.session.promotion import choose_winner
 from study.session.session import StudySession
+from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from tests.browser import SCREENSHOTS, browser, requires_chromium, watched_page
 from tests.study.trial.test_faults import fail_in_training

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from model.averaging import AveragedNetwork
 from model.configuration import DeviceConfig, OptimizationConfig
 from model.device import resolve_execution
 from model.evaluation import Batch, evaluate
 from model.training import train_epochs
 from model.training_state import TrainingState
+from model.weight_averaging import AveragedNetwork
 
 CPU = resolve_execution(DeviceConfig(device="cpu"))
 
