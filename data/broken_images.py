@@ -1,4 +1,4 @@
-"""Images that cannot be decoded: told by a look at the file where that is enough, and listed.
+"""Images that cannot be decoded: found by size and first bytes where these are enough, and listed.
 
 Must not decode anything.
 """

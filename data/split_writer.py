@@ -178,7 +178,7 @@ def _read(source: EncodedSplit, rows_N: NDArray[np.int64]) -> Iterator[EncodedIm
 
 
 def _find_hollow(source: EncodedSplit, rows: SplitRows) -> Iterator[BrokenImage]:
-    """Look at every file that holds an image; at none where the first image has its bytes."""
+    """Check every file that holds an image; none where the first image has its bytes."""
     for position, image in enumerate(_read(source, rows.rows_N)):
         if position == 0 and isinstance(image.content, bytes):
             return

@@ -229,6 +229,7 @@ class RunPaths:
         """
         with writing(self._marker):
             if not self._marker.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
                 replace_file(self._marker, study_key.encode())
         self.check(study_key)
 
@@ -398,10 +399,12 @@ def open_without_following(path: str, flags: int) -> int:
 def replace_file(path: Path, content: bytes) -> None:
     """Do the same anywhere.
 
+    Creates the file's folder, but none above it: a runs folder whose disk is gone stays empty.
+
     Raises:
         OSError: If the disk is full or the folder cannot be written; no half file stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     # Nobody who may write the folder can know the name, to plant a link there.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:

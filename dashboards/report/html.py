@@ -67,6 +67,7 @@ def write_text(path: Path, text: str) -> None:
         DashboardError: If the file cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode())
     except OSError as error:
         raise DashboardError(

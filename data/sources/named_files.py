@@ -17,11 +17,10 @@ class NamedFiles:
         Returns:
             Its path below one of the folders, None where it is outside them or hidden in them.
         """
+        if "\0" in name:
+            return None
         for folder, root in self._roots.items():
-            try:
-                found = self._real_path(os.path.join(root, name))
-            except ValueError:  # a null character
-                return None
+            found = self._real_path(os.path.join(root, name))
             if found.startswith(inside := os.path.join(root, "")):
                 below = found.removeprefix(inside)
                 return None if "/." in f"/{below}" else folder / below

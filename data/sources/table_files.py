@@ -51,6 +51,16 @@ class TableFile:
         with reading(self.path):
             return self._read_arrow().schema if self._is_arrow else pq.read_schema(self.path)
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of a parquet file.
+
+        Raises:
+            DataError: the file is not whole.
+        """
+        with reading(self.path):
+            return int(pq.read_metadata(self.path).num_rows)
+
     def read_column(self, column: str) -> pa.ChunkedArray:
         """Reads one column.
 

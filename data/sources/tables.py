@@ -35,6 +35,8 @@ from data.splits import TRAIN
 if TYPE_CHECKING:
     from datasets import Dataset
 
+BYTES_AT_ONCE = 2**25
+MOST_ROWS_AT_ONCE = 1000
 HUB_URL = re.compile(r"hf://datasets/([^@]+)@([^/]+)/(.+)")
 
 
@@ -179,6 +181,12 @@ def _map(paths: Mapping[str, Sequence[Path]]) -> dict[str, Dataset]:
     }
 
 
+def _rows_at_once(files: Sequence[Path]) -> int:
+    n_bytes = sum(path.stat().st_size for path in files)
+    n_rows = sum(TableFile(path).n_rows for path in files)
+    return max(1, min(MOST_ROWS_AT_ONCE, BYTES_AT_ONCE * n_rows // n_bytes))
+
+
 def _unpack(
     paths: Mapping[str, Sequence[Path]], column: str, *, scratch: Path
 ) -> dict[str, Dataset]:
@@ -186,6 +194,7 @@ def _unpack(
     from datasets import Features, Image, disable_progress_bars
     from datasets.data_files import DataFilesDict, DataFilesList
     from datasets.packaged_modules.parquet.parquet import Parquet
+    from pyarrow.dataset import ParquetFragmentScanOptions
 
     disable_progress_bars()
     every = [path for files in paths.values() for path in files]
@@ -198,6 +207,9 @@ def _unpack(
         ),
         columns=[column],
         features=Features({column: Image(decode=False)}),
+        # By default a whole group of rows, which may hold gigabytes, and the next one ahead.
+        batch_size=_rows_at_once(every),
+        fragment_scan_options=ParquetFragmentScanOptions(pre_buffer=False),
     )
     # It logs what it raises.
     logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)

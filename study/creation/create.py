@@ -184,8 +184,8 @@ def initialise(
         in_use = in_use and not name.endswith(FINAL_SUFFIX)
         reject_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
-    mark_runs(paths.folder)
     handle = location.create()
+    mark_runs(paths.folder)
     handle.database.outage_seconds = config.storage.outage_seconds
     with initialising(parse_url(config.storage.url)):
         protocol = find_protocol(handle.database, name)
