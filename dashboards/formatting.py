@@ -38,6 +38,13 @@ def shown_value(value: Any, *, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
+def shown_classes(n_present: int, n_classes: int) -> str:
+    """Return what to add to a macro-F1 that is not over all classes: some have no image."""
+    if n_present == n_classes:
+        return ""
+    return f" over the {n_present:,} classes present of {n_classes:,}"
+
+
 def shown_duration(seconds: float) -> str:
     """Return a duration in the unit that suits it: `48 s`, `12 min`, `3.1 h`."""
     if seconds < 100:

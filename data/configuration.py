@@ -17,6 +17,17 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         min_length=1,
         description="Hub id (owner/name), folder of parquet files or class folders, or synthetic.",
     )
+    configuration: str | None = Field(
+        default=None, description="Configuration of a hub data set; none: its only or default one."
+    )
+    splits: dict[Literal["train", "validation", "test"], str] | None = Field(
+        default=None,
+        description="What the source calls the splits to use; none: found by the usual names.",
+    )
+    label_file: Path | None = Field(
+        default=None,
+        description="CSV of file names and classes; none: metadata.csv or class folders.",
+    )
     image_column: str | None = Field(
         default=None, description="Column that holds the images; none: found by its type."
     )
@@ -25,6 +36,14 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
     image_size: int = Field(
         default=64, ge=8, description="Height and width of the prepared images, in pixels."
+    )
+    resize: Literal["crop", "pad", "squash"] = Field(
+        default="crop",
+        description="How an image becomes square: centre crop, black border, or squashed.",
+    )
+    value_range: tuple[float, float] | None = Field(
+        default=None,
+        description="Black and white of images with more than 8 bits; none: by their own tags.",
     )
     n_classes: int | None = Field(
         default=None, ge=2, description="Use the first so many classes; none: all of them."
@@ -59,6 +78,14 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     cache: Path = Field(
         default=Path(".cache/images"), description="Folder that keeps the decoded images."
     )
+
+    @model_validator(mode="after")
+    def _splits_and_range_make_sense(self) -> Self:
+        if self.splits is not None and "train" not in self.splits:
+            raise ValueError("splits must name the train split")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range must satisfy black < white, got {self.value_range}")
+        return self
 
 
 class AugmentationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

@@ -1,6 +1,7 @@
 """Encoded picture of any size and mode -> square RGB pixels.
 
-Transparent pictures are composited on white. Must not know about splits, rows or files.
+A JPEG is decoded at a half, a quarter or an eighth of its size where that is still twice the
+size asked for. Must not know about splits, rows or labels.
 """
 
 import threading
@@ -8,21 +9,30 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+from xxhash import xxh3_64
+
+from data.colours import Range, convert_to_rgb
 
 # Pillow warns of a picture of more than 89 million pixels and rejects one of twice as many: a few
 # hundred kB may decode to gigabytes. Here the warning rejects it.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 PIXELS_AT_ONCE = 2**27
 """Of all pictures that threads decode at the same time: a pixel takes some 10 to 20 bytes."""
-SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+LEAST_REDUCTION = 2
+"""By so much a JPEG is resampled, antialiased, after its decoder has made it smaller."""
+REDUCING_GAP = 3
+"""By so much any picture is resampled after its pixels were averaged in blocks."""
+TURNS_SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+
+Resize = Literal["crop", "pad", "squash"]
 
 
 class _PixelBudget:
@@ -52,9 +62,8 @@ _budget = _PixelBudget()
 class Original(NamedTuple):
     """What a picture was before it was prepared; width and height in pixels.
 
-    `digest` is that of its upright RGB pixels at its own size: pictures that look the same in
-    every pixel have the same one, however they are stored, and those that only look the same
-    once they are made smaller have not.
+    `digest` is that of its prepared pixels and of its upright width and height before: all that
+    training sees of it. Files of equal bytes give equal pixels, so this one digest finds them too.
     """
 
     mode: str
@@ -63,12 +72,21 @@ class Original(NamedTuple):
     digest: int
 
 
-def decode(content: bytes | Path, *, image_size: int) -> tuple[NDArray[np.uint8], Original]:
-    """Decodes one picture, turns it upright, and cuts the largest centred square out of it.
+def decode(
+    content: bytes | Path,
+    *,
+    image_size: int,
+    resize: Resize = "crop",
+    value_range: Range | None = None,
+) -> tuple[NDArray[np.uint8], Original]:
+    """Decodes one picture, turns it upright, and makes it square.
 
     Args:
         content: the encoded picture, or the file that holds it.
         image_size: height and width of the result, in pixels.
+        resize: cut the largest centred square out, add a black border, or squash the picture.
+        value_range: values that mean black and white where there are more than 8 bits; none: as
+            the file says.
 
     Returns:
         The pixels, (image_size, image_size, 3), and what the picture was.
@@ -77,18 +95,23 @@ def decode(content: bytes | Path, *, image_size: int) -> tuple[NDArray[np.uint8]
         Exception: whatever Pillow raises for a picture it cannot read.
     """
     file = BytesIO(content) if isinstance(content, bytes) else content
-    with (
-        Image.open(file, formats=_formats()) as picture,
-        _budget.reserve(picture.width * picture.height),
-    ):
-        upright = ImageOps.exif_transpose(picture) if picture.getexif() else picture
-        rgb = _to_rgb(upright)
-        original = Original(picture.mode, *picture.size, _digest(rgb))
-        if rgb.size != (image_size, image_size):
-            # Antialiased; one resampling of the centred square is what resizing the short side
-            # and then cropping gives.
-            rgb = ImageOps.fit(rgb, (image_size, image_size), Image.Resampling.BILINEAR)
-        return np.asarray(rgb), original
+    with Image.open(file, formats=_formats()) as picture:
+        width, height = picture.size
+        reduced = picture.draft("RGB", _draft_size(picture.size, image_size, resize))
+        is_progressive = "progressive" in picture.info  # then all coefficients lie in memory
+        n_pixels = width * height if is_progressive else picture.width * picture.height
+        with _budget.reserve(n_pixels):
+            picture.load()  # first, as it turns a TIFF upright
+            mode = picture.mode
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+            if orientation != 1:
+                ImageOps.exif_transpose(picture, in_place=True)
+            rgb = convert_to_rgb(picture, value_range=value_range)
+            # The last row and column of a reduced picture may stand for less than the others.
+            extent = reduced[1][2:] if reduced and orientation == 1 else rgb.size
+            pixels_HWC = np.asarray(_make_square(rgb, extent, image_size, resize))
+    upright = (height, width) if orientation in TURNS_SIDEWAYS else (width, height)
+    return pixels_HWC, Original(mode, width, height, _digest(pixels_HWC, upright))
 
 
 @cache
@@ -99,20 +122,44 @@ def _formats() -> list[str]:
     return [name for name in Image.ID if name != "EPS"]
 
 
-def _digest(rgb: Image.Image) -> int:
+def _draft_size(size: tuple[int, int], image_size: int, resize: Resize) -> tuple[int, int]:
+    """Return what a decoder may reduce the picture to, but not below."""
+    least = LEAST_REDUCTION * image_size
+    if resize != "pad":
+        return least, least
+    width, height = size
+    return max(1, least * width // max(size)), max(1, least * height // max(size))
+
+
+def _make_square(
+    rgb: Image.Image, extent: tuple[float, float], image_size: int, resize: Resize
+) -> Image.Image:
+    size = image_size, image_size
+    if rgb.size == size:
+        return rgb
+    if resize == "squash":
+        return _resample(rgb, size, (0, 0, *extent))
+    if resize == "crop":
+        # One resampling of the centred square is what resizing the short side and then cropping
+        # gives.
+        side = min(extent)
+        left, top = ((length - side) / 2 for length in extent)
+        return _resample(rgb, size, (left, top, left + side, top + side))
+    width, height = (max(1, round(image_size * length / max(extent))) for length in extent)
+    square = Image.new("RGB", size)
+    fitted = _resample(rgb, (width, height), (0, 0, *extent))
+    square.paste(fitted, ((image_size - width) // 2, (image_size - height) // 2))
+    return square
+
+
+def _resample(
+    rgb: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
+) -> Image.Image:
+    return rgb.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=REDUCING_GAP)
+
+
+def _digest(pixels_HWC: NDArray[np.uint8], upright: tuple[int, int]) -> int:
     """64 bits: among ten million pictures, two different ones agree once in 400,000 data sets."""
-    content = blake2b(b"%dx%d " % rgb.size, digest_size=8)
-    content.update(np.asarray(rgb).data)
-    return int.from_bytes(content.digest())
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in SIXTEEN_BIT_MODES:
-        # Pillow's own conversion clips at 255 instead of scaling.
-        values = np.clip(np.asarray(picture, dtype=np.int32), 0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        transparent = picture.convert("RGBA")
-        white = Image.new("RGBA", transparent.size, "white")
-        return Image.alpha_composite(white, transparent).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    content = xxh3_64(b"%dx%d " % upright)
+    content.update(np.ascontiguousarray(pixels_HWC).data)
+    return content.intdigest()

@@ -1,6 +1,6 @@
 """Pictures that a data set holds more than once: within a split, and across splits (leakage).
 
-Told by the digests of the decoded pictures, so no pair of them is ever compared. Pure arithmetic;
+Told by the digests of the prepared pictures, so no pair of them is ever compared. Pure arithmetic;
 must not open images.
 """
 

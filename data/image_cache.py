@@ -7,7 +7,7 @@ datasets itself: opening a finished entry is cheap.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -20,11 +20,17 @@ from numpy.typing import NDArray
 from data.built_folder import Check, build_once, require_free_space
 from data.configuration import DataConfig
 from data.duplicates import count_duplicates
-from data.encoded_images import EncodedImages
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
-from data.sources import fingerprint_source, open_source
-from data.split_writer import Track, no_progress, write_split
+from data.sources.encoded_images import EncodedImages, LeftOut
+from data.sources.opening import fingerprint_source, open_source
+from data.split_writer import (
+    Track,
+    no_progress,
+    require_files,
+    require_whole_images,
+    write_split,
+)
 from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
 from data.statistics import (
     MOST_DUPLICATE_GROUPS,
@@ -38,10 +44,11 @@ from data.statistics import (
 logger = logging.getLogger(__name__)
 
 DESCRIPTION_FILE = "description.json"
-CONTENT_FORMAT = 1
+CONTENT_FORMAT = 2
 """Raised when equal settings would give other images: a part of the fingerprint."""
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
+MOST_EXAMPLES = 5
 
 
 def _nothing_to_check() -> None:
@@ -171,7 +178,7 @@ def _entry(cache: Path, fingerprint: str) -> Path:
 
 
 def _fingerprint(config: DataConfig) -> str:
-    key = config.model_dump(mode="json", exclude={"source", "cache"})
+    key = config.model_dump(mode="json", exclude={"source", "cache", "label_file"})
     key |= {"format": CONTENT_FORMAT, "content": fingerprint_source(config)}
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
 
@@ -220,19 +227,22 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
     rows = choose_rows(labels, class_names, config=config)
     n_images = sum(len(split.rows_N) for split in rows.values())
     require_free_space(folder, n_bytes=n_images * (3 * config.image_size**2 + 8))
+    require_files(encoded.splits, rows.values(), config=config)
     tallies = {}
     for split in SPLITS:
         source = encoded.splits[rows[split].source_split]
         path = folder / _images_name(split)
         tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
         np.save(folder / _labels_name(split), tallies[split].labels_N)
-    for split in SPLITS:
-        _require_every_class(split, tallies[split], class_names)
+    require_whole_images(tallies.values(), config=config)
+    _require_every_class(tallies, class_names)
     described = DataDescription.of(
         tallies,
         config=config,
         fingerprint=fingerprint,
         class_names=class_names,
+        origins=_origins(encoded, rows, config),
+        left_out=_left_out(encoded, rows, class_names, config),
         duplicates=_find_duplicates(tallies, encoded, rows),
     )
     described.save(folder / DESCRIPTION_FILE)
@@ -254,14 +264,80 @@ def _used_classes(class_names: tuple[str, ...], config: DataConfig) -> tuple[str
     return class_names[:n_classes]
 
 
-def _require_every_class(split: str, tally: SplitTally, class_names: tuple[str, ...]) -> None:
-    missing = np.flatnonzero(np.bincount(tally.labels_N, minlength=len(class_names)) == 0)
+def _origins(
+    encoded: EncodedImages, rows: Mapping[str, SplitRows], config: DataConfig
+) -> dict[str, str]:
+    held_out = {VALIDATION: config.validation_fraction, TEST: config.test_fraction}
+    return {
+        split: (
+            encoded.splits[split].name
+            if (used := rows[split].source_split) == split
+            else f"{100 * held_out[split]:g}% held out from {encoded.splits[used].name}"
+        )
+        for split in SPLITS
+    }
+
+
+def _left_out(
+    encoded: EncodedImages,
+    rows: Mapping[str, SplitRows],
+    class_names: tuple[str, ...],
+    config: DataConfig,
+) -> tuple[LeftOut, ...]:
+    """What the source leaves out, and its labelled rows that the settings leave out."""
+    return (
+        *encoded.left_out,
+        *_unused_classes(encoded, class_names),
+        *_beyond_limits(encoded, rows, len(class_names), config),
+    )
+
+
+def _unused_classes(encoded: EncodedImages, class_names: tuple[str, ...]) -> Iterator[LeftOut]:
+    n_classes, n_all = len(class_names), len(encoded.class_names)
+    unused = encoded.class_names[n_classes:]
+    if unused:
+        named = ", ".join(unused[:MOST_EXAMPLES]) + (", ..." if unused[MOST_EXAMPLES:] else "")
+        yield LeftOut(
+            split=None,
+            reason=(
+                f"images of {len(unused):,} of the {n_all:,} classes ({named}), for "
+                f"data.n_classes={n_classes}; data.n_classes=none uses all"
+            ),
+            count=sum(
+                int((split.labels_N >= n_classes).sum()) for split in encoded.splits.values()
+            ),
+        )
+
+
+def _beyond_limits(
+    encoded: EncodedImages, rows: Mapping[str, SplitRows], n_classes: int, config: DataConfig
+) -> Iterator[LeftOut]:
+    limits = {split: getattr(config, f"{split}_limit") for split in SPLITS}
+    for name, split in encoded.splits.items():
+        taken = [part for part in rows if rows[part].source_split == name]
+        n_usable = int(((split.labels_N >= 0) & (split.labels_N < n_classes)).sum())
+        count = n_usable - sum(len(rows[part].rows_N) for part in taken)
+        if count:
+            set_limits = [f"data.{part}_limit={limits[part]}" for part in taken if limits[part]]
+            yield LeftOut(split=split.name, reason=f"beyond {', '.join(set_limits)}", count=count)
+
+
+def _require_every_class(tallies: Mapping[str, SplitTally], class_names: tuple[str, ...]) -> None:
+    """Every class in train, and any image at all in each split, once broken ones are dropped."""
+    train = tallies[TRAIN]
+    missing = np.flatnonzero(np.bincount(train.labels_N, minlength=len(class_names)) == 0)
     if len(missing):
         raise DataError(
-            f"data.source: every class must have an image in {split}, '{class_names[missing[0]]}' "
-            f"has none ({tally.n_dropped} images dropped); add some, raise data.{split}_limit or "
+            f"data.source: every class must have an image in train, '{class_names[missing[0]]}' "
+            f"has none ({train.n_dropped} images dropped); add some, raise data.train_limit or "
             "lower data.n_classes"
         )
+    for split, tally in tallies.items():
+        if not len(tally.labels_N):
+            raise DataError(
+                f"data.source: {split} must have an image, it has none ({tally.n_dropped} images "
+                "dropped); add some or remove the split"
+            )
 
 
 def _find_duplicates(

@@ -41,17 +41,21 @@ def choose_rows(
         class_names: names of the classes that are used; higher labels are left out.
         config: fractions, limits and seed.
 
+    A class of train with too few examples for every split that is held out stays whole in train.
+
     Raises:
-        DataError: a class is too small to be divided, or a limit too small to hold every class.
+        DataError: a class has no labelled example in train, a split gets none at all, or a limit
+            is too small to hold every class.
     """
     held_out = [split for split in (TEST, VALIDATION) if not _is_labelled(labels_by_split, split)]
     parts: dict[str, tuple[str, list[NDArray[np.int64]]]] = {}
     for name in (TRAIN, *(split for split in (VALIDATION, TEST) if split not in held_out)):
         seed = [config.split_seed, crc32(name.encode())]
         parts[name] = name, _shuffled_classes(labels_by_split[name], len(class_names), seed=seed)
-    _require_divisible(parts[TRAIN][1], class_names, n_parts=1 + len(held_out))
+    _require_every_class(parts[TRAIN][1], class_names)
     fractions = {TEST: config.test_fraction, VALIDATION: config.validation_fraction}
     parts |= _hold_out(parts[TRAIN][1], {split: fractions[split] for split in held_out})
+    _require_examples(parts, n_parts=1 + len(held_out))
     limits = (config.train_limit, config.validation_limit, config.test_limit)
     return {
         split: _collect(parts[split][0], _limited(parts[split][1], f"data.{split}_limit", limit))
@@ -103,29 +107,43 @@ def _shuffled_classes(
     ]
 
 
-def _require_divisible(
-    classes: list[NDArray[np.int64]], class_names: tuple[str, ...], *, n_parts: int
-) -> None:
+def _require_every_class(classes: list[NDArray[np.int64]], class_names: tuple[str, ...]) -> None:
     for name, rows in zip(class_names, classes, strict=True):
-        if len(rows) < n_parts:
-            examples = "example" if len(rows) == 1 else "examples"
+        if not len(rows):
             raise DataError(
-                f"data.source: class '{name}' must have at least {n_parts} labelled examples in "
-                f"train to be split stratified, it has {len(rows) or 'no'} {examples}; add some, "
-                "remove the class or provide the missing splits"
+                f"data.source: class '{name}' must have a labelled example in train, it has none; "
+                "add some or remove the class"
             )
+
+
+def _require_examples(
+    parts: Mapping[str, tuple[str, list[NDArray[np.int64]]]], *, n_parts: int
+) -> None:
+    for split, (source_split, classes) in parts.items():
+        if any(len(rows) for rows in classes):
+            continue
+        if split == source_split:
+            raise DataError(
+                f"data.source: {split} must have a labelled example of the classes that are used, "
+                "it has none; add some, remove the split or raise data.n_classes"
+            )
+        raise DataError(
+            f"data.source: {split} must have an example, a class of train with at least {n_parts} "
+            "gives one, and there is no such class; add some or provide the missing splits"
+        )
 
 
 def _hold_out(
     train: list[NDArray[np.int64]], fractions: dict[str, float]
 ) -> dict[str, tuple[str, list[NDArray[np.int64]]]]:
-    sizes_C = np.array([len(rows) for rows in train])
+    # Of the classes that are divided; the others stay whole in train.
+    sizes_C = np.array([len(rows) if len(rows) > len(fractions) else 0 for rows in train])
     parts = {}
     for n_taken, (split, fraction) in enumerate(fractions.items(), start=1):
-        total = max(len(train), round(fraction * int(sizes_C.sum())))
+        total = max(int(np.count_nonzero(sizes_C)), round(fraction * int(sizes_C.sum())))
         # Every part that comes later keeps at least one example of each class.
-        n_later = 1 + len(fractions) - n_taken
-        counts_C = np.minimum(share(sizes_C, total=total), [len(r) - n_later for r in train])
+        most_C = [len(rows) - (1 + len(fractions) - n_taken) for rows in train]
+        counts_C = np.where(sizes_C, np.minimum(share(sizes_C, total=total), most_C), 0)
         parts[split] = TRAIN, [rows[:n] for rows, n in zip(train, counts_C, strict=True)]
         train = [rows[n:] for rows, n in zip(train, counts_C, strict=True)]
     return parts | {TRAIN: (TRAIN, train)}

@@ -3,7 +3,9 @@
 Written once, when the images are decoded, and read by reports. Must not open images.
 """
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -16,6 +18,7 @@ from data.configuration import DataConfig
 from data.decoding import Original
 from data.duplicates import DuplicateCounts
 from data.errors import DataError
+from data.sources.encoded_images import LeftOut
 from data.splits import TRAIN
 
 MOST_DUPLICATE_GROUPS = 24
@@ -53,7 +56,7 @@ class DuplicateExample(BaseModel, frozen=True, extra="forbid"):
 
 
 class Duplicates(BaseModel, frozen=True, extra="forbid"):
-    """Pictures that are there more than once, equal in every pixel before they were resized."""
+    """Pictures that are there more than once: of equal size, and equal once prepared."""
 
     within: dict[str, int]
     """Images of each split that the same split has earlier already."""
@@ -92,6 +95,10 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
     class_names: tuple[str, ...]
     counts: dict[str, int]
     """Images."""
+    origins: dict[str, str]
+    """Where each split comes from, in words, such as "10 % held out from train"."""
+    left_out: tuple[LeftOut, ...]
+    """Files, rows and classes of the source that are not used."""
     class_counts: dict[str, tuple[int, ...]]
     """Images of each class, in the order of the class names."""
     image_modes: dict[str, dict[str, int]]
@@ -116,6 +123,8 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         config: DataConfig,
         fingerprint: str,
         class_names: tuple[str, ...],
+        origins: dict[str, str],
+        left_out: tuple[LeftOut, ...],
         duplicates: Duplicates,
     ) -> Self:
         """Sums up what was counted while the splits were decoded."""
@@ -124,6 +133,8 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
             fingerprint=fingerprint,
             image_size=config.image_size,
             class_names=class_names,
+            origins=origins,
+            left_out=left_out,
             counts={split: len(tally.labels_N) for split, tally in tallies.items()},
             class_counts={
                 split: tuple(np.bincount(tally.labels_N, minlength=len(class_names)).tolist())
@@ -145,7 +156,7 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass
 class SplitTally:
-    """What is counted while the images of one split are decoded; tallies can be added up."""
+    """What is counted while the images of one split, or some of them, are decoded."""
 
     labels_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rows_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -159,20 +170,6 @@ class SplitTally:
     n_pixels: int = 0
     sums_C: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
     square_sums_C: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            labels_N=np.concatenate([self.labels_N, other.labels_N]),
-            rows_N=np.concatenate([self.rows_N, other.rows_N]),
-            digests_N=np.concatenate([self.digests_N, other.digests_N]),
-            modes=self.modes + other.modes,
-            sizes=self.sizes + other.sizes,
-            n_dropped=self.n_dropped + other.n_dropped,
-            dropped=(self.dropped + other.dropped)[:MOST_BROKEN_IMAGES],
-            n_pixels=self.n_pixels + other.n_pixels,
-            sums_C=self.sums_C + other.sums_C,
-            square_sums_C=self.square_sums_C + other.square_sums_C,
-        )
 
     def mean(self) -> tuple[float, float, float]:
         """Mean of each channel, on the scale [0, 1]."""
@@ -196,6 +193,30 @@ class SplitTally:
         return red, green, blue
 
 
+def join_tallies(tallies: Iterable[SplitTally]) -> SplitTally:
+    """Adds tallies up, in time and memory linear in what they hold.
+
+    Args:
+        tallies: of some images each, in the order of the images.
+    """
+    joined = SplitTally()
+    labels, rows, digests = [joined.labels_N], [joined.rows_N], [joined.digests_N]
+    for tally in tallies:
+        labels.append(tally.labels_N)
+        rows.append(tally.rows_N)
+        digests.append(tally.digests_N)
+        joined.modes.update(tally.modes)
+        joined.sizes.update(tally.sizes)
+        joined.n_dropped += tally.n_dropped
+        joined.dropped += tally.dropped[: MOST_BROKEN_IMAGES - len(joined.dropped)]
+        joined.n_pixels += tally.n_pixels
+        joined.sums_C += tally.sums_C
+        joined.square_sums_C += tally.square_sums_C
+    joined.labels_N, joined.rows_N = np.concatenate(labels), np.concatenate(rows)
+    joined.digests_N = np.concatenate(digests)
+    return joined
+
+
 def tally_images(
     images_NHWC: NDArray[np.uint8],
     labels_N: NDArray[np.int64],
@@ -215,7 +236,7 @@ def tally_images(
     """
     # Whole numbers: the sums are exact, in whatever order they are added. Over the images first,
     # in narrow types (255**2 fits 16 bits): 40 times faster than in float64.
-    values_NX = images_NHWC.reshape(len(images_NHWC), -1)
+    values_NX = images_NHWC.reshape(len(images_NHWC), math.prod(images_NHWC.shape[1:]))
     sums_X = values_NX.sum(axis=0, dtype=np.uint32)
     square_sums_X = np.square(values_NX, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
     return SplitTally(

@@ -45,7 +45,7 @@ def majority_baseline(class_counts: Sequence[int], *, train_counts: Sequence[int
     return Baseline(
         accuracy=accuracy,
         top5_accuracy=sum(hits) / n_images,
-        macro_f1=2 * accuracy / (1 + accuracy) / len(class_counts),
+        macro_f1=2 * accuracy / (1 + accuracy) / _count_present(class_counts),
     )
 
 
@@ -65,5 +65,10 @@ def random_baseline(class_counts: Sequence[int]) -> Baseline:
     return Baseline(
         accuracy=recall,
         top5_accuracy=min(_TOP_K, n_classes) / n_classes,
-        macro_f1=sum(f1_scores) / n_classes,
+        macro_f1=sum(f1_scores) / _count_present(class_counts),
     )
+
+
+def _count_present(class_counts: Sequence[int]) -> int:
+    """Count the classes that macro-F1 is the mean over: those that have an image."""
+    return sum(count > 0 for count in class_counts)

@@ -10,16 +10,41 @@ from pydantic import BaseModel, Field, model_validator
 
 BlockCount = Annotated[int, Field(ge=1, le=8)]
 Width = Annotated[int, Field(ge=1)]
+MOST_STAGES = 16
+"""The last of them leaves one pixel of an image of 32,768."""
+
+
+class StemConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How the network begins; that of ResNet, for photos, halves the image twice."""
+
+    stride: int = Field(
+        1, ge=1, le=2, description="Stride of the first convolution: 1 (3x3), or 2 (7x7)."
+    )
+    pool: bool = Field(
+        False, description="Halve the resolution after it: 3x3 max pool with stride 2."
+    )
+
+    @property
+    def kernel_size(self) -> int:
+        """Height and width of the first convolution's kernel."""
+        return 7 if self.stride == 2 else 3
 
 
 class NetworkConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Shape of the residual network."""
 
-    blocks: tuple[BlockCount, BlockCount, BlockCount] = Field(
-        (2, 2, 2), description="Residual blocks in each of the three stages, 1 to 8."
+    stem: StemConfig = StemConfig()
+    blocks: tuple[BlockCount, ...] = Field(
+        (2, 2, 2),
+        min_length=1,
+        max_length=MOST_STAGES,
+        description="Residual blocks of each stage, 1 to 8; one number for each width.",
     )
-    widths: tuple[Width, Width, Width] = Field(
-        (64, 128, 256), description="Channels of the three stages; the stem has the first."
+    widths: tuple[Width, ...] = Field(
+        (64, 128, 256),
+        min_length=1,
+        max_length=MOST_STAGES,
+        description="Channels of each stage; the stem has the first, each further stage halves.",
     )
     dropout: float = Field(
         0.1, ge=0, lt=1, description="Probability that a block drops a whole channel."
@@ -32,6 +57,17 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     zero_init_last_norm: bool = Field(
         False, description="Start each block as its shortcut: last norm's weight at zero."
     )
+
+    @model_validator(mode="after")
+    def _every_stage_has_blocks_and_a_width(self) -> Self:
+        if len(self.blocks) != len(self.widths):
+            n_widths = len(self.widths)
+            fitting = ",".join(map(str, [*self.blocks, *[2] * n_widths][:n_widths]))
+            raise ValueError(
+                f"blocks must have one number for each of {n_widths} widths, received "
+                f"{list(self.blocks)}: set network.blocks=[{fitting}], or other network.widths"
+            )
+        return self
 
     @model_validator(mode="after")
     def _zero_init_needs_norm_and_shortcut(self) -> Self:

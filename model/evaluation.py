@@ -25,6 +25,7 @@ class Metrics:
     """Quality over a set of images; all but the loss in [0, 1].
 
     ``top5_accuracy`` counts the best five classes, or all of them where there are fewer.
+    ``macro_f1`` is the mean over the classes that have an image in the set.
     """
 
     loss: float
@@ -39,6 +40,11 @@ class Evaluation:
 
     metrics: Metrics
     confusion_CC: torch.Tensor
+
+    @property
+    def n_classes_present(self) -> int:
+        """Number of classes that have an image in the set."""
+        return int(self.confusion_CC.sum(dim=1).count_nonzero())
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class MetricsAccumulator:
             loss=self._loss_sum.item() / self._n_images,
             accuracy=confusion_CC.trace().item() / self._n_images,
             top5_accuracy=self._n_top_k.item() / self._n_images,
-            macro_f1=_ratios(confusion_CC)[2].mean().item(),
+            macro_f1=_macro_f1(confusion_CC),
         )
         return Evaluation(metrics=metrics, confusion_CC=confusion_CC)
 
@@ -150,6 +156,11 @@ def per_class_report(confusion_CC: torch.Tensor, class_names: Sequence[str]) -> 
         strict=True,
     )
     return [ClassReport(*row) for row in columns]
+
+
+def _macro_f1(confusion_CC: torch.Tensor) -> float:
+    is_present_C = confusion_CC.sum(dim=1) > 0
+    return _ratios(confusion_CC)[2][is_present_C].mean().item()
 
 
 def _ratios(confusion_CC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -69,14 +69,12 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """Stem, three stages of residual blocks, global average pool, linear head."""
+    """Stem, stages of residual blocks, global average pool, linear head."""
 
     def __init__(self, config: NetworkConfig, *, n_classes: int) -> None:
         super().__init__()
         width = config.widths[0]
-        self.stem = nn.Sequential(
-            _convolution(3, width), _norm(width, config), _ACTIVATIONS[config.activation]()
-        )
+        self.stem = _stem(width, config)
         self.stages = nn.Sequential()
         for index, (n_blocks, stage_width) in enumerate(
             zip(config.blocks, config.widths, strict=True)
@@ -118,6 +116,19 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def _stem(width: int, config: NetworkConfig) -> nn.Sequential:
+    """Build what sees the image first.
+
+    Source: He et al. 2015 (arXiv 1512.03385, table 1) for the 7x7 convolution with stride 2 and
+    the max pool: with both, and stages of 64 to 512 channels, the network is their ResNet.
+    """
+    convolution = _convolution(3, width, stride=config.stem.stride, size=config.stem.kernel_size)
+    stem = nn.Sequential(convolution, _norm(width, config), _ACTIVATIONS[config.activation]())
+    if config.stem.pool:
+        stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+    return stem
+
+
 def _stage(
     in_channels: int, out_channels: int, *, n_blocks: int, stride: int, config: NetworkConfig
 ) -> nn.Sequential:
@@ -130,9 +141,11 @@ def _stage(
     return nn.Sequential(first, *others)
 
 
-def _convolution(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
-    """Build the 3x3 convolution without bias that the network is made of."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+def _convolution(
+    in_channels: int, out_channels: int, *, stride: int = 1, size: int = 3
+) -> nn.Conv2d:
+    """Build the convolution without bias that the network is made of, 3x3 but in some stems."""
+    return nn.Conv2d(in_channels, out_channels, size, stride=stride, padding=size // 2, bias=False)
 
 
 def _norm(n_channels: int, config: NetworkConfig) -> nn.Module:

@@ -18,7 +18,8 @@ def macro_f1_standard_error(confusion_CC: NDArray[np.int64]) -> float:
     """Return the bootstrap standard error of macro-F1 (Efron and Tibshirani 1993, chapter 6).
 
     Images are drawn anew with replacement, within each class as many as there are: 1,000 times,
-    from one seed, so that equal matrices have equal errors.
+    from one seed, so that equal matrices have equal errors. Classes without an image count as
+    little as in macro-F1 itself.
 
     Args:
         confusion_CC: Counts, square, rows are true classes.
@@ -35,5 +36,6 @@ def macro_f1_standard_error(confusion_CC: NDArray[np.int64]) -> float:
         drawn_N = predicted_N[starts_N + (random.random(len(true_N)) * supports_N).astype(int)]
         hits_C = np.bincount(true_N[drawn_N == true_N], minlength=n_classes)
         predicted_C = np.bincount(drawn_N, minlength=n_classes)
-        scores.append(np.mean(2 * hits_C / np.maximum(supports_C + predicted_C, 1)))
+        f1_C = 2 * hits_C / np.maximum(supports_C + predicted_C, 1)
+        scores.append(np.mean(f1_C[supports_C > 0]))
     return float(np.std(scores, ddof=1))

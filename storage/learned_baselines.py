@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from storage.errors import StorageError
-from storage.run_paths import DataPaths, write_atomically
+from storage.run_paths import DataPaths, mark_runs, write_atomically
 
 Scores = dict[str, dict[str, float]]
 """accuracy, top5_accuracy and macro_f1 on the validation split, by name of the baseline."""
@@ -36,6 +36,7 @@ def save_baselines(paths: DataPaths, learned: LearnedBaselines) -> None:
     Raises:
         RunFolderError: If the file cannot be written.
     """
+    mark_runs(paths.folder)
     write_atomically(paths.baselines, (json.dumps(asdict(learned), indent=2) + "\n").encode())
 
 

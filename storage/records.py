@@ -57,9 +57,39 @@ class Protocol:
         return str(self.configuration["data"]["source"])
 
     @property
+    def data_format(self) -> int:
+        """How its version identified and decoded data; 1 where an early version created it."""
+        return int(self.facts.get("data_format", 1))
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where each split came from, in words; empty where an early version created the study."""
+        return dict(self.facts.get("origins", {}))
+
+    @property
+    def left_out(self) -> list[dict[str, Any]]:
+        """What of the source was not used, as JSON; empty where an early version created it."""
+        return list(self.facts.get("left_out", []))
+
+    @property
+    def cautions(self) -> list[str]:
+        """Why scores on the data tell less than their digits, a line each."""
+        return list(self.facts.get("cautions", []))
+
+    @property
     def n_dropped(self) -> int:
         """Number of broken images that were left out."""
         return sum(self.facts["n_dropped"].values())
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.facts["class_names"])
+
+    @property
+    def n_validation_classes(self) -> int:
+        """Number of classes that have a validation image; at first, every one had to."""
+        return int(self.facts.get("n_validation_classes", self.n_classes))
 
     @property
     def is_of_given_points(self) -> bool:

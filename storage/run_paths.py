@@ -16,6 +16,8 @@ from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
 MARKER = ".study-key"
+RUNS_MARKER = ".study-runs"
+"""Lies in folders that no source of images enters; repeats `data.sources.folder_walk`."""
 RANGE_TEST = "lr-range"
 PART = re.compile(r"\..+\.([0-9]+)\.part")
 
@@ -213,7 +215,7 @@ class RunPaths:
         What a cut-off `claim` left is none, nor is a range test, which may come before `init`.
         """
         try:
-            names = {entry.name for entry in self.folder.iterdir()} - {RANGE_TEST}
+            names = {entry.name for entry in self.folder.iterdir()} - {RANGE_TEST, RUNS_MARKER}
             return all(map(PART.fullmatch, names))
         except FileNotFoundError:
             return True
@@ -227,6 +229,7 @@ class RunPaths:
         """
         with writing(self._marker):
             if not self._marker.exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
                 replace_file(self._marker, study_key.encode())
         self.check(study_key)
 
@@ -323,6 +326,17 @@ def claimed_folders(runs: Path) -> dict[Path, str]:
     return {folder: key for folder, key in keys.items() if key is not None}
 
 
+def mark_runs(folder: Path) -> None:
+    """Mark a folder of the runs folder, and that one, as none of a source that it lies in.
+
+    What cannot be written is left to whoever writes there next.
+    """
+    for marked in (folder.parent, folder):
+        with suppress(OSError):
+            marked.mkdir(parents=True, exist_ok=True)
+            (marked / RUNS_MARKER).open("x").close()
+
+
 def free_name(folder: Path) -> Path:
     """Return a name beside a folder that nothing has: `tiny-old`, `tiny-old-2`, ..."""
     numbers = itertools.count(2)
@@ -385,10 +399,12 @@ def open_without_following(path: str, flags: int) -> int:
 def replace_file(path: Path, content: bytes) -> None:
     """Do the same anywhere.
 
+    Creates the file's folder, but none above it: a runs folder whose disk is gone stays empty.
+
     Raises:
         OSError: If the disk is full or the folder cannot be written; no half file stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     # Nobody who may write the folder can know the name, to plant a link there.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:

@@ -18,7 +18,7 @@ from dashboards.analysis.comparison import (
     verdict,
 )
 from dashboards.analysis.lr_range import load_range_record
-from dashboards.formatting import bullets, code, shown_duration, shown_params
+from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
 from storage.records import Protocol
 from storage.run_paths import RunPaths, TrialPaths
 from storage.trial_rows import TrialRow
@@ -59,8 +59,10 @@ def render_trial_note(
 
 def _tested(metrics: Mapping[str, Any]) -> str:
     test = metrics["test"]
+    n_present = metrics.get("n_test_classes")  # not known of older runs
+    classes = shown_classes(n_present, metrics["n_classes"]) if n_present else ""
     return (
-        f"Test macro-F1 **{test['macro_f1']:.4f}**, accuracy {test['accuracy']:.4f} ± "
+        f"Test macro-F1 **{test['macro_f1']:.4f}**{classes}, accuracy {test['accuracy']:.4f} ± "
         f"{metrics['test_accuracy_standard_error']:.4f} (standard error), loss "
         f"{test['loss']:.4f}, on {metrics['n_test_images']:,} images; the winner was trial "
         f"{metrics['searched_trial']}"
@@ -121,6 +123,9 @@ def _protocol(
     names = facts["class_names"]
     more = ", ..." if len(names) > MOST_NAMED_CLASSES else ""
     yield f"{len(names)} classes", ", ".join(map(code, names[:MOST_NAMED_CLASSES])) + more
+    classes = shown_classes(protocol.n_validation_classes, protocol.n_classes)
+    if classes:
+        yield "validation macro-F1", f"the mean{classes}"
     yield "budget", f"{protocol.budget} trials of {search['n_epochs']} epochs"
     yield "space", ", ".join(map(code, space)) or "nothing varies"
     chosen = {key: search.get(key) for key in ("sampler", "pruner", "patience_epochs")}

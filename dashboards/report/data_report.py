@@ -16,6 +16,7 @@ from dashboards.report.data_section import augmented_images, count_splits
 from dashboards.report.html import write_page
 from dashboards.tensorboard.writer import write_pictures
 from data.augmented_samples import draw_samples
+from data.cautions import cautions
 from data.configuration import AugmentationConfig
 from data.image_cache import PreparedData
 from data.statistics import DataDescription, DuplicateExample
@@ -25,6 +26,11 @@ N_SAMPLES = 8
 N_DRAWS = 4
 MOST_PICTURED_DUPLICATES = 12
 MOST_KINDS = 12
+RESIZED = {
+    "crop": "the largest square in its middle is resized",
+    "pad": "is made square by a black border and resized",
+    "squash": "is squashed",
+}
 
 
 def write_data_report(
@@ -55,11 +61,13 @@ def write_data_report(
     context = {
         "data": described,
         "splits": count_splits(described),
+        "cautions": cautions(described),
         "uneven": _uneven_classes(described),
         "kinds": {
             "mode": _most_frequent(described.image_modes),
             "size": _most_frequent(described.original_sizes),
         },
+        "resized": RESIZED[prepared.config.resize if prepared.config else "crop"],
         "pictured": _pictured(prepared),
         "samples": augmented_images(samples, described.class_names),
         "augmentation": {

@@ -19,6 +19,7 @@ from dashboards.report.html import thumbnail
 from data.augmented_samples import AugmentedSamples, draw_samples
 from data.configuration import AugmentationConfig, DataConfig
 from data.image_cache import PreparedData, find_prepared
+from data.sources.encoded_images import LeftOut
 from data.statistics import DataDescription
 from storage.records import Protocol
 
@@ -34,11 +35,13 @@ Picture = NDArray[np.uint8]
 class SplitCounts:
     """How the images of one split are divided among the classes.
 
-    The last three are None where the decoded images are not at hand.
+    The last three are None where the decoded images are not at hand, the origin in studies of
+    early versions.
     """
 
     split: str
     n_images: int
+    origin: str | None
     least: int | None = None
     most: int | None = None
     figure: Markup | None = None
@@ -62,6 +65,8 @@ class DataSection:
         image_size: Height and width of the images of the search.
         n_classes: Number of classes.
         splits: The splits, with the figures where the images are at hand.
+        left_out: What of the source is not used.
+        cautions: Why scores on these data tell less than their digits.
         baselines: Scores on the validation images, by name.
         cache: Folder of the decoded images.
         classes: A few classes with training images; None where the images are not at hand.
@@ -73,6 +78,8 @@ class DataSection:
     image_size: int
     n_classes: int
     splits: Sequence[SplitCounts]
+    left_out: Sequence[LeftOut]
+    cautions: Sequence[str]
     baselines: Mapping[str, Mapping[str, float]]
     cache: Path
     classes: Sequence[PicturedClass] | None
@@ -102,8 +109,13 @@ def read_data_section(protocol: Protocol, *, runs: Path, cache: Path | None = No
         splits=(
             count_splits(prepared.description)
             if prepared
-            else [SplitCounts(*each) for each in protocol.facts["n_examples"].items()]
+            else [
+                SplitCounts(split, count, protocol.origins.get(split))
+                for split, count in protocol.facts["n_examples"].items()
+            ]
         ),
+        left_out=[LeftOut.model_validate(one) for one in protocol.left_out],
+        cautions=protocol.cautions,
         baselines=known_baselines(protocol, runs),
         cache=cache,
         classes=_pictured_classes(prepared, protocol) if prepared else None,
@@ -117,6 +129,7 @@ def count_splits(described: DataDescription) -> list[SplitCounts]:
         SplitCounts(
             split,
             described.counts[split],
+            described.origins[split],
             min(counts),
             max(counts),
             markup(class_counts_figure(counts, described.class_names)),

@@ -41,12 +41,13 @@ class TestedClasses:
 
     Attributes:
         n_images: Test images of all classes.
+        n_present: Classes that have test images.
         accuracy_error: Binomial standard error of the accuracy.
         macro_f1_error: Bootstrap standard error of macro-F1.
         matrix: The confusion matrix, in the order of the classes.
         ordered_matrix: The same, classes often confused side by side; None where they are few.
         reports: Every class, in order.
-        best: Those of the highest F1.
+        best: Those of the highest F1; classes without test images are left out.
         worst: Those of the lowest F1, the lowest first.
         pairs: The pairs with the most mistakes.
     """
@@ -54,6 +55,7 @@ class TestedClasses:
     __test__ = False  # pytest, this is no test
 
     n_images: int
+    n_present: int
     accuracy_error: float
     macro_f1_error: float
     matrix: Markup
@@ -155,13 +157,15 @@ def _curves(records: Sequence[EpochRecord], name: str, label: str) -> Markup | N
 def _tested_classes(files: TrialPaths) -> TestedClasses:
     confusion, names = load_confusion_csv(files.confusion_csv)
     reports = per_class_report(torch.from_numpy(confusion), names)
-    ranked = sorted(reports, key=lambda report: -report.f1)
+    present = [report for report in reports if report.support]
+    ranked = sorted(present, key=lambda report: -report.f1)
     n_images = int(confusion.sum())
     ordered = None
     if len(names) > MOST_NAMED_CLASSES:
         ordered = confusion_matrix_figure(confusion, names, order=neighbour_order(confusion))
     return TestedClasses(
         n_images=n_images,
+        n_present=len(present),
         accuracy_error=accuracy_standard_error(confusion.trace() / n_images, n_images),
         macro_f1_error=macro_f1_standard_error(confusion),
         matrix=markup(confusion_matrix_figure(confusion, names)),

@@ -14,7 +14,7 @@ from PIL import Image
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
-from dashboards.formatting import shown_duration, shown_params
+from dashboards.formatting import shown_classes, shown_duration, shown_params
 from model.standard_errors import accuracy_standard_error
 from storage.run_paths import replace_file
 from storage.trial_rows import TrialRow
@@ -40,7 +40,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["rule"] = RULE
+    environment.globals |= {"rule": RULE, "shown_classes": shown_classes}
     environment.filters |= {
         "duration": shown_duration,
         "score": shown_score,
@@ -67,6 +67,7 @@ def write_text(path: Path, text: str) -> None:
         DashboardError: If the file cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode())
     except OSError as error:
         raise DashboardError(

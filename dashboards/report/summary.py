@@ -5,10 +5,11 @@ Texts from data are code, within which GitHub and GitLab see no markup.
 
 from collections.abc import Iterator, Sequence
 
-from dashboards.formatting import bullets, code, shown_duration, shown_params
+from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun
 from dashboards.report.html import shown_accuracy, shown_score
+from storage.records import Protocol
 from storage.trial_rows import TrialRow
 
 
@@ -21,8 +22,8 @@ def render_summary(content: ReportContent, *, page: str) -> str:
     """
     parts = [
         f"# Study {code(content.protocol.study_name)}",
-        f"Written {content.written_at}. Scores are macro-F1 unless named otherwise. "
-        f"{code(page)} has the whole report.",
+        f"Written {content.written_at}. Scores are macro-F1 unless named otherwise"
+        f"{_validation_classes(content.protocol)}. {code(page)} has the whole report.",
         bullets([*_headline(content)]),
     ]
     if content.rows:
@@ -35,6 +36,11 @@ def render_summary(content: ReportContent, *, page: str) -> str:
         f"```sh\n{content.provenance.commands}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _validation_classes(protocol: Protocol) -> str:
+    classes = shown_classes(protocol.n_validation_classes, protocol.n_classes)
+    return classes and f", on validation images{classes}"
 
 
 def _headline(content: ReportContent) -> Iterator[tuple[str, str]]:
@@ -68,6 +74,7 @@ def _tested(final: FinalRun) -> str:
     accuracy = f"accuracy {100 * metrics['accuracy']:.2f} %"
     if classes is not None:
         macro_f1 += f" ± {shown_score(classes.macro_f1_error)}"
+        macro_f1 += shown_classes(classes.n_present, len(classes.reports))
         accuracy += f" ± {100 * classes.accuracy_error:.2f} % (standard errors)"
     trial = f", trial {final.test.searched_trial} of the search" if final.test else ""
     return f"{macro_f1}, {accuracy}{trial}"

@@ -12,7 +12,7 @@ import yaml
 from data.image_cache import PreparedData
 from model.rate_curve import RateCurve
 from model.seeds import derive_seed
-from storage.run_paths import RangeTestPaths, RunPaths, remove, write_atomically
+from storage.run_paths import RangeTestPaths, RunPaths, mark_runs, remove, write_atomically
 from study.configuration.config import StudyConfig, as_stored
 from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES, FloatRange
 from study.creation.create import reject_runs_folder
@@ -103,6 +103,7 @@ def run_range_test(
         n_steps=test.n_steps,
         seed=seed,
     )
+    mark_runs(paths.folder.parent)
     remove(paths.tensorboard)
     record = {
         "suggested_rate": curve.suggested_rate,

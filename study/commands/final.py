@@ -76,4 +76,8 @@ def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
     if as_json:
         print_json(metrics)
     else:
-        print_metrics({"validation": metrics})
+        n_classes = {
+            "n_classes": prepared.n_classes,
+            "n_validation_classes": found.n_classes_present,
+        }
+        print_metrics({"validation": metrics, **n_classes})

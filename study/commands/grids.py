@@ -10,7 +10,7 @@ from study.commands.options import STUDY, command, stop_after_option
 from study.commands.output import print_given
 from study.configuration.ablations import one_factor_points
 from study.configuration.config import Request
-from study.configuration.grids import MINI_GRID, grid, lr_wd_axes, parse_axes, replaced
+from study.configuration.grids import grid, lr_wd_axes, mini_grid_axes, parse_axes, replaced
 from study.creation.points_study import Plan, base_of_trial, open_given
 from study.errors import StudyError
 
@@ -53,7 +53,7 @@ def _grid(request: Request, axes: tuple[str, ...], stop_after: str | None) -> No
     configured = () if own or not request.names_configuration else request.resolve().search.points
     plan = Plan(
         suffix="" if configured else "-grid",
-        points=lambda _config: configured or grid(own or MINI_GRID),
+        points=lambda config: configured or grid(own or mini_grid_axes(config.network)),
         is_explicit=bool(own),
         settings=lambda c: {"search.n_trials": c.search.n_trials} if configured else {},
     )

@@ -13,12 +13,15 @@ from dashboards.analysis.comparison import (
     read_variants,
     remarks,
 )
+from dashboards.formatting import shown_classes
+from dashboards.terminal.data import data_lines
 from dashboards.terminal.trials import trials_table
 from data.split_writer import Track
 from storage.configuration import shown_url
 from storage.database import is_transient, reason_of
 from storage.study_totals import best_ids, count_states
 from storage.trial_rows import lowest_loss, read_some, read_trials
+from study.configuration.network_cost import find_costly_stem
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
@@ -34,13 +37,17 @@ def outage_of(error: Exception) -> str | None:
 
 
 def say_location(session: StudySession) -> None:
-    """Say where a study is, and how many images it does without."""
+    """Say where a study is, which data it has, what it does without, and what is too costly."""
     say(
         f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
+    for line in data_lines(session.protocol):
+        say(line)
     if n_dropped := session.protocol.n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
+    if caution := find_costly_stem(session.config, n_classes=session.protocol.n_classes):
+        say(caution)
 
 
 def stoppable(stop: StopFlag) -> Track:
@@ -94,8 +101,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     for split in ("validation", "test"):
         if split in metrics:
             values = metrics[split]
+            # Not known of older runs, in whose splits every class has images.
+            n_present = metrics.get(f"n_{split}_classes")
+            classes = shown_classes(n_present, metrics["n_classes"]) if n_present else ""
             say(
-                f"{split}: macro-F1 {values['macro_f1']:.4f}, accuracy {values['accuracy']:.4f}, "
+                f"{split}: macro-F1 {values['macro_f1']:.4f}{classes}, "
+                f"accuracy {values['accuracy']:.4f}, "
                 f"top-5 accuracy {values['top5_accuracy']:.4f}, loss {values['loss']:.4f}"
             )
     if "test" in metrics:

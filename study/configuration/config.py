@@ -10,7 +10,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -29,6 +30,7 @@ from study.configuration.given_values import (
     MOST_LEVELS,
     find_unstorable,
     parse_yaml,
+    read_none,
     read_yaml_file,
     shown,
 )
@@ -269,6 +271,7 @@ class Request:
         for key, value in self.options.items():
             if value is not None:
                 assign(values, key, value)
+        read_none(values, _optional_keys())
         return values
 
 
@@ -365,6 +368,12 @@ def _explained(error: ValidationError) -> str:
 def all_keys() -> list[str]:
     """Return the dotted key of every setting."""
     return [key for key, _ in _leaves(StudyConfig)]
+
+
+def _optional_keys() -> list[str]:
+    """Return the dotted key of every setting that may have no value."""
+    leaves = _leaves(StudyConfig)
+    return [key for key, leaf in leaves if NoneType in get_args(leaf.annotation)]
 
 
 def describe_keys() -> list[tuple[str, Any, str]]:

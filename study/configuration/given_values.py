@@ -1,7 +1,7 @@
 """Values that a user gives: YAML of limited size and depth, and only what a database stores."""
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,22 @@ def _validate_extent(text: str, where: str) -> None:
                 f"{where} must have at most {MOST_VALUES} values in {MOST_LEVELS} levels, "
                 "aliases followed: shorten it"
             )
+
+
+def read_none(values: Mapping[str, Any], dotted_keys: Iterable[str]) -> None:
+    """Take the text `none` for no value, as the table of settings writes it.
+
+    Args:
+        values: Changed in place.
+        dotted_keys: Settings that may have no value.
+    """
+    for dotted_key in dotted_keys:
+        *sections, key = dotted_key.split(".")
+        inner: Any = values
+        for section in sections:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        if isinstance(inner, dict) and inner.get(key) == "none":
+            inner[key] = None
 
 
 def shown(value: Any) -> str:

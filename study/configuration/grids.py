@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model.configuration import OptimizationConfig
+from model.configuration import NetworkConfig, OptimizationConfig
 from study.configuration.given_values import parse_yaml
 from study.errors import ConfigurationError
 
@@ -17,10 +17,12 @@ WEIGHT_DECAYS = (0.0, 1e-5, 1e-4, 1e-3)
 ADAM_LEARNING_RATES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2)
 # Adam divides its steps by the size of the gradient, SGD does not.
 SGD_LEARNING_RATES = (1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0)
-MINI_GRID: Axes = {
-    "network.dropout": (0.1, 0.3),
-    "network.blocks": ((2, 2, 2), (3, 3, 3)),
-}
+
+
+def mini_grid_axes(network: NetworkConfig) -> Axes:
+    """Return two dropouts by two depths, for a network of any number of stages."""
+    n_stages = len(network.widths)
+    return {"network.dropout": (0.1, 0.3), "network.blocks": ((2,) * n_stages, (3,) * n_stages)}
 
 
 def lr_wd_axes(optimization: OptimizationConfig) -> Axes:

@@ -63,9 +63,7 @@ class RangesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     weight_decay: FloatRange = Field(
         FloatRange(low=1e-6, high=1e-2, log=True), description="Weight decay"
     )
-    blocks: IntRange = Field(
-        IntRange(low=1, high=4), description="Residual blocks of each of the three stages"
-    )
+    blocks: IntRange = Field(IntRange(low=1, high=4), description="Residual blocks of each stage")
     dropout: FloatRange = Field(
         FloatRange(low=0.0, high=0.5), description="Dropout2d probability inside the blocks"
     )
@@ -97,7 +95,7 @@ class Hyperparameters:
 
     learning_rate: float
     weight_decay: float
-    blocks: tuple[int, int, int]
+    blocks: tuple[int, ...]
     dropout: float
 
     def applied_to(
@@ -119,7 +117,12 @@ class Hyperparameters:
         """Return the values under the names by which a trial is asked for them."""
         values = self.as_dict()
         blocks = values.pop("blocks")
-        return values | {f"blocks_{stage}": count for stage, count in enumerate(blocks, start=1)}
+        return values | dict(zip(stage_names(len(blocks)), blocks, strict=True))
+
+
+def stage_names(n_stages: int) -> list[str]:
+    """Return the names by which a trial is asked for the blocks of each stage."""
+    return [f"blocks_{stage}" for stage in range(1, n_stages + 1)]
 
 
 class TrialLike(Protocol):
@@ -162,8 +165,8 @@ def suggest(
     blocks = network.blocks
     if "blocks" in SPACES[space]:
         low, high = ranges.blocks.low, ranges.blocks.high
-        first, second, third = (trial.suggest_int(f"blocks_{i}", low, high) for i in (1, 2, 3))
-        blocks = (first, second, third)
+        names = stage_names(len(network.widths))
+        blocks = tuple(trial.suggest_int(name, low, high) for name in names)
     return Hyperparameters(
         learning_rate=real("learning_rate", learning_rates, optimization.learning_rate),
         weight_decay=real("weight_decay", ranges.weight_decay, optimization.weight_decay),

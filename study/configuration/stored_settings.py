@@ -18,7 +18,15 @@ OPERATIONAL: dict[str, Any] = {
     "data": {"source", "cache"},
     "search": {"n_trials"},
 }
-ADDED_SETTINGS: dict[str, Any] = {}
+ADDED_SETTINGS: dict[str, Any] = {
+    "data.configuration": None,
+    "data.splits": None,
+    "data.label_file": None,
+    "data.resize": "crop",
+    "data.value_range": None,
+    "network.stem.stride": 1,
+    "network.stem.pool": False,
+}
 """What studies stored before a frozen setting was added mean, by its dotted key.
 
 Whoever adds a setting, or a range of the search, says here which value older studies ran with. A

@@ -14,7 +14,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from data.image_cache import PreparedData, prepare
+from data.cautions import cautions
+from data.image_cache import CONTENT_FORMAT, PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
@@ -29,7 +30,7 @@ from storage.records import (
     raise_budget,
     read_protocol,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name
+from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name, mark_runs
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
@@ -43,8 +44,10 @@ from study.session.protocol import (
     protocol_fingerprint,
     reject_added_settings,
     reject_differences,
+    reject_missing_folder,
     reject_other_budget,
     reject_other_data,
+    reject_other_format,
     reject_other_runs_folder,
     resolve_source,
 )
@@ -129,7 +132,9 @@ def resolve_at(location: Location, request: Request) -> tuple[StudyConfig, Proto
     if found is None:
         return request.resolve(), None
     base = completed(found.configuration)
-    return completed_by(request.resolve(base=base), found, request), found
+    config = completed_by(request.resolve(base=base), found, request)
+    reject_missing_folder(found, config)
+    return config, found
 
 
 def initialise(
@@ -180,6 +185,7 @@ def initialise(
         reject_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
     handle = location.create()
+    mark_runs(paths.folder)
     handle.database.outage_seconds = config.storage.outage_seconds
     with initialising(parse_url(config.storage.url)):
         protocol = find_protocol(handle.database, name)
@@ -301,6 +307,7 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
 
 
 def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
+    reject_other_format(protocol, config)
     reject_added_settings(protocol, config)
     reject_differences(protocol, config)
     if not protocol.study_name.endswith(FINAL_SUFFIX):
@@ -350,8 +357,13 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
     return {
         "data_fingerprint": prepared.fingerprint,
         "class_names": list(prepared.class_names),
+        "data_format": CONTENT_FORMAT,
         "n_examples": dict(described.counts),
+        "origins": dict(described.origins),
+        "left_out": [one.model_dump(mode="json") for one in described.left_out],
+        "cautions": cautions(described),
         "n_dropped": dict(described.dropped_counts),
+        "n_validation_classes": sum(count > 0 for count in validation),
         "baselines": {
             name: vars(guess) for name, guess in guesses(validation, train_counts=train).items()
         },

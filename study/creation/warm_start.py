@@ -59,7 +59,8 @@ def other_experiment(old: StudyConfig, new: StudyConfig) -> list[Difference]:
 
     def experiment(config: StudyConfig) -> dict[str, Any]:
         network, optimization = hyperparameters.applied_to(config.network, config.optimization)
-        same = config.replacing({"network": network, "optimization": optimization})
+        # Not validated: another number of stages is a difference, and no mistake.
+        same = config.model_copy(update={"network": network, "optimization": optimization})
         settings = frozen_part(same)
         length = config.search.model_dump(include={"n_epochs", "patience_epochs"})
         return settings | {"search": length}

@@ -27,6 +27,7 @@ from study.final.unknown_test_results import (
     reject_forgotten,
     remember_tests,
 )
+from study.session.protocol import reject_missing_folder
 from study.session.session import StudySession, final_name
 from study.stop_signal import StopFlag
 from study.trial.dashboard_notes import note_test
@@ -65,9 +66,10 @@ def open_final(
 
     Raises:
         ProtocolError: If another trial has the final run and no reason is given, if the runs
-            folder holds a test result that the database does not know and no reason is given, or
-            if its length or size is not what was queued.
+            folder holds a test result that the database does not know and no reason is given, if
+            its length or size is not what was queued, or if the folder of the data is not there.
     """
+    reject_missing_folder(session.protocol, session.config)
     name = session.protocol.study_name
     reason = reopen or FIRST_REASON
     point = Point(winner.params, {"searched_trial": winner.number, "test_reason": reason})

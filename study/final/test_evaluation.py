@@ -115,6 +115,9 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
         "test": asdict(test.metrics),
         **_standard_errors(test),
         "n_test_images": len(examples.labels_N),
+        "n_classes": prepared.n_classes,
+        "n_validation_classes": validation.n_classes_present,
+        "n_test_classes": test.n_classes_present,
         "n_test_evaluations": len(read_tests(database, final.searched_name)),
     }
     _write_mistakes(paths, _pictured(mistakes, examples, prepared.class_names), prepared)

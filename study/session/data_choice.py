@@ -15,7 +15,8 @@ def chosen_configuration(request: Request) -> StudyConfig:
     What the request sets changes it: nothing is bound to a study here.
 
     Raises:
-        StudyError: If the database has several studies and neither name nor data are given.
+        StudyError: If the database has several studies and neither name nor data are given, or
+            the folder of the study's data is not there.
         ConfigurationError: If anything is unknown, of the wrong type or out of range.
     """
     if request.names_configuration:
@@ -24,7 +25,12 @@ def chosen_configuration(request: Request) -> StudyConfig:
     if name is None and request.gives("data.source"):
         return request.resolve(base={})
     from study.session.location import Location
+    from study.session.protocol import reject_missing_folder
 
     with Location(request.location().storage) as location:
         found = location.find(name)
-    return request.resolve(base=completed(found.configuration) if found else {})
+    if found is None:
+        return request.resolve(base={})
+    config = request.resolve(base=completed(found.configuration))
+    reject_missing_folder(found, config)
+    return config

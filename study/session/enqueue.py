@@ -22,13 +22,13 @@ from storage.optuna_rows import FIXED_PARAMS
 from storage.records import read_protocol
 from study.configuration.config import StudyConfig
 from study.configuration.points import configured_by
+from study.configuration.search_space import stage_names
 from study.errors import StudyError
 from study.session.session import StudySession
 
 logger = logging.getLogger(__name__)
 
 BLOCKS = "blocks"
-STAGES = ("blocks_1", "blocks_2", "blocks_3")
 
 
 def enqueue(session: StudySession, assignments: Sequence[str]) -> tuple[FrozenTrial, bool]:
@@ -45,7 +45,7 @@ def enqueue(session: StudySession, assignments: Sequence[str]) -> tuple[FrozenTr
     Raises:
         StudyError: If this is no configuration of the study's search space.
     """
-    params = _parse(assignments)
+    params = _parse(assignments, stage_names(len(session.config.network.widths)))
     validate_params(session.config, params)
     adopt_enqueued(session)
     same = _trials_with(session, params)
@@ -68,7 +68,7 @@ def _trials_with(session: StudySession, params: Mapping[str, Any]) -> list[Froze
     return [trial for trial in trials if trial.system_attrs.get(FIXED_PARAMS) == params]
 
 
-def _parse(assignments: Sequence[str]) -> dict[str, Any]:
+def _parse(assignments: Sequence[str], stages: Sequence[str]) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for text in assignments:
         key, equals, value = text.partition("=")
@@ -77,7 +77,7 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
                 f"KEY=VALUE must give a hyperparameter, got {text!r}: "
                 "for example learning_rate=0.1 or blocks=2-2-2"
             )
-        given = _stages(value) if key == BLOCKS else {key: _value(value)}
+        given = _blocks(value, stages) if key == BLOCKS else {key: _value(value)}
         twice = given.keys() & params.keys()
         if twice:
             raise StudyError(f"{key} must be given once, got {text!r} too: leave one out")
@@ -85,14 +85,14 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
     return dict(sorted(params.items()))
 
 
-def _stages(text: str) -> dict[str, Any]:
+def _blocks(text: str, stages: Sequence[str]) -> dict[str, Any]:
     counts = [_value(part) for part in text.strip("[]").replace(",", "-").split("-")]
-    if len(counts) != len(STAGES):
+    if len(counts) != len(stages):
         raise StudyError(
-            f"{BLOCKS} must have one number for each of three stages, got {text!r}: "
-            "for example blocks=2-2-2"
+            f"{BLOCKS} must have one number for each stage ({len(stages)}), got {text!r}: "
+            f"for example blocks={'-'.join('2' * len(stages))}"
         )
-    return dict(zip(STAGES, counts, strict=True))
+    return dict(zip(stages, counts, strict=True))
 
 
 def _value(text: str) -> Any:
@@ -126,7 +126,7 @@ def validate_params(config: StudyConfig, params: Mapping[str, Any]) -> None:
             raise StudyError(_unknown(config, name, value, list(ranges)))
         if not _lies_within(value, within):
             kind = "a whole number" if isinstance(within, IntDistribution) else "a number"
-            setting = BLOCKS if name in STAGES else name
+            setting = BLOCKS if name.startswith(f"{BLOCKS}_") else name
             raise StudyError(
                 f"{name} must be {kind} from {within.low:g} to {within.high:g}, got {value!r}: "
                 f"give one within search.ranges.{setting} of study {config.name!r}"

@@ -6,12 +6,15 @@ the field, both values, and the command that continues.
 """
 
 import logging
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.image_cache import CONTENT_FORMAT
+from data.sources.opening import HUB_ID, SYNTHETIC
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
 from storage.run_paths import FINAL_SUFFIX, RunPaths
@@ -138,6 +141,40 @@ def reject_added_settings(protocol: Protocol, given: StudyConfig) -> None:
             f"study {name!r} must have a value for every setting, it was stored before there was "
             f"{', '.join(missing)}: finish it with the version that created it ({revision}), or "
             f"start a changed study with `{fork_command(name, {}, storage=given.storage)}`"
+        )
+
+
+def reject_other_format(protocol: Protocol, given: StudyConfig) -> None:
+    """Reject a study whose version identified and decoded data otherwise than this one.
+
+    Raises:
+        ProtocolError: If it is of another format; the message says how to go on.
+    """
+    if protocol.data_format == CONTENT_FORMAT:
+        return
+    name = _searched_name(protocol)
+    revision = protocol.git_revision or "its git revision was not stored"
+    raise ProtocolError(
+        f"study {name!r} must have data of format {CONTENT_FORMAT}, it has format "
+        f"{protocol.data_format}: this version identifies and decodes images otherwise; finish it "
+        f"with the version that created it ({revision}), or start a changed study with "
+        f"`{fork_command(name, {}, storage=given.storage)}`"
+    )
+
+
+def reject_missing_folder(protocol: Protocol, given: StudyConfig) -> None:
+    """Reject a folder of data that is not there any more, before a hub is asked for it.
+
+    Raises:
+        ProtocolError: If a study that began with a folder is given one that does not exist.
+    """
+    stored, source = protocol.data_source, given.data.source
+    is_folder = Path(stored).is_absolute() and source != SYNTHETIC and not HUB_ID.fullmatch(source)
+    if is_folder and not os.path.exists(os.path.expanduser(source)):
+        was = "" if source == stored else f" ({stored!r} at init)"
+        raise ProtocolError(
+            f"data.source must be the folder of the images of study {_searched_name(protocol)!r}, "
+            f"{source!r}{was} does not exist: say where it is now with `--data NEW_FOLDER`"
         )
 
 

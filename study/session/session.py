@@ -31,7 +31,9 @@ from study.session.protocol import (
     completed_by,
     reject_added_settings,
     reject_differences,
+    reject_missing_folder,
     reject_other_data,
+    reject_other_format,
     reject_other_runs_folder,
 )
 from study.stop_signal import StopFlag, StopRequested
@@ -120,8 +122,10 @@ class StudySession:
         """Open the study's data.
 
         Raises:
-            ProtocolError: If the data are not those that the study began with.
+            ProtocolError: If the data are not those that the study began with, or their folder is
+                not there.
         """
+        reject_missing_folder(self.protocol, self.config)
         prepared = prepare(self.config.data, track=track)
         reject_other_data(self.protocol, self.config, prepared.fingerprint)
         return prepared
@@ -174,6 +178,7 @@ def open_session(
         config = completed_by(request.resolve(base=base), protocol, request)
         reject_differences(protocol, config)
         if not reading:
+            reject_other_format(protocol, config)
             reject_added_settings(protocol, config)
         session = bind(config, protocol, handle, location.config)
         if with_runs or not reading:

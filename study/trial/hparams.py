@@ -7,7 +7,10 @@ from typing import Any
 from dashboards.tensorboard.hparams import HParam, HParamValue
 from study.configuration.config import StudyConfig
 from study.configuration.points import LABEL, as_choice, given_params
-from study.configuration.search_space import SPACES, Hyperparameters
+from study.configuration.search_space import SPACES, Hyperparameters, stage_names
+
+MOST_CHOICES = 512
+"""Those of three stages of 1 to 8 blocks."""
 
 
 def build_hparams(
@@ -24,7 +27,7 @@ def build_hparams(
         settings: Of its point, where points are given.
         label: Of its point, where it has one.
     """
-    trial = hyperparameters.as_dict()
+    trial = hyperparameters.as_params() if _varies_much(config) else hyperparameters.as_dict()
     trial |= {_short(key, trial): value for key, value in settings.items()}
     choices = _choices(config, hyperparameters.as_dict())
     searched = SPACES[config.search.space]
@@ -68,6 +71,21 @@ def _choices(config: StudyConfig, names: Container[str]) -> dict[str, dict[HPara
         for key, value in params.items():
             choices.setdefault(_short(key, names), {})[_as_hparam(value)] = None
     if "blocks" in SPACES[config.search.space]:
-        depths = range(config.search.ranges.blocks.low, config.search.ranges.blocks.high + 1)
-        choices["blocks"] = dict.fromkeys(map(_as_hparam, product(depths, repeat=3)))
+        stages, depths = stage_names(len(config.network.widths)), _depths(config)
+        if _varies_much(config):
+            choices |= {stage: dict.fromkeys(depths) for stage in stages}
+        else:
+            each = product(depths, repeat=len(stages))
+            choices["blocks"] = dict.fromkeys(map(_as_hparam, each))
     return choices
+
+
+def _depths(config: StudyConfig) -> range:
+    within = config.search.ranges.blocks
+    return range(within.low, within.high + 1)
+
+
+def _varies_much(config: StudyConfig) -> bool:
+    """Return whether sampled blocks are too many texts to choose from: then each is a number."""
+    n_texts = len(_depths(config)) ** len(config.network.widths)
+    return "blocks" in SPACES[config.search.space] and n_texts > MOST_CHOICES

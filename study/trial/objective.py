@@ -21,7 +21,7 @@ from model.training_state import BestEpoch, TrainingState
 from storage.leases import Heartbeat
 from storage.optuna_rows import BEST_EPOCH
 from storage.records import read_protocol
-from storage.run_paths import TrialPaths, write_atomically
+from storage.run_paths import TrialPaths, write_atomically, writing
 from study.configuration.config import as_stored
 from study.configuration.points import LABEL, configured_by
 from study.errors import StudyError
@@ -163,6 +163,8 @@ class TrialRun:
     def _describe(self, state: TrainingState) -> None:
         """Leave the resolved configuration in the run folder, and attributes with the trial."""
         text = json.dumps(as_stored(self.config), indent=2)
+        with writing(self.paths.folder):
+            self.paths.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.paths.configuration, text.encode())
         attributes = {
             "seed": self.seed,

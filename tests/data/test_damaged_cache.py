@@ -12,7 +12,7 @@ from data.batches import EvaluationBatches
 from data.configuration import DataConfig
 from data.errors import DamagedFolderError, DataError
 from data.image_cache import PreparedData, find_prepared, prepare
-from data.synthetic import build_synthetic
+from data.sources.synthetic import build_synthetic
 from tests.data.pictures import write_tree
 from tests.tools.unprivileged import unprivileged
 
@@ -62,7 +62,11 @@ def test_damaged_file_is_said_and_the_entry_is_built_again(
     assert again.description == first.description
     (line,) = caplog.messages
     assert name in line and "\n" not in line
-    assert sorted(path.suffix for path in config.cache.iterdir()) == ["", ".damaged", ".lock"]
+    assert sorted(path.suffix for path in config.cache.glob("images-*")) == [
+        "",
+        ".damaged",
+        ".lock",
+    ]
 
 
 @pytest.mark.parametrize("damage", [overwrite, truncate, Path.unlink])
@@ -183,7 +187,7 @@ def test_reports_leave_a_damaged_entry_out(
 def test_damaged_synthetic_pictures_are_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data.synthetic.N_IMAGES", {"train": 20, "valid": 10})
+    monkeypatch.setattr("data.sources.synthetic.N_IMAGES", {"train": 20, "valid": 10})
     folder = build_synthetic(tmp_path)
     tables = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
     overwrite(next(iter(tables)))

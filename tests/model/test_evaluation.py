@@ -52,8 +52,10 @@ def test_accumulator_random_logits_agree_with_scikit_learn(
     logits_NC, labels_N = draw(seed, n_images=n_images, n_classes=n_classes)
     evaluation = accumulate(logits_NC, labels_N, batch_size=batch_size)
     true, predicted, classes = labels_N.numpy(), logits_NC.argmax(1).numpy(), range(n_classes)
-    macro_f1 = f1_score(true, predicted, labels=classes, average="macro", zero_division=0)
+    present = np.unique(true)
+    macro_f1 = f1_score(true, predicted, labels=present, average="macro", zero_division=0)
     metrics = evaluation.metrics
+    assert evaluation.n_classes_present == len(present)
     assert metrics.accuracy == pytest.approx(accuracy_score(true, predicted))
     assert metrics.macro_f1 == pytest.approx(macro_f1)
     assert metrics.loss == pytest.approx(F.cross_entropy(logits_NC, labels_N).item(), rel=1e-5)
@@ -80,6 +82,24 @@ def test_per_class_report_random_predictions_agree_with_scikit_learn(
     for label, (row, *expected) in enumerate(zip(rows, *columns, strict=True)):
         assert row.class_name == f"class {label}"
         assert (row.precision, row.recall, row.f1, row.support) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 200])
+def test_macro_f1_of_all_classes_is_bit_for_bit_their_mean(n_classes: int) -> None:
+    logits_NC, labels_N = draw(1, n_images=20 * n_classes, n_classes=n_classes)
+    labels_N[:n_classes] = torch.arange(n_classes)
+    evaluation = accumulate(logits_NC, labels_N, batch_size=64)
+    rows = per_class_report(evaluation.confusion_CC, [""] * n_classes)
+    mean = torch.tensor([row.f1 for row in rows], dtype=torch.float64).mean().item()
+    assert evaluation.metrics.macro_f1 == mean
+
+
+def test_macro_f1_leaves_out_a_class_without_images_but_counts_what_was_taken_for_it() -> None:
+    labels_N = torch.tensor([0, 0, 1, 1])
+    logits_NC = F.one_hot(torch.tensor([0, 2, 1, 1]), 4).float()
+    evaluation = accumulate(logits_NC, labels_N, batch_size=4)
+    assert evaluation.metrics.macro_f1 == pytest.approx((2 / 3 + 1) / 2)
+    assert evaluation.n_classes_present == 2
 
 
 def test_accumulator_without_images_is_rejected() -> None:

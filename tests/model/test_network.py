@@ -3,13 +3,14 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.configuration import NetworkConfig
+from model.configuration import NetworkConfig, StemConfig
 from model.network import Projection, ResidualBlock, build_network, count_parameters
 from tests.tools.processes import ROOT
 
@@ -54,14 +55,79 @@ def test_network_option_off_leaves_its_parts_out(batch_norm: bool, residual: boo
     assert any("shortcut" in name for name in names) == residual
 
 
-def test_network_stages_halve_the_resolution_twice() -> None:
-    network = build_network(NetworkConfig(widths=(4, 6, 8)), n_classes=5)
-    features_BCHW = network.stem(torch.randn(1, 3, 64, 64))
+@pytest.mark.parametrize(
+    ("stem", "widths", "sides"),
+    [
+        ({}, (4, 6, 8), [64, 64, 32, 16]),
+        ({}, (4,), [64, 64]),
+        ({"stride": 2}, (4, 6), [32, 32, 16]),
+        ({"pool": True}, (4, 6), [32, 32, 16]),
+        ({"stride": 2, "pool": True}, (4, 6, 6, 8, 8), [16, 16, 8, 4, 2, 1]),
+    ],
+)
+def test_network_stem_halves_as_it_is_told_and_every_stage_but_the_first_once(
+    stem: dict[str, Any], widths: tuple[int, ...], sides: list[int]
+) -> None:
+    blocks = (1,) * len(widths)
+    config = NetworkConfig(stem=StemConfig(**stem), blocks=blocks, widths=widths)
+    network = build_network(config, n_classes=5)
+    features_BCHW = network.stem(torch.randn(2, 3, 64, 64))
     shapes = [features_BCHW.shape]
     for stage in network.stages:
         features_BCHW = stage(features_BCHW)
         shapes.append(features_BCHW.shape)
-    assert shapes == [(1, 4, 64, 64), (1, 4, 64, 64), (1, 6, 32, 32), (1, 8, 16, 16)]
+    channels = (widths[0], *widths)
+    assert shapes == [(2, *each) for each in zip(channels, sides, sides, strict=True)]
+    assert network(torch.randn(2, 3, 64, 64)).shape == (2, 5)
+
+
+class FirstNetwork(nn.Module):
+    """What was built before the stem had settings, and of three stages only."""
+
+    def __init__(self, config: NetworkConfig, n_classes: int) -> None:
+        super().__init__()
+        width = config.widths[0]
+        convolution = nn.Conv2d(3, width, 3, stride=1, padding=1, bias=False)
+        self.stem = nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
+        self.stages = nn.Sequential()
+        for index, (n_blocks, stage_width) in enumerate(
+            zip(config.blocks, config.widths, strict=True)
+        ):
+            stride = 1 if index == 0 else 2
+            first = ResidualBlock(width, stage_width, stride=stride, config=config)
+            others = (
+                ResidualBlock(stage_width, stage_width, stride=1, config=config)
+                for _ in range(n_blocks - 1)
+            )
+            self.stages.append(nn.Sequential(first, *others))
+            width = stage_width
+        self.head = nn.Linear(width, n_classes)
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        features_BCHW: torch.Tensor = self.stages(self.stem(images_BCHW))
+        logits_BC: torch.Tensor = self.head(features_BCHW.mean(dim=(2, 3)))
+        return logits_BC
+
+
+def test_network_with_default_stem_has_names_weights_and_logits_of_the_first_version() -> None:
+    config = NetworkConfig(blocks=(1, 4, 2), widths=(8, 16, 32))  # those of the quickstart
+    torch.manual_seed(42)
+    network = build_network(config, n_classes=10)
+    torch.manual_seed(42)
+    first = FirstNetwork(config, 10)
+    nn.init.normal_(first.head.weight, std=0.01)
+    nn.init.zeros_(first.head.bias)
+    for module in first.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    assert [*network.state_dict()] == [*first.state_dict()]
+    for name, values in first.state_dict().items():
+        assert torch.equal(network.state_dict()[name], values), name
+    images_BCHW = torch.randn(2, 3, 32, 32)
+    assert torch.equal(network.eval()(images_BCHW), first.eval()(images_BCHW))
+    saved = first.state_dict()
+    torch.manual_seed(7)
+    build_network(config, n_classes=10).load_state_dict(saved)
 
 
 def test_network_convolutions_carry_no_bias() -> None:

@@ -31,6 +31,12 @@ def test_error_of_macro_f1_agrees_with_drawing_the_images_themselves() -> None:
     assert macro_f1_standard_error(confusion) == pytest.approx(np.std(scores), rel=0.15)
 
 
+def test_error_of_macro_f1_leaves_out_classes_without_images() -> None:
+    confusion = np.array([[8, 2], [3, 7]])
+    with_third = np.pad(confusion, ((0, 1), (0, 1)))
+    assert macro_f1_standard_error(with_third) == macro_f1_standard_error(confusion)
+
+
 def test_error_of_a_perfect_matrix_is_zero_and_of_any_other_the_same_each_time() -> None:
     assert macro_f1_standard_error(np.diag([3, 0, 5])) == pytest.approx(0)
     confusion = np.random.default_rng(0).integers(0, 4, (20, 20))

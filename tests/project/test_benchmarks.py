@@ -54,6 +54,18 @@ def test_training_speed_reports_every_network_beside_its_peer(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_decoding_is_timed_beside_its_peers(tmp_path: Path) -> None:
+    smallest = ["--sets", "16=6", "40x60=4", "--image-size", "8", "--repeats", "1", "--out"]
+    command = [sys.executable, "-m", "benchmarks.decoding", *smallest, str(tmp_path / "out.json")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert {"command", "seed", "versions", "image_size"} <= report.keys()
+    assert [row["pictures"]["name"] for row in report["rows"]] == ["16x16"] * 3 + ["40x60"] * 3
+    assert report["rows"][0]["ours_over_it"] == 1
+    assert all(row["pictures_per_second"] > 0 for row in report["rows"])
+
+
+@pytest.mark.slow
 def test_storage_throughput_counts_duplicates_and_errors(tmp_path: Path) -> None:
     smallest = "--workers 2 --trials 6 --epochs 2 --repeats 1 --databases sqlite"
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.storage_throughput"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.errors import StorageError, StudyNotFoundError
+from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 from storage.run_paths import RunPaths, claimed_folders, part_files, remove, write_atomically
 
 
@@ -83,10 +83,21 @@ def test_claimed_folders_tell_their_keys(tmp_path: Path) -> None:
 
 def test_range_test_takes_no_folder_from_a_study_that_is_still_to_come(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path, "pets")
+    paths.folder.mkdir()
     write_atomically(paths.range_test.record, b"{}")
     assert paths.is_unused()
     write_atomically(paths.folder / "notes", b"of somebody")
     assert not paths.is_unused()
+
+
+def test_only_the_folder_of_a_file_is_made_so_that_nothing_is_written_below_a_lost_mount(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "runs").mkdir()
+    write_atomically(tmp_path / "runs" / "pets" / "file", b"content")
+    with pytest.raises(RunFolderError, match="storage.runs must"):
+        write_atomically(tmp_path / "lost" / "pets" / "file", b"content")
+    assert not (tmp_path / "lost").exists()
 
 
 def test_remove_takes_files_folders_and_nothing_alike(tmp_path: Path) -> None:

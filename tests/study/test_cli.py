@@ -51,9 +51,10 @@ def with_config(arguments: list[str], config_file: str) -> list[str]:
     return [*arguments[:index], "--config", config_file, *arguments[index + 1 :]]
 
 
-def one_example(pictures: Path) -> None:
-    for path in sorted((pictures / "dots").iterdir())[1:]:
-        path.unlink()
+def two_examples(pictures: Path) -> None:
+    for label in pictures.iterdir():
+        for path in sorted(label.iterdir())[2:]:
+            path.unlink()
 
 
 def truncated(pictures: Path) -> None:
@@ -89,7 +90,7 @@ REJECTIONS = [
     (["evaluate", "none.pt", "--name", "tiny"], nothing, "No such option '--name'"),
     (["init", "CONFIG", "--data", "no/such/folder"], nothing, "no/such/folder"),
     (["init", "CONFIG", "--set", "data.n_classes=9"], nothing, "at most 3"),
-    (["init", "CONFIG"], one_example, "dots"),
+    (["init", "CONFIG"], two_examples, "a class of train with at least 3"),
     (["init", "CONFIG"], lambda p: (p / "empty").mkdir(), "empty"),
     (["init", "CONFIG"], truncated, "3.png"),
     (["init", "CONFIG", "--runs", "wall"], unwritable, "--runs must be a folder"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from model.configuration import DeviceConfig, NetworkConfig
+from model.configuration import DeviceConfig, NetworkConfig, StemConfig
 from model.device import Execution, resolve_execution, set_threads
 from model.network import build_network
 
@@ -48,14 +48,17 @@ def convolutions(width: int, n_images: int, size: int) -> Iterator[Case]:
     """Yield name, convolution, input and gradient of the output; bfloat16 can hold the numbers."""
     torch.manual_seed(0)
     config = NetworkConfig(blocks=(1, 1, 1), widths=(width, 2 * width, 4 * width))
-    network = build_network(config, n_classes=10).bfloat16().float()
+    strided = config.model_copy(update={"stem": StemConfig(stride=2, pool=True)})
+    network = nn.Sequential(*(build_network(one, n_classes=10) for one in (config, strided)))
+    network.bfloat16().float()
     shapes: dict[nn.Module, tuple[torch.Size, torch.Size]] = {}
     for module in network.modules():
         module.register_forward_hook(
             lambda module, given, result: shapes.update({module: (given[0].shape, result.shape)})
         )
     with torch.no_grad():
-        network(torch.zeros(n_images, 3, size, size))
+        for one in network:
+            one(torch.zeros(n_images, 3, size, size))
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             features, slopes = (torch.randn(shape).bfloat16() for shape in shapes[module])

@@ -90,6 +90,25 @@ def test_study_note_shows_the_protocol_and_no_password(
     assert EVIL in [token.content for token in tokens if token.type == "code_inline"]
 
 
+def test_notes_say_over_which_classes_scores_are_where_some_have_no_images(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    said = "over the 2 classes present of 3"
+    protocol, paths = protocol_of(searched_study), RunPaths(tmp_path, "pets")
+    assert said not in render_study_note(protocol, paths, [], space=[])
+    lacking = replace(protocol, facts=protocol.facts | {"n_validation_classes": 2})
+    assert f"- validation macro-F1: the mean {said}" in render_study_note(
+        lacking, paths, [], space=[]
+    )
+    scores = {"macro_f1": 0.5, "accuracy": 0.5, "loss": 1.0}
+    metrics: dict[str, object] = {"test": scores, "test_accuracy_standard_error": 0.1}
+    metrics |= {"n_test_images": 10, "searched_trial": 1}
+    row = rows_of(searched_study)["complete"]
+    for known, ending in (({}, ","), ({"n_classes": 3, "n_test_classes": 2}, f" {said},")):
+        note = render_trial_note(row, paths.final(0), n_epochs=4, metrics=metrics | known)
+        assert f"Test macro-F1 **0.5000**{ending} accuracy" in note
+
+
 def test_study_note_shows_the_suggestion_of_the_lr_finder(
     searched_study: StudyStorage, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from dashboards.report.data_report import N_DRAWS, write_data_report
 from dashboards.terminal.data import data_tables
 from data.configuration import AugmentationConfig, DataConfig
 from data.image_cache import PreparedData, prepare
+from data.sources.encoded_images import LeftOut
+from data.splits import SPLITS
+from data.statistics import DataDescription
 from storage.errors import RunFolderError
 from storage.run_paths import DataPaths
 from tests.dashboards.report.test_report import Page
@@ -67,6 +71,8 @@ def test_report_shows_splits_classes_channels_and_baselines(
     assert "not all equally frequent" in page.text
     assert "12x9" in page.text and "RGB" in page.text
     assert all(f"{value:.4f}" in page.text for value in prepared.mean + prepared.std)
+    assert "10% held out from " in page.text and "Caution: 3 of 3 classes have" in words(page)
+    assert "every file and row of the source is used" in page.text
     assert "every image was decoded" in page.text and "no two images are equal" in page.text
     assert "majority0.250050.00 %100.00 %" in words(page)
 
@@ -108,6 +114,23 @@ def test_report_names_and_pictures_duplicates_and_names_broken_images(
     assert "bee/broken.png" in page.text and "cannot identify" in page.text
 
 
+def test_report_says_how_images_became_square(prepared_folder: Prepare, tmp_path: Path) -> None:
+    prepared = prepared_folder()
+    assert prepared.config is not None
+    squashed = prepared.config.model_copy(update={"resize": "squash"})
+    _, page = report(replace(prepared, config=squashed), tmp_path / "runs")
+    assert "becomes RGB, and is squashed to 8 × 8 pixels" in words(page)
+
+
+def test_report_lists_what_is_not_used_and_why(prepared_folder: Prepare, tmp_path: Path) -> None:
+    prepared = prepared_folder()
+    left_out = LeftOut(split="old", reason=HOSTILE, count=1234, examples=("a.png", "b.png"))
+    described = prepared.description.model_copy(update={"left_out": (left_out,)})
+    _, page = report(replace(prepared, description=described), tmp_path / "runs")
+    assert f"1,234old{HOSTILE}a.png, b.png, …" in words(page)
+    assert page.tags["script"] == 0
+
+
 def test_report_needs_nothing_from_elsewhere(prepared_folder: Prepare, tmp_path: Path) -> None:
     _, page = report(prepared_folder(), tmp_path / "runs")
     assert page.addresses
@@ -139,21 +162,54 @@ def test_report_to_a_place_that_is_no_folder_is_rejected(
 
 def test_tables_count_duplicates_in_a_line(prepared_folder: Prepare) -> None:
     prepared = prepared_folder()
-    *_, lines = data_tables(prepared.description)
-    assert lines == f"duplicates: none\nfingerprint {prepared.fingerprint}"
+    assert shown(prepared.description).endswith(
+        f"\nduplicates: none\nfingerprint {prepared.fingerprint}\n"
+    )
     found = prepared.description.duplicates.model_copy(
         update={"n_groups": 3, "within": {"train": 2}, "across": {"test": {"train": 1, "val": 0}}}
     )
     described = prepared.description.model_copy(update={"duplicates": found})
-    *_, lines = data_tables(described)
-    assert lines.startswith("duplicates: 2 in train, 1 of test in train too\n")
+    assert "\nduplicates: 2 in train, 1 of test in train too\n" in shown(described)
 
 
-def test_tables_show_a_source_as_text(prepared_folder: Prepare) -> None:
-    described = prepared_folder().description.model_copy(update={"source": "a[/red]\x1b]0;b\a"})
-    console = Console(width=100, record=True, file=io.StringIO())
+def shown(described: DataDescription, *, width: int = 100) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(*data_tables(described))
-    assert "a[/red]?]0;b?: " in console.export_text()
+    return console.export_text()
+
+
+def test_tables_show_names_of_the_source_as_text(prepared_folder: Prepare) -> None:
+    hostile = "a[/red]\x1b]0;b\a"
+    left_out = LeftOut(split=hostile, reason=hostile, count=7, examples=(hostile,))
+    described = prepared_folder().description.model_copy(
+        update={
+            "source": hostile,
+            "class_names": (hostile, "b\nee", "cat"),
+            "origins": dict.fromkeys(SPLITS, hostile),
+            "left_out": (left_out,),
+        }
+    )
+    text = shown(described)
+    assert text.count("a[/red]?]0;b?") == 1 + 3 + 1 + 3 + 1
+    assert "b?ee" in text and "a[/red]?]0;b?, ..." in text
+
+
+def test_tables_in_80_columns_say_origins_classes_left_out_and_cautions(
+    prepared_folder: Prepare,
+) -> None:
+    left_out = LeftOut(split="Test", reason="no ending of a picture", count=2, examples=("a", "b"))
+    described = prepared_folder().description.model_copy(update={"left_out": (left_out,)})
+    text = shown(described, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    assert re.search(r"train (\w+ )+12 3 to 6 0", flat) and "10% held out" in flat
+    assert "ant 3 1 1 bee 6 1 1" in flat
+    assert "2 Test no ending of a picture a, b" in flat
+    assert [line[:9] for line in text.splitlines()].count("caution: ") == 3
+
+
+def test_tables_name_even_classes_in_a_line(prepared_folder: Prepare) -> None:
+    assert f"\nclasses: {HOSTILE}, ant, bee\n" in shown(prepared_folder(second=5).description)
 
 
 def test_class_counts_figure_names_few_classes_and_numbers_many() -> None:

@@ -73,6 +73,23 @@ def test_data_section_needs_neither_the_source_nor_the_test_images(
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
 
 
+def test_data_section_says_what_init_noted_of_the_data(
+    prepared: PreparedData, protocol: Protocol, tmp_path: Path
+) -> None:
+    noted = {
+        "origins": prepared.description.origins,
+        "left_out": [{"split": None, "reason": HOSTILE, "count": 12, "examples": ["old"]}],
+        "cautions": ["one class is small"],
+    }
+    told = replace(protocol, facts=protocol.facts | noted)
+    for cache in (None, tmp_path / "nowhere"):
+        part = read_data_section(told, runs=tmp_path / "runs", cache=cache)
+        page = page_of(part, tmp_path)
+        assert "validation10% held out from " in page.text
+        assert f"12source{HOSTILE}old, …" in page.text.replace("\n", "")
+        assert "Caution: one class is small." in page.text
+
+
 def test_data_section_shows_training_images_of_their_class_and_the_same_each_time(
     prepared: PreparedData, protocol: Protocol, tmp_path: Path
 ) -> None:

@@ -138,6 +138,27 @@ def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
     assert "The pictures of its mistakes were not kept." in page.text
 
 
+def test_report_says_over_which_classes_scores_are_where_some_have_no_images(
+    searched_study: StudyStorage, tested: TrialPaths, runs: Path
+) -> None:
+    said = "over the 2 classes present of 3"
+    assert said not in report(searched_study, runs).text
+    with searched_study.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE protocols SET facts = json_set(facts, '$.n_validation_classes', 2)"
+        )
+    save_confusion_csv(tested.confusion_csv, CONFUSION * [[1], [1], [0]], CLASS_NAMES)
+    page = report(searched_study, runs)
+    assert f"macro-F1 unless named otherwise, on validation images {said}." in page.text
+    assert f"Measured on 10 test images, macro-F1 {said}." in page.text
+    tables = final_section(runs).text.split("Easiest classes")[1]
+    assert "cat" in tables and "$dog_1$" not in tables
+    summary = (runs / "pets" / "report.md").read_text(encoding="utf-8")
+    assert f"macro-F1 unless named otherwise, on validation images {said}." in summary
+    assert f"{said}, accuracy 65.43 %" in summary
+    assert "nan" not in summary.lower().replace("provenance", "")
+
+
 @pytest.mark.slow
 def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
     searched_study: StudyStorage, tested: TrialPaths, runs: Path

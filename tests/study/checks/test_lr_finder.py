@@ -118,6 +118,7 @@ def test_narrowed_range_stays_within_the_old_one(
     tiny_settings: dict[str, Any], paths: RunPaths
 ) -> None:
     config = validated(tiny_settings)
+    paths.folder.mkdir(parents=True)
     within = write_narrowed(config, 0.31, paths.range_test)
     assert (within.low, within.high, within.log) == (0.031, 1.0, True)
     with pytest.raises(StudyError, match="must reach to a decade of the suggestion 50"):

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
+from model.configuration import NetworkConfig
 from study.configuration.ablations import FACTORS, one_factor_points
 from study.configuration.config import Request, StudyConfig, validated
-from study.configuration.grids import MINI_GRID, grid, lr_wd_axes, parse_axes, replaced
+from study.configuration.grids import grid, lr_wd_axes, mini_grid_axes, parse_axes, replaced
 from study.configuration.points import at_point, settings_of
 from study.errors import ConfigurationError
 
@@ -77,7 +78,13 @@ def test_sweep_has_28_points_that_fit_the_optimizer() -> None:
         points = grid(axes)
         rates = [point["optimization.learning_rate"] for point in points]
         assert len(points) == 28 and (min(rates), max(rates)) == (low, high)
-    assert len(grid(MINI_GRID)) == 4
+
+
+@pytest.mark.parametrize("n_stages", [1, 3, 5])
+def test_grid_without_axes_varies_every_stage(n_stages: int) -> None:
+    network = NetworkConfig(blocks=(1,) * n_stages, widths=(4,) * n_stages)
+    points = grid(mini_grid_axes(network))
+    assert [point["network.blocks"] for point in points] == [(2,) * n_stages, (3,) * n_stages] * 2
 
 
 def test_axes_are_read_as_yaml_and_rejected_when_they_are_none() -> None:

@@ -26,7 +26,15 @@ from study.errors import ConfigurationError
         ("search.n_epochs=many", r"search\.n_epochs: .*valid integer.*got 'many'"),
         ("search.n_epochs=0", r"search\.n_epochs: .*greater than or equal to 1, got 0"),
         ("network.dropout=1.5", r"network\.dropout: .*less than 1, got 1\.5"),
-        ("network.blocks=[1,2]", r"network\.blocks"),
+        (
+            "network.blocks=[1,2]",
+            r"^network: blocks must have one number for each of 3 widths, received \[1, 2\]: "
+            r"set network\.blocks=\[1,2,2\], or other network\.widths$",
+        ),
+        ("network.widths=[8, 16, 32, 64]", r"each of 4 widths.* set network\.blocks=\[2,2,2,2\]"),
+        ("network.stem.stride=3", r"network\.stem\.stride: .*less than or equal to 2, got 3"),
+        ("network.stem.stride=true", r"network\.stem\.stride: true and false are no numbers"),
+        ("network.stem.stripe=2", r"stem\.stripe is no setting: did you mean network\.stem\.stri"),
         ("optimization.optimizer=lion", r"optimization\.optimizer: .*'sgd', 'adam' or 'adamw'"),
         ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
         ("search.ranges.dropout.high=1", r"search\.ranges: dropout must lie within"),
@@ -149,6 +157,20 @@ def test_preset_that_searches_nothing_tests_what_it_trains(name: str) -> None:
     assert config.search.n_epochs == config.final.n_epochs
     assert config.data.image_size == config.final.image_size == 64
     assert config.network.widths == (64, 128, 256)
+
+
+@pytest.mark.parametrize("text", ["none", "null", "~", ""])
+def test_none_means_no_value_where_there_may_be_none(text: str) -> None:
+    asked = Request(preset="tiny-imagenet-10", assignments=(f"data.n_classes={text}",))
+    assert asked.resolve().data.n_classes is None
+
+
+def test_none_is_a_value_of_its_own_where_there_must_be_one(tmp_path: Path) -> None:
+    file = tmp_path / "given.yaml"
+    file.write_text("search: {pruner: none}\ndata: {image_column: none}\n")
+    config = Request(file=file, assignments=("search.ranges.learning_rate=none",)).resolve()
+    assert (config.search.pruner, config.data.image_column) == ("none", None)
+    assert config.search.ranges.learning_rate is None
 
 
 def test_every_setting_has_a_description() -> None:

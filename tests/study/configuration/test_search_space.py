@@ -52,6 +52,20 @@ def test_suggest_stays_within_the_ranges_and_leaves_the_rest_configured(
     assert bool(trial.params) == bool(SPACES[space])
 
 
+@pytest.mark.parametrize("n_stages", [1, 3, 5])
+def test_suggest_asks_for_the_blocks_of_every_stage_in_their_order(n_stages: int) -> None:
+    trial = random_trial(2)
+    network = NetworkConfig(blocks=(2,) * n_stages, widths=(4,) * n_stages)
+    ask = {"network": network, "optimization": optimization("sgd")}
+    found = suggest(trial, "blocks-dropout", RangesConfig(), **ask)
+    names = [f"blocks_{stage}" for stage in range(1, n_stages + 1)]
+    assert [*trial.params] == [*names, "dropout"]
+    assert [*found.as_params()] == ["learning_rate", "weight_decay", "dropout", *names]
+    assert found.blocks == tuple(trial.params[name] for name in names)
+    changed, _ = found.applied_to(network, optimization("sgd"))
+    assert NetworkConfig.model_validate(changed.model_dump()).blocks == found.blocks
+
+
 def test_suggest_in_a_resumed_trial_returns_what_it_had() -> None:
     trial = random_trial(1)
     again = optuna.Trial(trial.study, trial._trial_id)

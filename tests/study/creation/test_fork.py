@@ -407,10 +407,11 @@ def test_fork_command_says_what_changed_and_what_became_of_the_trials(
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
     assert lines[0].startswith("study changed: a budget of 5, database")
-    assert lines[1] == "forked from tiny, changed:"
-    assert lines[2] == "  search.ranges.dropout.high: 0.5 -> 0.6"
-    assert lines[3] == "3 of 3 finished trials are imported"
-    assert lines[4].startswith("next: study run --name changed --storage sqlite:///")
+    assert lines[1].startswith("data: 3 classes; train ")
+    told = lines[lines.index("forked from tiny, changed:") + 1 :]
+    assert told[0] == "  search.ranges.dropout.high: 0.5 -> 0.6"
+    assert told[1] == "3 of 3 finished trials are imported"
+    assert told[2].startswith("next: study run --name changed --storage sqlite:///")
     listed = call("trials", *there[:4], "--name", "changed")
     assert "* imported from another study" in listed.out
     assert call("fork", *there).err.strip() == "study: Missing argument 'NEW'."

@@ -15,7 +15,7 @@ RATES = (0.001, 0.01, 0.1, 0.5, 1.0)
 DECAYS = (1e-6, 1e-4, 1e-3, 1e-2)
 COUNTS = (1, 2, 3, 4)
 DROPOUTS = (0.0, 0.1, 0.25, 0.5)
-BLOCKS = st.tuples(*[st.sampled_from(COUNTS)] * 3)
+BLOCKS = st.lists(st.sampled_from(COUNTS), min_size=2, max_size=3).map(tuple)
 
 
 @st.composite
@@ -35,9 +35,10 @@ def spaces(draw: st.DrawFn) -> StudyConfig:
         return {"low": low, "high": high}
 
     space = draw(st.sampled_from(sorted(SPACES.keys() - {"given"})))
+    blocks, dropout = draw(BLOCKS), draw(st.sampled_from(DROPOUTS))
     return validated(
         {
-            "network": {"blocks": draw(BLOCKS), "dropout": draw(st.sampled_from(DROPOUTS))},
+            "network": {"blocks": blocks, "widths": [4] * len(blocks), "dropout": dropout},
             "optimization": {
                 "learning_rate": draw(st.sampled_from(RATES)),
                 "weight_decay": draw(st.sampled_from(DECAYS)),
@@ -64,10 +65,8 @@ def belongs(found: Hyperparameters, config: StudyConfig) -> bool:
     within = {
         "learning_rate": low <= found.learning_rate <= high,
         "weight_decay": ranges.weight_decay.low <= found.weight_decay <= ranges.weight_decay.high,
-        "blocks": ranges.blocks.low
-        <= min(found.blocks)
-        <= max(found.blocks)
-        <= ranges.blocks.high,
+        "blocks": len(found.blocks) == len(config.network.widths)
+        and ranges.blocks.low <= min(found.blocks) <= max(found.blocks) <= ranges.blocks.high,
         "dropout": ranges.dropout.low <= found.dropout <= ranges.dropout.high,
     }
     the_same = {
@@ -168,6 +167,8 @@ EXPERIMENT = {
     "data.train_limit": 20,
     "augmentation.crop": "padded",
     "network.widths": [4, 8, 8],
+    "network.stem.stride": 2,
+    "network.stem.pool": True,
     "network.batch_norm": False,
     "optimization.optimizer": "adamw",
     "optimization.momentum": 0.8,
@@ -176,6 +177,12 @@ EXPERIMENT = {
     "search.n_epochs": 4,
     "workers.threads": 2,
 }
+
+
+def test_further_stage_makes_another_experiment(tiny_settings: dict[str, Any]) -> None:
+    stages = {"network.widths": [4, 4, 8, 8], "network.blocks": [2, 2, 2, 2]}
+    found = other_experiment(validated(tiny_settings), configured(tiny_settings, stages))
+    assert [one.key for one in found] == ["network.widths"]
 
 
 @pytest.mark.parametrize("key", SEARCHED)

@@ -33,7 +33,7 @@ from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
-from tests.study.searches import MODERN
+from tests.study.searches import MODERN, configured
 from tests.study.trial.test_faults import fail_in_training
 
 Settings = dict[str, object]
@@ -273,3 +273,36 @@ def test_weights_are_not_evaluated_on_other_data(searched: StudySession) -> None
     larger = searched.config.data.model_copy(update={"image_size": 12})
     with pytest.raises(StudyError, match="--data must be the data of"):
         reject_untrained_data(saved, prepare(larger), path)
+
+
+def test_study_of_four_stages_with_the_stem_of_resnet_is_searched_and_tested(
+    tiny_settings: Settings,
+) -> None:
+    stages = {"network.widths": [4, 4, 8, 8], "network.blocks": [1, 1, 1, 1]}
+    stem = {"network.stem": {"stride": 2, "pool": True}}
+    session = initialise(configured(tiny_settings, stages | stem | {"search.n_trials": 1}))
+    search(session)
+    winner = choose_winner(session)
+    assert [name for name in winner.params if "blocks" in name] == [
+        f"blocks_{stage}" for stage in (1, 2, 3, 4)
+    ]
+    saved = load_checkpoint(session.trial_paths(winner.number).best)
+    assert saved["network"]["stem.0.weight"].shape == (4, 3, 7, 7)
+    assert len({name.split(".")[1] for name in saved["network"] if "stages" in name}) == 4
+    assert finish(session, winner).metrics["test"]["macro_f1"] >= 0
+
+
+def test_weights_saved_before_the_stem_had_settings_are_evaluated_as_before(
+    searched: StudySession,
+) -> None:
+    path = searched.trial_paths(choose_winner(searched).number).best
+    saved = load_checkpoint(path)
+    configuration = json.loads(saved["configuration"])
+    del configuration["network"]["stem"]
+    older = saved | {"configuration": json.dumps(configuration)}
+    examples, execution = prepare(searched.config.data).validation(), searched.config.execution
+    assert trained_configuration(older, path)["network"]["stem"] == {"stride": 1, "pool": False}
+    found, expected = (
+        evaluate_checkpoint(one, examples, execution=execution).metrics for one in (older, saved)
+    )
+    assert found == expected

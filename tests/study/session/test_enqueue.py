@@ -279,7 +279,10 @@ MISTAKES = [
     (["learning_rte=0.1"], "got learning_rte=0.1: did you mean learning_rate?"),
     (["network.width=9"], "got network.width=9: leave it out, or fork the study"),
     (["dropout=0.1", "dropout=0.2"], "dropout must be given once, got 'dropout=0.2' too"),
-    (["blocks=2-2"], "blocks must have one number for each of three stages, got '2-2'"),
+    (
+        ["blocks=2-2"],
+        "blocks must have one number for each stage (3), got '2-2': for example blocks=2-2-2",
+    ),
     (["blocks=2-2-9"], "blocks_3 must be a whole number from 1 to 2, got 9: give one within sear"),
     (["blocks=2-2-2", "blocks_1=1"], "blocks_1 must be given once, got 'blocks_1=1' too"),
     (["dropout={"], "dropout must be a number from 0 to 0.5, got '{'"),
@@ -293,6 +296,21 @@ def test_mistaken_configuration_is_rejected_in_one_line(session: StudySession, c
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), given
         assert message in ended.err
     assert len(by_optuna(session).trials) == 2
+
+
+def test_blocks_of_four_stages_are_enqueued_and_of_three_rejected(
+    tiny_settings: Settings,
+) -> None:
+    stages = {"network.widths": [4, 4, 8, 8], "network.blocks": [1, 1, 1, 1]}
+    session = initialise(configured(tiny_settings, stages))
+    trial, is_new = enqueue(session, ["blocks=2-1-2-1"])
+    assert is_new and trial.system_attrs[FIXED_PARAMS] == {
+        f"blocks_{stage}": count for stage, count in enumerate([2, 1, 2, 1], start=1)
+    }
+    with pytest.raises(StudyError, match=r"each stage \(4\), got '2-2-2': .* blocks=2-2-2-2"):
+        enqueue(session, ["blocks=2-2-2"])
+    with pytest.raises(StudyError, match=r"blocks_4 must be .* got 9: .* search\.ranges\.blocks "):
+        enqueue(session, ["blocks=2-2-2-9"])
 
 
 def test_hyperparameter_that_the_space_leaves_out_is_rejected(tiny_settings: Settings) -> None:

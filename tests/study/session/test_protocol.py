@@ -19,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from data.image_cache import CONTENT_FORMAT
+from model.configuration import StemConfig
 from storage.configuration import StorageConfig
 from storage.records import read_protocol
 from study.configuration.config import Request, StudyConfig, all_keys
@@ -143,6 +145,19 @@ def test_study_stored_before_a_setting_runs_with_what_it_meant_then(
     assert "optimization.momentum is 0.5 there, 0.9 here" in rejected.err
 
 
+@pytest.mark.parametrize("verb", ["init", "run"])
+def test_study_stored_before_the_stem_had_settings_is_resumed_with_that_of_then(
+    call: Call, config_file: str, tmp_path: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    forget_settings(tmp_path / "study.db", "network.stem")
+    rejected = call(verb, "--config", config_file, "--set", "network.stem.pool=true")
+    assert rejected.code == 2 and "network.stem.pool is False there, True here" in rejected.err
+    assert call("init", "--config", config_file).code == 0
+    place = {"storage.url": f"sqlite:///{tmp_path}/study.db", "storage.runs": tmp_path / "runs"}
+    assert open_session(Request(options=place)).config.network.stem == StemConfig()
+
+
 def test_every_setting_that_first_studies_lacked_says_what_they_meant() -> None:
     stored: dict[str, Any] = {}
     for key in FIRST_SETTINGS.split():
@@ -165,6 +180,52 @@ def test_another_data_file_is_rejected_with_both_fingerprints_and_sources(
     went_on = call(*suggested_command(rejected.err))
     assert went_on.code == 0, went_on.err
     assert f"data fingerprint: '{there}' -> '{here}'" in went_on.out
+
+
+def forget_facts(database: Path, *names: str) -> None:
+    """Store the protocol as a version would have that noted no such facts yet."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        (text,) = connection.execute("SELECT facts FROM protocols").fetchone()
+        facts = {key: value for key, value in json.loads(text).items() if key not in names}
+        connection.execute("UPDATE protocols SET facts = ?", [json.dumps(facts)])
+
+
+@pytest.mark.parametrize("verb", ["init", "run", "worker", "final", "extend"])
+def test_study_of_an_older_data_format_is_rejected_with_the_reason_and_the_way_on(
+    call: Call, config_file: str, tmp_path: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    noted_later = ("data_format", "origins", "left_out", "cautions")
+    forget_facts(tmp_path / "study.db", *noted_later)
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
+    place += ["--name", "tiny"]
+    rejected = call(verb, *place, *(["--trials", "1"] if verb == "extend" else []))
+    assert rejected.code == 2
+    assert len(rejected.err.strip().splitlines()) == 1
+    assert f"must have data of format {CONTENT_FORMAT}, it has format 1: this" in rejected.err
+    for reader in ("status", "report"):
+        assert call(reader, *place).code == 0
+    forked = call(*suggested_command(rejected.err))
+    assert forked.code == 0, forked.err
+
+
+@pytest.mark.parametrize("verb", ["init", "run", "worker", "sanity", "data"])
+def test_folder_that_was_moved_is_rejected_with_where_it_was_and_the_option(
+    call: Call, config_file: str, tmp_path: Path, pictures: Path, verb: str
+) -> None:
+    assert call("init", "--config", config_file).code == 0
+    moved = pictures.rename(tmp_path / "moved")
+    place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
+    rejected = call(verb, *place, "--name", "tiny")
+    assert rejected.code == 2
+    assert len(rejected.err.strip().splitlines()) == 1
+    assert f"data.source must be the folder of the images of study 'tiny', '{pictures}' does " in (
+        rejected.err
+    )
+    assert "`--data NEW_FOLDER`" in rejected.err
+    elsewhere = call("init", *place, "--name", "tiny", "--data", "pictures")
+    assert f"'pictures' ('{pictures}' at init) does not exist" in elsewhere.err
+    assert call("init", *place, "--name", "tiny", "--data", str(moved)).code == 0
 
 
 @pytest.mark.parametrize("verb", ["init", "run", "worker"])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from study.configuration.points import ask_settings, at_point
@@ -21,6 +22,17 @@ def test_row_of_a_search_names_what_is_drawn_and_all_blocks_that_may_be(
         "dropout": (0.1, True),
     }
     assert len(shown["blocks"].choices) == 2**3 and "2-2-1" in shown["blocks"].choices
+
+
+def test_row_of_a_search_of_many_stages_shows_each_as_a_number(tiny_settings: Settings) -> None:
+    stages = {"network.widths": [4] * 10, "network.blocks": [1] * 10}
+    config = configured(tiny_settings, stages)
+    drawn = replace(DRAWN, blocks=(1, 2) * 5)
+    shown = build_hparams(config, drawn, {}, None)
+    assert "blocks" not in shown
+    row = {key: one for key, one in shown.items() if key.startswith("blocks_")}
+    assert [one.value for one in row.values()] == [1, 2] * 5 and row["blocks_10"].differs
+    assert {one.choices for one in row.values()} == {(1, 2)}
 
 
 class Point:

@@ -5,7 +5,7 @@ import pytest
 
 from data.configuration import DataConfig
 from data.image_cache import PreparedData, prepare
-from data.synthetic import CLASS_NAMES, draw_images
+from data.sources.synthetic import CLASS_NAMES, draw_images
 
 
 @pytest.fixture(scope="module")

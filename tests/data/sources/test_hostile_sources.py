@@ -14,13 +14,13 @@ import pytest
 from data import decoding
 from data.configuration import DataConfig
 from data.errors import DataError
-from data.folder_walk import list_files
 from data.image_cache import PreparedData, prepare
-from data.sources import fingerprint_source
+from data.sources.folder_walk import list_files
+from data.sources.opening import fingerprint_source
 from tests.data.pictures import encoded, picture, write_table, write_tree
 from tests.tools.unprivileged import unprivileged
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABELS = [0, 1, 2] * 5
 ROW = 7
 

@@ -1,0 +1,121 @@
+"""What a data set is too small or too uneven for, in words: one line for each kind.
+
+Counts alone decide; nothing is rejected here. Must not open images.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from data.splits import TEST, TRAIN, VALIDATION
+from data.statistics import DataDescription
+
+FEWEST_OF_A_CLASS = 10
+"""Fewer training images teach little; of so many, a recall has a standard error of 16 points."""
+FEWEST_EVALUATED = 200
+"""Of so many images, an accuracy has a standard error of 3.5 points, and each counts for 0.5."""
+MOST_UNEVEN = 100
+"""Training images of the largest class for one of the smallest."""
+MOST_NAMED = 3
+EVALUATED = (VALIDATION, TEST)
+
+Counted = list[tuple[str, int]]
+"""Names of classes with their images, the rarest first."""
+
+
+def cautions(described: DataDescription) -> list[str]:
+    """Say why scores on these data tell less than their digits.
+
+    Args:
+        described: the prepared data.
+    """
+    return [
+        *_uneven_training(described),
+        *_few_to_learn_from(described),
+        *_missing_in_evaluation(described),
+        *_few_of_a_class(described),
+        *_few_altogether(described),
+    ]
+
+
+def _uneven_training(described: DataDescription) -> Iterator[str]:
+    ranked = _ranked(described, TRAIN)
+    (rarest, least), (commonest, most) = ranked[0], ranked[-1]
+    if most > MOST_UNEVEN * least:
+        yield (
+            f"training images are uneven, 1 to {most // least:,}: {least:,} of {rarest}, "
+            f"{most:,} of {commonest}; accuracy hides the rare classes, macro-F1 shows them"
+        )
+
+
+def _few_to_learn_from(described: DataDescription) -> Iterator[str]:
+    few = [(name, n) for name, n in _ranked(described, TRAIN) if n < FEWEST_OF_A_CLASS]
+    if few:
+        n_classes = len(described.class_names)
+        yield (
+            f"{len(few):,} of {n_classes:,} classes {'has' if len(few) == 1 else 'have'} fewer "
+            f"than {FEWEST_OF_A_CLASS} training images: {_named(few)}"
+        )
+
+
+def _missing_in_evaluation(described: DataDescription) -> Iterator[str]:
+    missing = {
+        split: _listed([name for name, n in _ranked(described, split) if n == 0])
+        for split in EVALUATED
+    }
+    if missing[VALIDATION] == missing[TEST]:
+        missing = {f"{VALIDATION} and {TEST}": missing[TEST]}
+    found = [f"no image of {names} in {where}" for where, names in missing.items() if names]
+    if found:
+        yield f"{', '.join(found)}: macro-F1 there is the mean over the classes present"
+
+
+def _few_of_a_class(described: DataDescription) -> Iterator[str]:
+    few = {
+        split: [n for n in described.class_counts[split] if 0 < n < FEWEST_OF_A_CLASS]
+        for split in EVALUATED
+    }
+    found = [
+        f"{_count(len(counts), 'class', 'es')} in {split}"
+        for split, counts in few.items()
+        if counts
+    ]
+    if found:
+        least = min(map(min, filter(None, few.values())))
+        yield (
+            f"{' and '.join(found)} with fewer than {FEWEST_OF_A_CLASS} images, the fewest "
+            f"{least}: their recall has a standard error of up to {_points(0.5 / least**0.5)}"
+        )
+
+
+def _few_altogether(described: DataDescription) -> Iterator[str]:
+    found = [
+        f"{split} has {_count(n, 'image', 's')} of "
+        f"{_count(sum(map(bool, described.class_counts[split])), 'class', 'es')}, "
+        f"one changes accuracy by {_points(1 / n)}"
+        for split in EVALUATED
+        if (n := described.counts[split]) < FEWEST_EVALUATED
+    ]
+    if found:
+        yield "; ".join(found)
+
+
+def _ranked(described: DataDescription, split: str) -> Counted:
+    counted = zip(described.class_names, described.class_counts[split], strict=True)
+    return sorted(counted, key=lambda each: each[1])
+
+
+def _named(counted: Counted) -> str:
+    return _listed([f"{name} ({n})" for name, n in counted])
+
+
+def _listed(names: Sequence[str]) -> str:
+    n_more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {n_more:,} more" if n_more > 0 else "")
+
+
+def _count(n: int, noun: str, plural: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else plural}"
+
+
+def _points(share: float) -> str:
+    points = 100 * share
+    return f"{points:.0f} points" if points >= 10 else f"{points:.2g} points"

@@ -1,0 +1,1 @@
+"""Where images come from: hub data sets, folders of tables or pictures, and the embedded ones."""

@@ -1,0 +1,222 @@
+"""Folders of picture files: class folders or a file of labels, optionally below split folders.
+
+Finding the pictures lists folders and reads the file of labels, nothing else. Must not decode
+anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.configuration import DataConfig
+from data.errors import DataError
+from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, LeftOut
+from data.sources.folder_walk import Folder, readable, walk
+from data.sources.label_file import OUTSIDE, Labelled, find_label_files, read_labelled
+from data.sources.picture_files import count_endings, ending_of, is_picture, others_held
+from data.sources.split_folders import (
+    are_splits,
+    find_splits,
+    find_splits_loosely,
+    holding_pictures,
+    unwrap,
+)
+from data.sources.split_names import split_of
+from data.splits import SPLITS, TRAIN
+
+MOST_EXAMPLES = 5
+WHOLE_SOURCE = "the source"
+FLAT = "give each class a folder, or name a CSV of file names and classes with data.label_file"
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """The pictures of a folder: the files on which its content depends, and how to open them."""
+
+    files: Sequence[str]
+    encoded: EncodedImages
+
+    def open(self, *, scratch: Path) -> EncodedImages:
+        """Open the pictures; `scratch` is not needed."""
+        return self.encoded
+
+
+def find_pictures(folder: Path, config: DataConfig) -> PictureFolder:
+    """Find the pictures of a folder, their splits and their classes.
+
+    Args:
+        folder: The source.
+        config: Names the splits, and the file of labels and its columns, where they are not to
+            be found by their names.
+
+    Raises:
+        DataError: There are no pictures, or it is not clear which are of which split and class.
+    """
+    root = walk(folder, is_used=is_picture, skipped=config.cache)
+    if not root.n_used:
+        raise DataError(
+            f"data.source: '{readable(folder)}' must hold parquet files or images in one folder "
+            f"for each class, it has no images{others_held(root)}; point --data to the folder "
+            "above the classes"
+        )
+    top = unwrap(root)
+    folders = [root, top, *(folder for folder in top.folders if split_of(folder.name))]
+    label_files = find_label_files(root, folders, config)
+    if label_files:
+        says_splits = label_files[0].split_column is not None
+        layout = _Layout(root, {TRAIN: root} if says_splits else find_splits_loosely(root, config))
+        labelled = read_labelled(label_files, root, layout.splits, config)
+        return _collect(layout, labelled, f"images that {label_files[0].name} does not name")
+    layout = _Layout(root, find_splits(root, config))
+    return _collect(layout, _label_by_folder(layout), "images outside class folders")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A source and the folders of its splits: as named, so that wrappers lie inside."""
+
+    root: Folder
+    splits: Mapping[str, Folder]
+
+    def name(self, path: str) -> str:
+        """What the source calls a file or folder: its path below the source."""
+        inside = os.path.relpath(path, self.root.path)
+        return WHOLE_SOURCE if inside == "." else readable(inside)
+
+
+def _label_by_folder(layout: _Layout) -> Labelled:
+    folders = {TRAIN: unwrap(layout.splits[TRAIN], of_split=True)}
+    class_names = tuple(folder.name for folder in folders[TRAIN].folders)
+    _require_classes(folders[TRAIN], class_names)
+    for split in layout.splits.keys() - {TRAIN}:
+        folders[split] = unwrap(
+            layout.splits[split], classes=frozenset(class_names), of_split=True
+        )
+    paths: dict[str, list[str]] = {}
+    labels: dict[str, list[int]] = {}
+    for split in (split for split in SPLITS if split in folders):
+        paths[split], labels[split] = _read_classes(folders[split], class_names)
+    return Labelled(class_names, paths, labels)
+
+
+def _require_classes(train: Folder, class_names: tuple[str, ...]) -> None:
+    if not holding_pictures(train):
+        raise DataError(
+            f"data.source: the images of '{readable(train.path)}' must lie in one folder for "
+            f"each class, they lie side by side; {FLAT}"
+        )
+    for name in class_names:
+        if name != readable(name):
+            raise DataError(
+                f"data.source: class folder '{readable(name)}' of '{readable(train.path)}' must "
+                "have a name in UTF-8; rename it"
+            )
+    if are_splits(frozenset(class_names)):
+        raise DataError(
+            f"data.source: the folders of '{readable(train.path)}' must be classes, they are "
+            f"called like splits ({', '.join(class_names)}); name the splits with data.splits, "
+            "or point --data to the folder that holds them"
+        )
+
+
+def _read_classes(folder: Folder, class_names: tuple[str, ...]) -> tuple[list[str], list[int]]:
+    paths: list[str] = []
+    labels: list[int] = []
+    label_of = {name: label for label, name in enumerate(class_names)}
+    for class_folder in folder.folders:
+        if class_folder.name not in label_of:
+            raise DataError(
+                f"data.source: every class must have a folder in train, "
+                f"'{readable(class_folder.path)}' has none; add it or move this folder away"
+            )
+        _require_pictures(class_folder)
+        pictures = class_folder.used_below()
+        paths += pictures
+        labels += [label_of[class_folder.name]] * len(pictures)
+    return paths, labels
+
+
+def _require_pictures(class_folder: Folder) -> None:
+    """Reject a class without pictures, and one that holds several folders of them instead."""
+    path = readable(class_folder.path)
+    if not class_folder.n_used:
+        raise DataError(
+            f"data.source: class folder '{path}' must hold images, it holds "
+            f"{count_endings(class_folder) or 'no files'}; add images, or move the folder away"
+        )
+    while not class_folder.used and len(inside := holding_pictures(class_folder)) == 1:
+        class_folder = inside[0]
+    if not class_folder.used:
+        names = ", ".join(readable(inner.name) for inner in inside[:MOST_EXAMPLES])
+        raise DataError(
+            f"data.source: class folder '{path}' must hold its images itself, it holds folders "
+            f"({names}); if they are the classes, move them beside it, if they are parts of one "
+            "class, move their images up"
+        )
+
+
+def _collect(layout: _Layout, labelled: Labelled, unlabelled: str) -> PictureFolder:
+    splits = {
+        split: _split(
+            labelled.paths[split],
+            labelled.labels[split],
+            name=labelled.names.get(split) or layout.name(layout.splits[split].path),
+        )
+        for split in SPLITS
+        if labelled.paths.get(split)
+    }
+    used = [path for split in splits for path in labelled.paths[split]]
+    reasons = labelled.unused | dict.fromkeys((*used, *labelled.files), "")
+    left_out = _left_out(layout, reasons, unlabelled)
+    encoded = EncodedImages(labelled.class_names, splits, left_out)
+    return PictureFolder((*labelled.files, *used), encoded)
+
+
+def _split(paths: list[str], labels: list[int], *, name: str) -> EncodedSplit:
+    def read(rows_N: NDArray[np.int64]) -> list[EncodedImage]:
+        return [EncodedImage(readable(paths[row]), Path(paths[row])) for row in rows_N]
+
+    return EncodedSplit(np.array(labels, dtype=np.int64), read, name)
+
+
+def _left_out(layout: _Layout, reasons: Mapping[str, str], unlabelled: str) -> tuple[LeftOut, ...]:
+    """What is not used, by split and reason: pictures, and files of every other ending.
+
+    Args:
+        layout: The source.
+        reasons: Why files are not used, where it is known; empty for those that are used.
+        unlabelled: Why other pictures in the folders of splits are not used.
+    """
+    names: dict[int, str | None] = {
+        id(folder): None if top is layout.root else layout.name(top.path)
+        for top in layout.splits.values()
+        for folder in top.below()
+    }
+    paths: dict[tuple[str | None, str], list[str]] = {}
+    for folder in layout.root.below():
+        split = names.get(id(folder))
+        usual = unlabelled if id(folder) in names else OUTSIDE
+        for name in folder.used:
+            path = f"{folder.path}/{name}"
+            if reason := reasons.get(path, usual):
+                paths.setdefault((split, reason), []).append(path)
+        for name in folder.others:
+            path = f"{folder.path}/{name}"
+            other = f"files {readable(ending_of(name)) or 'without an ending'}"
+            if reason := reasons.get(path, other):
+                paths.setdefault((split, reason), []).append(path)
+    return tuple(
+        LeftOut(
+            split=split,
+            reason=reason,
+            count=len(found),
+            examples=tuple(map(layout.name, found[:MOST_EXAMPLES])),
+        )
+        for (split, reason), found in paths.items()
+    )

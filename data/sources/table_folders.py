@@ -1,0 +1,228 @@
+"""Folders of tables: parquet in the layouts of the hub, `save_to_disk`, and tar shards.
+
+Says which files count before any image is read, without importing `datasets`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from data.configuration import DataConfig
+from data.errors import DataError
+from data.sources.columns import find_columns, require_images
+from data.sources.encoded_images import EncodedImages, LeftOut
+from data.sources.hub_readme import README
+from data.sources.labels import N_EXAMPLES
+from data.sources.named_files import NamedFiles
+from data.sources.split_names import match_splits
+from data.sources.table_files import TableFile, reading
+from data.sources.table_layout import Layout, list_tables, read_layout
+from data.sources.tables import leave_out_split, open_files
+from data.sources.web_dataset import open_shards
+from data.splits import SPLITS, TRAIN
+
+PARQUET, TAR = ".parquet", ".tar"
+DICT_FILE, STATE_FILE = "dataset_dict.json", "state.json"
+INFO_FILE = "dataset_info.json"
+METADATA = "metadata.csv"
+
+
+@dataclass(frozen=True)
+class TableFolder:
+    """Tables that were found in a folder.
+
+    `files` is everything that decides which images and classes they give: the tables in use,
+    picture files that their rows name, and what tells where the tables are.
+    """
+
+    files: tuple[Path, ...]
+    _open: Callable[[Path], EncodedImages]
+
+    def open(self, *, scratch: Path) -> EncodedImages:
+        """Opens the tables.
+
+        Args:
+            scratch: an existing folder for temporary copies, which must outlive the result.
+
+        Raises:
+            DataError: they cannot be used as configured.
+        """
+        return self._open(scratch)
+
+
+def find_tables(folder: Path, config: DataConfig) -> TableFolder | None:
+    """Looks for tables in a folder, without reading their rows.
+
+    Args:
+        folder: the source.
+        config: names configuration, splits and columns.
+
+    Returns:
+        None where the folder holds no tables, or a label file names pictures.
+
+    Raises:
+        DataError: it does, but they cannot be used as configured.
+    """
+    if config.label_file is not None:
+        return None
+    if saved := _find_saved(folder, config):
+        return saved
+    files = list_tables(folder, (PARQUET, TAR))
+    parquet = [path for path in files if path.name.lower().endswith(PARQUET)]
+    shards = [path for path in files if path not in parquet]
+    layout = read_layout(folder, parquet, suffix=PARQUET, configuration=config.configuration)
+    if layout is not None:
+        return _use_tables(folder, layout, config)
+    if (folder / METADATA).exists() or not _holds_only(folder, shards):
+        shards = []
+    layout = read_layout(folder, shards, suffix=TAR, configuration=config.configuration)
+    return None if layout is None else _use_shards(folder, layout, config)
+
+
+def _find_saved(folder: Path, config: DataConfig) -> TableFolder | None:
+    """What `save_to_disk` wrote: several splits, or one table, which is train."""
+    index: tuple[Path, ...] = ()
+    dictionary, state = folder / DICT_FILE, folder / STATE_FILE
+    if dictionary.is_file():
+        with reading(dictionary):
+            names = _SavedSplits.model_validate_json(dictionary.read_bytes()).splits
+        states, index = {name: folder / name / STATE_FILE for name in names}, (dictionary,)
+    elif state.is_file() and (folder / INFO_FILE).is_file():
+        states = {TRAIN: state}
+    else:
+        return None
+    if config.configuration is not None:
+        raise DataError(
+            f"data.configuration must not be set for a folder of save_to_disk, '{folder}' is one, "
+            f"got '{config.configuration}'; remove it"
+        )
+    splits = {name: _list_saved(path) for name, path in states.items()}
+    used = match_splits(splits, source=str(folder), chosen=config.splits).values()
+    index = (*index, *(states[name] for name in used))
+    return _use_tables(folder, Layout(splits), config, index=index)
+
+
+def _list_saved(state: Path) -> tuple[Path, ...]:
+    with reading(state):
+        stored = _SavedTable.model_validate_json(state.read_bytes())
+    return tuple(state.parent / Path(file.filename).name for file in stored.files)
+
+
+class _SavedSplits(BaseModel):
+    splits: list[str]
+
+
+class _SavedFile(BaseModel):
+    filename: str
+
+
+class _SavedTable(BaseModel):
+    files: list[_SavedFile] = Field(alias="_data_files", min_length=1)
+
+
+def _use_tables(
+    folder: Path, layout: Layout, config: DataConfig, *, index: tuple[Path, ...] = ()
+) -> TableFolder:
+    used = _match(folder, layout, config)
+    tables = {
+        split: (name, [TableFile(path, layout.features) for path in layout.splits[name]])
+        for split, name in used.items()
+    }
+    first = tables[TRAIN][1][0]
+    columns = find_columns(first.schema, config, file=str(first.path))
+    names: set[str] = set()
+    for _, files in tables.values():
+        for file in files:
+            require_images(file.schema, columns.image, file=str(file.path))
+            names.update(file.named_files(columns.image))
+
+    def open_(scratch: Path) -> EncodedImages:
+        unused = tuple(
+            leave_out_split(name, sum(TableFile(path).count_rows() for path in paths))
+            for name, paths in layout.splits.items()
+            if name not in used.values()
+        )
+        left_out = _leave_out_others(layout, folder) + unused
+        return open_files(tables, columns, folder=folder, scratch=scratch, left_out=left_out)
+
+    pictures = _find_pictures(folder, names)
+    by_readme = any(file.is_described_elsewhere for _, files in tables.values() for file in files)
+    readme = folder / README if layout.readme or by_readme else None
+    return TableFolder((*_list_used(layout, used, readme), *index, *pictures), open_)
+
+
+def _find_pictures(folder: Path, names: set[str]) -> list[Path]:
+    """The files that rows name, each once, in the order of their paths."""
+    named_files = NamedFiles((folder,))
+    found = {
+        str(path): path
+        for name in names
+        if (path := named_files.find(name)) is not None and path.is_file()
+    }
+    return [found[name] for name in sorted(found)]
+
+
+def _use_shards(folder: Path, layout: Layout, config: DataConfig) -> TableFolder:
+    used = _match(folder, layout, config)
+    shards = {split: (name, layout.splits[name]) for split, name in used.items()}
+    unused = tuple(
+        LeftOut(
+            split=name,
+            reason="shards of a split that is not used",
+            count=len(paths),
+            examples=_name_first(paths, folder),
+        )
+        for name, paths in layout.splits.items()
+        if name not in used.values()
+    )
+
+    def open_(scratch: Path) -> EncodedImages:
+        left_out = _leave_out_others(layout, folder) + unused
+        return open_shards(shards, config, left_out=left_out)
+
+    return TableFolder(_list_used(layout, used, layout.readme), open_)
+
+
+def _match(folder: Path, layout: Layout, config: DataConfig) -> dict[str, str]:
+    used = match_splits(layout.splits, source=str(folder), chosen=config.splits)
+    for name in used.values():
+        if not layout.splits[name]:
+            raise DataError(
+                f"data.source: split '{name}' of '{folder}' must have tables, its README.md names "
+                "files that are not there; download them or set data.splits"
+            )
+    return {split: used[split] for split in SPLITS if split in used}
+
+
+def _list_used(layout: Layout, used: dict[str, str], readme: Path | None) -> tuple[Path, ...]:
+    paths = [path for name in used.values() for path in layout.splits[name]]
+    return (*([readme] if readme else []), *dict.fromkeys(paths))
+
+
+def _leave_out_others(layout: Layout, folder: Path) -> tuple[LeftOut, ...]:
+    if not layout.others:
+        return ()
+    return (
+        LeftOut(
+            split=None,
+            reason="tables of a configuration that is not used",
+            count=len(layout.others),
+            examples=_name_first(layout.others, folder),
+        ),
+    )
+
+
+def _name_first(paths: tuple[Path, ...], folder: Path) -> tuple[str, ...]:
+    return tuple(str(path.relative_to(folder)) for path in paths[:N_EXAMPLES])
+
+
+def _holds_only(folder: Path, shards: list[Path]) -> bool:
+    """Whether a folder is one of shards: archives may lie beside class folders and pictures."""
+    with_shards = {path.relative_to(folder).parts[0] for path in shards}
+    return all(
+        entry.name in with_shards or not entry.is_dir()
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".")
+    )

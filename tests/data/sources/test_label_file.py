@@ -1,0 +1,193 @@
+"""Pictures whose classes a CSV file names, found wherever they lie in the source."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from data.configuration import DataConfig
+from data.image_cache import prepare
+from data.sources.opening import fingerprint_source
+from tests.data.pictures import encoded, picture
+from tests.data.sources.layouts import counts, found, left_out, names, rejection, touch
+
+
+def write(folder: Path, name: str, *lines: str) -> Path:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+    return folder
+
+
+def test_metadata_beside_flat_pictures_is_used_without_being_named(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "a.png", "b.png", "c.png", "extra.png")
+    write(tree, "metadata.csv", "file_name,label", "b.png,dog", "a.png,cat", "c.png,dog")
+    images = found(tree).encoded
+    assert images.class_names == ("cat", "dog")
+    assert counts(images) == {"train": {"cat": 1, "dog": 2}}
+    assert names(images) == {"train": "metadata.csv"}
+    assert left_out(images) == {(None, "images that metadata.csv does not name"): 1}
+
+
+def test_metadata_without_classes_leaves_them_to_the_folders(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "ant/0.png", "bee/0.png")
+    write(tree, "metadata.csv", "file_name,camera,place", "ant/0.png,x,y")
+    assert counts(found(tree).encoded) == {"train": {"ant": 1, "bee": 1}}
+
+
+@pytest.mark.parametrize("place", ["", "archive/"])
+def test_kaggle_csv_names_pictures_of_its_split_without_their_ending(
+    tmp_path: Path, place: str
+) -> None:
+    tree = touch(tmp_path / "tree", *[f"{place}train_images/{n}.jpg" for n in range(3)])
+    touch(tree, *[f"{place}test_images/{n}.jpg" for n in range(2)])
+    write(tree, f"{place}train.csv", "id_code,diagnosis", "0,4", "1,10", "2,4")
+    images = found(tree, label_file=f"{place}train.csv", image_column="id_code").encoded
+    assert images.class_names == ("4", "10")
+    assert counts(images) == {"train": {"4": 2, "10": 1}}
+    assert names(images) == {"train": f"{place}train_images"}
+    reason = "images that train.csv does not name"
+    assert left_out(images) == {(f"{place}test_images", reason): 2}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Filename;Label;camera;x",
+        "image,CATEGORY,camera,x",
+        "Image_ID,target,camera,x",
+        "path\tclass\tcamera\tx",
+        "\ufeffid,species,camera,x",
+    ],
+)
+def test_columns_are_found_by_their_names(tmp_path: Path, header: str) -> None:
+    tree = touch(tmp_path / "tree", "a.png", "b.png")
+    mark = next(mark for mark in ",;\t" if mark in header)
+    rows = [mark.join((name, kind, "x", "y")) for name, kind in (("a.png", "k"), ("b.png", "l"))]
+    write(tree, "labels.csv", header, *rows)
+    assert counts(found(tree, label_file="labels.csv").encoded) == {"train": {"k": 1, "l": 1}}
+
+
+def test_column_of_splits_divides_the_pictures(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *[f"images/{n}.png" for n in range(5)])
+    rows = ["0,a,Train", "1,b,Train", "2,a,valid", "3,b,test", "4,a,extra"]
+    write(tree, "labels.csv", "id,label,split", *rows)
+    assert "'extra' is none; name the splits to use with" in rejection(
+        tree, label_file="labels.csv"
+    )
+    chosen = {"train": "Train", "test": "test"}
+    images = found(tree, label_file="labels.csv", splits=chosen).encoded
+    assert counts(images) == {"train": {"a": 1, "b": 1}, "test": {"a": 0, "b": 1}}
+    assert names(images) == {"train": "labels.csv: Train", "test": "labels.csv: test"}
+    assert left_out(images) == {(None, "images outside the splits"): 2}
+
+
+def test_file_may_lie_outside_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = touch(tmp_path / "tree", "images/a.png", "images/b.png", "other/a.png")
+    write(tmp_path, "labels.csv", "path,label", "images/a.png,x", "tree/images/b.png,y")
+    assert counts(found(tree, label_file="labels.csv").encoded) == {"train": {"x": 1, "y": 1}}
+    write(tmp_path, "labels.csv", "path,label", "images/a.png,x", f"{tree}/images/b.png,y")
+    assert counts(found(tree, label_file="labels.csv").encoded) == {"train": {"x": 1, "y": 1}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["a.png,x", "no.png,y"], "'no.png' in line 3: there is none; restore it"),
+        ([f"{os.sep}out.png,x"], "'/out.png' in line 2: there is none"),
+        (["../out.png,x"], "'../out.png' in line 2: there is none"),
+        (["a.png,x", "b.png,y", "a,y"], "'a' has 'x' in line 2 and 'y' in line 4; remove one"),
+        (["c.png,x"], "one/c.png and "),
+        (["a.png,x", ",y"], "must name a file, line 3 names none"),
+        (["a.heic,x"], "'a.heic' in line 2: there is none"),
+    ],
+)
+def test_rows_that_mean_no_single_picture_are_rejected(
+    tmp_path: Path, rows: list[str], said: str
+) -> None:
+    tree = touch(tmp_path / "tree", "a.png", "b.png", "one/c.png", "two/c.png", "a.heic")
+    touch(tmp_path, "out.png")
+    write(tree, "metadata.csv", "file_name,label", *rows)
+    assert said in rejection(tree)
+
+
+def test_rows_without_a_class_and_repeated_rows_are_no_images(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "a.png", "b.png", "c.png")
+    write(tree, "metadata.csv", "file_name,label", "a.png,x", "a.png,x", "b.png,y", "c.png,")
+    images = found(tree).encoded
+    assert counts(images) == {"train": {"x": 1, "y": 1}}
+    assert (None, "images without a class in metadata.csv") in left_out(images)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("a,b,c", "data.image_column must be a column of"),
+        ("id,b,c", "data.label_column must be a column of"),
+        ("id,label,class", "got class, label; columns: id, label, class"),
+    ],
+)
+def test_unclear_columns_are_rejected_with_those_there(
+    tmp_path: Path, header: str, said: str
+) -> None:
+    tree = write(touch(tmp_path / "tree", "a.png"), "x.csv", header, "a,b,c")
+    assert said in rejection(tree, label_file="x.csv")
+
+
+def test_missing_and_broken_files_are_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "a.png")
+    assert "data.label_file must be a CSV file" in rejection(tree, label_file="no.csv")
+    write(tree, "x.csv", "id,label", f"a,{'x' * 200_000}")
+    assert "cannot be read (field larger than" in rejection(tree, label_file="x.csv")
+
+
+def test_class_that_train_has_not_is_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "train/a.png", "train/b.png", "test/c.png")
+    write(tree, "metadata.csv", "file_name,label", "a.png,x", "b.png,y", "c.png,z")
+    assert "must have an image in train, 'z' in line 4 has none" in rejection(tree)
+
+
+def test_names_that_are_no_utf8_find_their_pictures_but_are_no_classes(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    tree = touch(tmp_path / "tree", f"{odd}.png", "b.png")
+    write(tree, "metadata.csv", "file_name,label", f"{odd}.png,x", "b.png,y")
+    assert counts(found(tree).encoded) == {"train": {"x": 1, "y": 1}}
+    write(tree, "metadata.csv", "file_name,label", f"{odd}.png,x", f"b.png,{odd}")
+    assert "'caf\\xe9' has not; save the file as UTF-8" in rejection(tree)
+
+
+def test_label_file_is_part_of_the_fingerprint_and_of_the_images(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    touch(tree, *[f"{n}.png" for n in range(9)])
+    for n in range(9):
+        (tree / f"{n}.png").write_bytes(encoded(picture(n)))
+    write(tree, "x.csv", "id,label", *[f"{n},{n % 2}" for n in range(8)])
+    values = {"source": str(tree), "label_file": "x.csv", "image_size": 8}
+    config = DataConfig.model_validate(values | {"cache": tmp_path / "cache"})
+    first = prepare(config)
+    assert (first.class_names, sum(first.description.counts.values())) == (("0", "1"), 8)
+    (tree / "8.png").unlink()
+    assert prepare(config).fingerprint == first.fingerprint
+    write(tree, "x.csv", "id,label", *[f"{n},{n % 3 % 2}" for n in range(8)])
+    assert fingerprint_source(config) != first.fingerprint
+    assert prepare(config).fingerprint != first.fingerprint
+
+
+def test_label_file_of_a_hub_id_is_rejected(tmp_path: Path) -> None:
+    config = DataConfig(source="someone/insects", label_file=Path("x.csv"), cache=tmp_path)
+    with pytest.raises(Exception, match="data.label_file is for folders of pictures"):
+        fingerprint_source(config)
+
+
+def test_metadata_in_the_folders_of_splits_as_the_hub_has_it(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "train/0.png", "train/1.png", "test/0.png")
+    write(tree, "train/metadata.csv", "file_name,label", "0.png,a", "1.png,b")
+    write(tree, "test/metadata.csv", "file_name,label", "0.png,b")
+    images = found(tree).encoded
+    assert counts(images) == {"train": {"a": 1, "b": 1}, "test": {"a": 0, "b": 1}}
+    assert names(images) == {"train": "train", "test": "test"}
+
+
+def test_file_that_names_no_image_of_train_is_rejected(tmp_path: Path) -> None:
+    tree = write(touch(tmp_path / "tree", "a.png"), "metadata.csv", "file_name,label", "a.png,")
+    assert "'metadata.csv' must name images of train with their classes" in rejection(tree)
