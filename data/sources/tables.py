@@ -35,7 +35,7 @@ from data.splits import TRAIN
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BYTES_AT_ONCE = 2**25
+BYTES_AT_ONCE = 2**23
 MOST_ROWS_AT_ONCE = 1000
 HUB_URL = re.compile(r"hf://datasets/([^@]+)@([^/]+)/(.+)")
 
