@@ -29,7 +29,9 @@ def content(epoch: int) -> dict[str, object]:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> TrialPaths:
-    return RunPaths(tmp_path, "pets").trial(3)
+    made = RunPaths(tmp_path, "pets").trial(3)
+    made.folder.mkdir(parents=True)
+    return made
 
 
 def test_save_generation_keeps_two_and_load_newest_returns_the_last(paths: TrialPaths) -> None:

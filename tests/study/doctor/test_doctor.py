@@ -131,9 +131,14 @@ def lose_place(session: StudySession, number: int) -> None:
         execute(session, f"DELETE FROM {table} WHERE trial_id = {trial_id}")
 
 
+def leave_weights(path: Path, content: dict[str, str]) -> None:
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, content)
+
+
 def missing_place_with_a_folder(session: StudySession) -> None:
     lose_place(session, 1)
-    save_checkpoint(session.trial_paths(1).checkpoint(1), {"configuration": "of another trial"})
+    leave_weights(session.trial_paths(1).checkpoint(1), {"configuration": "of another trial"})
 
 
 def half_an_extension(session: StudySession) -> None:
@@ -164,8 +169,8 @@ def running_without_a_lease(session: StudySession) -> None:
 
 
 def folders_of_no_trial(session: StudySession) -> None:
-    save_checkpoint(session.paths.trial(7).checkpoint(1), {"configuration": ""})
-    save_checkpoint(session.paths.final(1).best, {"configuration": ""})
+    leave_weights(session.paths.trial(7).checkpoint(1), {"configuration": ""})
+    leave_weights(session.paths.final(1).best, {"configuration": ""})
 
 
 def half_a_checkpoint(session: StudySession) -> None:
@@ -463,7 +468,7 @@ def test_another_runs_folder_is_neither_marked_nor_tidied(
     assert not (tmp_path / "elsewhere").exists()
     another = RunPaths(tmp_path / "another", "tiny")
     another.claim("0" * 32)
-    save_checkpoint(another.trial(9).best, {"configuration": ""})
+    leave_weights(another.trial(9).best, {"configuration": ""})
     treated = doctor(session, repair=True, **{"storage.runs": str(tmp_path / "another")})
     assert outcomes(treated) == {"told"}
     assert another.trial(9).best.is_file()
@@ -474,7 +479,7 @@ def test_protocol_of_a_deleted_study_is_reported_and_its_folders_stay(
 ) -> None:
     session = initialise(small(tiny_settings))
     optuna.delete_study(study_name="tiny", storage=session.storage_handle)
-    save_checkpoint(session.paths.trial(0).best, {"configuration": ""})
+    leave_weights(session.paths.trial(0).best, {"configuration": ""})
     (treated,) = doctor(session, repair=True)  # until it is asked for by name
     assert treated.outcome == "told"
     assert session.paths.trial(0).best.is_file()
