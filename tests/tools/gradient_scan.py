@@ -51,6 +51,7 @@ def convolutions(width: int, n_images: int, size: int) -> Iterator[Case]:
     strided = config.model_copy(update={"stem": StemConfig(stride=2, pool=True)})
     network = nn.Sequential(*(build_network(one, n_classes=10) for one in (config, strided)))
     network.bfloat16().float()
+    network.eval()  # a batch norm that trains rejects one value for each channel
     shapes: dict[nn.Module, tuple[torch.Size, torch.Size]] = {}
     for module in network.modules():
         module.register_forward_hook(
