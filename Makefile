@@ -70,8 +70,7 @@ test: $(READY)  ## Run the tests, in a few minutes
 	$(VENV)/bin/pytest -q -n auto
 
 test-slow: $(READY)  ## Run the tests that take longer
-	$(VENV)/bin/pytest -q -m "slow and not gpu and not alone" -n auto --dist loadfile
-	$(VENV)/bin/pytest -q -m "slow and not gpu and alone"
+	$(VENV)/bin/pytest -q -m "slow and not gpu" -n auto --dist loadfile
 
 check: $(READY)  ## Check format, lint, types and layers
 	$(VENV)/bin/ruff format --check .
