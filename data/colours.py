@@ -5,19 +5,43 @@ Must not know about sizes, splits or files.
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 Range = tuple[float, float]
 
 GREY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 SIXTEEN_BITS = (0.0, 65535.0)
 TWELVE_BITS = (0.0, 4095.0)
-SCALED_FORMATS = ("PPM", "JPEG2000")
-"""Pillow scales what they hold to 16 bits, by the range that each file states."""
 RANGE_TAGS = ((340, 341), (280, 281))
 """Least and largest value of a TIFF file: those of any type, and those of whole numbers."""
+WHOLE_RANGES = ((0.0, 1.0), *((0.0, 2.0**n_bits - 1) for n_bits in range(8, 33)))
+SCALED_FORMATS = ("PPM", "JPEG2000")
+"""Pillow scales what they hold to 16 bits, by the range that each file states."""
 BITS_TAG = 258
 NEARLY_WHITE = 240
+
+
+def is_cut_to_8_bits(picture: ImageFile.ImageFile) -> bool:
+    """Returns whether Pillow keeps 8 of 16 bits: of pictures with several channels.
+
+    Args:
+        picture: the picture, just opened and not loaded.
+    """
+    return picture.mode not in GREY_MODES and any("16" in str(tile[3]) for tile in picture.tile)
+
+
+def reject_cut_values(rgb: Image.Image, *, value_range: Range | None) -> None:
+    """Rejects what is left of a picture with 16 bits where that is not what was meant.
+
+    Raises:
+        ValueError: it is nearly black, or its values would have to be scaled.
+    """
+    largest = int(np.asarray(rgb).max())
+    if value_range is not None or 0 < largest <= TWELVE_BITS[1] // 256:
+        raise ValueError(
+            f"it has 16 bits in several channels, of which 8 are read (at most {largest}): "
+            "convert it to 8 bits"
+        )
 
 
 def convert_to_rgb(picture: Image.Image, *, value_range: Range | None) -> Image.Image:
@@ -55,9 +79,11 @@ def _stated_range(picture: Image.Image) -> Range | None:
         return None
     for least_tag, largest_tag in RANGE_TAGS:
         if least_tag in picture.tag_v2 and largest_tag in picture.tag_v2:
-            black, white = np.min(picture.tag_v2[least_tag]), np.max(picture.tag_v2[largest_tag])
-            if black < white:
-                return float(black), float(white)
+            least, largest = picture.tag_v2[least_tag], picture.tag_v2[largest_tag]
+            stated = float(np.min(least)), float(np.max(largest))
+            # Other ranges are this picture's own: a dark one would become as bright as the rest.
+            if stated in WHOLE_RANGES:
+                return stated
     return TWELVE_BITS if picture.tag_v2.get(BITS_TAG) == (12,) else None
 
 

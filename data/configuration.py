@@ -83,6 +83,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def _splits_and_range_make_sense(self) -> Self:
         if self.splits is not None and "train" not in self.splits:
             raise ValueError("splits must name the train split")
+        if self.splits is not None and len(set(self.splits.values())) < len(self.splits):
+            raise ValueError(f"splits must name another one for each split, got {self.splits}")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range must satisfy black < white, got {self.value_range}")
         return self

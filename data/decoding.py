@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from xxhash import xxh3_64
 
-from data.colours import Range, convert_to_rgb
+from data.colours import Range, convert_to_rgb, is_cut_to_8_bits, reject_cut_values
 
 # Pillow warns of a picture of more than 89 million pixels and rejects one of twice as many: a few
 # hundred kB may decode to gigabytes. Here the warning rejects it.
@@ -29,6 +29,16 @@ LEAST_REDUCTION = 2
 """By so much a JPEG is resampled, antialiased, after its decoder has made it smaller."""
 REDUCING_GAP = 3
 """By so much any picture is resampled after its pixels were averaged in blocks."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
 TURNS_SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
@@ -97,19 +107,27 @@ def decode(
     file = BytesIO(content) if isinstance(content, bytes) else content
     with Image.open(file, formats=_formats()) as picture:
         width, height = picture.size
-        reduced = picture.draft("RGB", _draft_size(picture.size, image_size, resize))
+        is_cut = is_cut_to_8_bits(picture)
+        drafted = picture.draft("RGB", _draft_size(picture.size, image_size, resize))
+        is_reduced = picture.size != (width, height)
         is_progressive = "progressive" in picture.info  # then all coefficients lie in memory
         n_pixels = width * height if is_progressive else picture.width * picture.height
         with _budget.reserve(n_pixels):
             picture.load()  # first, as it turns a TIFF upright
             mode = picture.mode
             orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-            if orientation != 1:
+            if orientation != 1 and not is_reduced:
                 ImageOps.exif_transpose(picture, in_place=True)
             rgb = convert_to_rgb(picture, value_range=value_range)
-            # The last row and column of a reduced picture may stand for less than the others.
-            extent = reduced[1][2:] if reduced and orientation == 1 else rgb.size
-            pixels_HWC = np.asarray(_make_square(rgb, extent, image_size, resize))
+            if is_cut:
+                reject_cut_values(rgb, value_range=value_range)
+            # The last row and column of a reduced picture may stand for less than the others,
+            # wherever they would lie once it is upright: so it is turned when it is square.
+            extent = drafted[1][2:] if drafted and is_reduced else rgb.size
+            square = _make_square(rgb, extent, image_size, resize)
+            if is_reduced and orientation in TURNS:
+                square = square.transpose(TURNS[orientation])
+            pixels_HWC = np.asarray(square)
     upright = (height, width) if orientation in TURNS_SIDEWAYS else (width, height)
     return pixels_HWC, Original(mode, width, height, _digest(pixels_HWC, upright))
 

@@ -23,7 +23,7 @@ from data.duplicates import count_duplicates
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
 from data.sources.encoded_images import EncodedImages, LeftOut
-from data.sources.opening import fingerprint_source, open_source
+from data.sources.opening import Source, inspect_source, open_source
 from data.split_writer import (
     Track,
     no_progress,
@@ -145,10 +145,12 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
         DataError: the data cannot be used as configured, or the cache cannot be written.
         BrokenImageError: an image cannot be decoded and `broken_images` is "stop".
     """
-    fingerprint = _fingerprint(config)
-    folder = _build_entry(config, fingerprint, track=track, check=_check_entry)
-    # Whoever built the entry may have found the same content elsewhere.
+    source = inspect_source(config)
+    folder = _build_entry(config, _fingerprint(config, source), track=track, check=_check_entry)
+    # Whoever built the entry may have found the same content elsewhere, beside other files.
     described = _read_description(folder).model_copy(update={"source": config.source})
+    if source.left_out is not None:
+        described = described.model_copy(update={"left_out": source.left_out})
     return PreparedData(folder, described, config)
 
 
@@ -177,9 +179,9 @@ def _entry(cache: Path, fingerprint: str) -> Path:
     return cache / f"images-{CACHE_FORMAT}-{fingerprint}"
 
 
-def _fingerprint(config: DataConfig) -> str:
+def _fingerprint(config: DataConfig, source: Source) -> str:
     key = config.model_dump(mode="json", exclude={"source", "cache", "label_file"})
-    key |= {"format": CONTENT_FORMAT, "content": fingerprint_source(config)}
+    key |= {"format": CONTENT_FORMAT, "content": source.fingerprint}
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -194,7 +196,7 @@ def _build_again(
     config: DataConfig, fingerprint: str, damage: DamagedFolderError, *, check: Check
 ) -> None:
     try:
-        if _fingerprint(config) != fingerprint:
+        if _fingerprint(config, inspect_source(config)) != fingerprint:
             raise DataError(f"data.source: '{config.source}' has changed since; restore it")
         _build_entry(config, fingerprint, track=no_progress, check=check)
     except DataError as error:
@@ -242,7 +244,8 @@ def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) 
         fingerprint=fingerprint,
         class_names=class_names,
         origins=_origins(encoded, rows, config),
-        left_out=_left_out(encoded, rows, class_names, config),
+        left_out=encoded.left_out,
+        left_out_by_settings=_left_out_by_settings(encoded, rows, class_names, config),
         duplicates=_find_duplicates(tallies, encoded, rows),
     )
     described.save(folder / DESCRIPTION_FILE)
@@ -278,15 +281,14 @@ def _origins(
     }
 
 
-def _left_out(
+def _left_out_by_settings(
     encoded: EncodedImages,
     rows: Mapping[str, SplitRows],
     class_names: tuple[str, ...],
     config: DataConfig,
 ) -> tuple[LeftOut, ...]:
-    """What the source leaves out, and its labelled rows that the settings leave out."""
+    """Labelled rows of the source that the settings leave out."""
     return (
-        *encoded.left_out,
         *_unused_classes(encoded, class_names),
         *_beyond_limits(encoded, rows, len(class_names), config),
     )

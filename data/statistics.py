@@ -98,7 +98,9 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
     origins: dict[str, str]
     """Where each split comes from, in words, such as "10 % held out from train"."""
     left_out: tuple[LeftOut, ...]
-    """Files, rows and classes of the source that are not used."""
+    """Files and rows of the source that are not used."""
+    left_out_by_settings: tuple[LeftOut, ...]
+    """Classes and images that settings leave out."""
     class_counts: dict[str, tuple[int, ...]]
     """Images of each class, in the order of the class names."""
     image_modes: dict[str, dict[str, int]]
@@ -125,6 +127,7 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         class_names: tuple[str, ...],
         origins: dict[str, str],
         left_out: tuple[LeftOut, ...],
+        left_out_by_settings: tuple[LeftOut, ...],
         duplicates: Duplicates,
     ) -> Self:
         """Sums up what was counted while the splits were decoded."""
@@ -135,6 +138,7 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
             class_names=class_names,
             origins=origins,
             left_out=left_out,
+            left_out_by_settings=left_out_by_settings,
             counts={split: len(tally.labels_N) for split, tally in tallies.items()},
             class_counts={
                 split: tuple(np.bincount(tally.labels_N, minlength=len(class_names)).tolist())
@@ -148,6 +152,11 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
             mean=tallies[TRAIN].mean(),
             std=tallies[TRAIN].std(),
         )
+
+    @property
+    def not_used(self) -> tuple[LeftOut, ...]:
+        """All of the source that is not used, for whatever reason."""
+        return self.left_out + self.left_out_by_settings
 
     def save(self, path: Path) -> None:
         """Writes the description as JSON."""

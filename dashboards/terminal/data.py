@@ -27,8 +27,8 @@ def data_tables(described: DataDescription) -> list[RenderableType]:
     The lines are a caution each, the duplicates and the fingerprint.
     """
     parts: list[RenderableType] = [_splits(described), _classes(described)]
-    if described.left_out:
-        parts.append(_left_out(described.left_out))
+    if described.not_used:
+        parts.append(_left_out(described.not_used))
     parts += [_stored(described), _channels(described)]
     lines = [_in_a_line(f"caution: {line}") for line in cautions(described)]
     lines += [_duplicates_line(described.duplicates), f"fingerprint {described.fingerprint}"]

@@ -100,7 +100,8 @@ def _choose(
     if len(found) != 1:
         raise DataError(
             f"{setting} must be set where not exactly one column of '{file}' is of type {wanted}, "
-            f"found {', '.join(found) or 'none'}; columns: {columns}"
+            f"found {', '.join(found) or 'none'}; columns: {columns}; move a file away that "
+            "is no table of images"
         )
     return found[0]
 

@@ -18,7 +18,13 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, LeftOut
 from data.sources.folder_walk import Folder, readable, walk
-from data.sources.label_file import OUTSIDE, Labelled, find_label_files, read_labelled
+from data.sources.label_file import (
+    OUTSIDE,
+    LabelFile,
+    Labelled,
+    find_label_files,
+    read_labelled,
+)
 from data.sources.picture_files import count_endings, ending_of, is_picture, others_held
 from data.sources.split_folders import (
     are_splits,
@@ -41,6 +47,12 @@ class PictureFolder:
 
     files: Sequence[str]
     encoded: EncodedImages
+    says: str = ""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Files that are not used."""
+        return self.encoded.left_out
 
     def open(self, *, scratch: Path) -> EncodedImages:
         """Open the pictures; `scratch` is not needed."""
@@ -68,13 +80,38 @@ def find_pictures(folder: Path, config: DataConfig) -> PictureFolder:
     top = unwrap(root)
     folders = [root, top, *(folder for folder in top.folders if split_of(folder.name))]
     label_files = find_label_files(root, folders, config)
+    _reject_unused_settings(config, has_labels=bool(label_files))
     if label_files:
+        if config.label_file is None:
+            _reject_class_folders(root, label_files[0], config)
         says_splits = label_files[0].split_column is not None
         layout = _Layout(root, {TRAIN: root} if says_splits else find_splits_loosely(root, config))
         labelled = read_labelled(label_files, root, layout.splits, config)
         return _collect(layout, labelled, f"images that {label_files[0].name} does not name")
     layout = _Layout(root, find_splits(root, config))
     return _collect(layout, _label_by_folder(layout), "images outside class folders")
+
+
+def _reject_unused_settings(config: DataConfig, *, has_labels: bool) -> None:
+    for setting in ("configuration", *(() if has_labels else ("image_column", "label_column"))):
+        if (value := getattr(config, setting)) is not None:
+            raise DataError(
+                f"data.{setting} is for tables{'' if has_labels else ' and files of labels'}, "
+                f"'{config.source}' has none, got '{value}'; remove the setting"
+            )
+
+
+def _reject_class_folders(root: Folder, file: LabelFile, config: DataConfig) -> None:
+    """Reject a source whose folders say other classes than a file that nobody has named."""
+    train = unwrap(find_splits_loosely(root, config)[TRAIN], of_split=True)
+    folders = holding_pictures(train)
+    if len(folders) > 1 and not train.used and not are_splits({folder.name for folder in folders}):
+        names = ", ".join(readable(folder.name) for folder in folders[:MOST_EXAMPLES])
+        raise DataError(
+            f"data.source: the classes of '{readable(train.path)}' must be said once, its folders "
+            f"({names}) say them and {file.name} too; set data.label_file={file.name}, or move "
+            "it away"
+        )
 
 
 @dataclass(frozen=True)
@@ -143,7 +180,7 @@ def _read_classes(folder: Folder, class_names: tuple[str, ...]) -> tuple[list[st
 
 
 def _require_pictures(class_folder: Folder) -> None:
-    """Reject a class without pictures, and one that holds several folders of them instead."""
+    """Reject a class without pictures, or with folders of which nobody says what they are."""
     path = readable(class_folder.path)
     if not class_folder.n_used:
         raise DataError(
@@ -151,13 +188,13 @@ def _require_pictures(class_folder: Folder) -> None:
             f"{count_endings(class_folder) or 'no files'}; add images, or move the folder away"
         )
     while not class_folder.used and len(inside := holding_pictures(class_folder)) == 1:
-        class_folder = inside[0]
-    if not class_folder.used:
+        class_folder = inside[0]  # class/images/*
+    if inside := holding_pictures(class_folder):
         names = ", ".join(readable(inner.name) for inner in inside[:MOST_EXAMPLES])
         raise DataError(
-            f"data.source: class folder '{path}' must hold its images itself, it holds folders "
-            f"({names}); if they are the classes, move them beside it, if they are parts of one "
-            "class, move their images up"
+            f"data.source: class folder '{path}' must hold its images itself, it holds folders of "
+            f"images ({names}); if they are the classes, move them beside it, if they are parts "
+            "of one class, move their images up, if they are masks or the like, move them away"
         )
 
 

@@ -6,6 +6,7 @@ Only pictures of the source are found, whatever paths the file holds. Must not d
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -263,10 +264,19 @@ def _class_names(rows: Sequence[_Row], file: LabelFile) -> tuple[str, ...]:
                 f"data.label_file: classes of '{file.name}' must have names in UTF-8, "
                 f"'{readable(name)}' has not; save the file as UTF-8"
             )
+    return tuple(sorted(names, key=_by_number if all(map(_is_number, names)) else None))
+
+
+def _is_number(name: str) -> bool:
+    """Whether it can be ordered among numbers, which `nan` cannot."""
     try:
-        return tuple(sorted(names, key=lambda name: (float(name), name)))
+        return math.isfinite(float(name))
     except ValueError:
-        return tuple(sorted(names))
+        return False
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    return float(name), name
 
 
 def _label(row: _Row, label_of: Mapping[str, int]) -> int:
@@ -288,10 +298,11 @@ def _open(path: str, config: DataConfig, *, is_named: bool) -> LabelFile | None:
     ]
     split_column = plain.get(SPLIT_COLUMN)
     others = [column for column in columns if column not in (file_column, split_column)]
-    if not labels and len(others) == 1:
+    if is_named and not labels and len(others) == 1:
         labels = others
     label_column = config.label_column or (labels[0] if len(labels) == 1 else None)
-    if not is_named and not (file_column in columns and label_column in columns):
+    is_meant = is_named or config.image_column is not None or config.label_column is not None
+    if not is_meant and not (file_column in columns and label_column in columns):
         return None
     for setting, column, candidates in (
         ("data.image_column", file_column, files),

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from data.configuration import DataConfig
 from data.errors import DataError
-from data.sources.encoded_images import EncodedImages
+from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.file_index import digest_files, verify_files
 from data.sources.folder_walk import readable
 from data.sources.image_folder import find_pictures
@@ -31,11 +31,29 @@ class FoundFiles(Protocol):
     def files(self) -> Sequence[str | Path]:
         """All files on which the content depends."""
 
+    @property
+    def says(self) -> str:
+        """On what else it depends."""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...] | None:
+        """What is not used, None where only opening tells."""
+
     def open(self, *, scratch: Path) -> EncodedImages:
         """Open them; `scratch` is for temporary copies and must outlive the result."""
 
 
-def fingerprint_source(config: DataConfig) -> str:
+class Source(NamedTuple):
+    """What identifies a source, and what of it is not used (None where only opening tells).
+
+    The two do not depend on each other: files that are not used may come and go.
+    """
+
+    fingerprint: str
+    left_out: tuple[LeftOut, ...] | None = None
+
+
+def inspect_source(config: DataConfig) -> Source:
     """Identifies the content of the source, without opening any image.
 
     A folder by the names and bytes of the files that are used, a hub id by its revision, the
@@ -45,13 +63,18 @@ def fingerprint_source(config: DataConfig) -> str:
         DataError: there is no such source, or it cannot be used as configured.
     """
     if config.source == SYNTHETIC:
-        return SYNTHETIC_RECIPE
+        return Source(SYNTHETIC_RECIPE)
     folder = _local_folder(config)
     if folder is None:
-        return hub_revision(config.source, configuration=config.configuration)
-    names = _names(folder, _find_files(folder, config))
-    digests_ND = digest_files(folder, names, cache=config.cache)
-    total = blake2b(digest_size=16)
+        return Source(hub_revision(config.source, configuration=config.configuration))
+    found = _find_files(folder, config)
+    return Source(_fingerprint(folder, found, cache=config.cache), found.left_out)
+
+
+def _fingerprint(folder: Path, found: FoundFiles, *, cache: Path) -> str:
+    names = _names(folder, found)
+    digests_ND = digest_files(folder, names, cache=cache)
+    total = blake2b(found.says.encode(), digest_size=16)
     for name, digest in zip(names, digests_ND, strict=True):
         encoded = os.fsencode(os.path.basename(name) if name.startswith("/") else name)
         total.update(len(encoded).to_bytes(8) + encoded + digest.tobytes())
@@ -62,7 +85,7 @@ def verify_source(config: DataConfig) -> list[str]:
     """Read every file of the source again, even those that look unchanged since the last time.
 
     Returns:
-        The names of files that have changed although size, time of change and inode have not.
+        The names of files that have changed although size, times of change and inode have not.
 
     Raises:
         DataError: there is no such source, or it cannot be used as configured.

@@ -143,7 +143,7 @@ def _reject_unknown_splits(top: Folder) -> None:
     """Reject folders that hold nothing but the same class folders: splits of unknown names."""
     folders = holding_pictures(top)
     inside = [{inner.name for inner in holding_pictures(folder)} for folder in folders]
-    if any(folder.used for folder in folders) or len(folders) < 2:
+    if len(folders) < 2:
         return
     if len(set.intersection(*inside)) > 1:
         names = ", ".join(readable(folder.name) for folder in folders[:MOST_NAMES])

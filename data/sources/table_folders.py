@@ -3,6 +3,7 @@
 Says which files count before any image is read, without importing `datasets`.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.columns import find_columns, require_images
 from data.sources.encoded_images import EncodedImages, LeftOut
-from data.sources.hub_readme import README
+from data.sources.hub_readme import Features
 from data.sources.labels import N_EXAMPLES
 from data.sources.named_files import NamedFiles
 from data.sources.split_names import match_splits
@@ -34,11 +35,17 @@ class TableFolder:
     """Tables that were found in a folder.
 
     `files` is everything that decides which images and classes they give: the tables in use,
-    picture files that their rows name, and what tells where the tables are.
+    picture files that their rows name, and what tells where the tables are. `says` is what a
+    README tells of them: its other sentences may change.
     """
 
     files: tuple[Path, ...]
+    says: str
     _open: Callable[[Path], EncodedImages]
+
+    @property
+    def left_out(self) -> None:
+        """Known only once the tables are opened."""
 
     def open(self, *, scratch: Path) -> EncodedImages:
         """Opens the tables.
@@ -149,8 +156,8 @@ def _use_tables(
 
     pictures = _find_pictures(folder, names)
     by_readme = any(file.is_described_elsewhere for _, files in tables.values() for file in files)
-    readme = folder / README if layout.readme or by_readme else None
-    return TableFolder((*_list_used(layout, used, readme), *index, *pictures), open_)
+    says = _describe(folder, layout, used, features=layout.features if by_readme else {})
+    return TableFolder((*_list_used(layout, used), *index, *pictures), says, open_)
 
 
 def _find_pictures(folder: Path, names: set[str]) -> list[Path]:
@@ -182,7 +189,7 @@ def _use_shards(folder: Path, layout: Layout, config: DataConfig) -> TableFolder
         left_out = _leave_out_others(layout, folder) + unused
         return open_shards(shards, config, left_out=left_out)
 
-    return TableFolder(_list_used(layout, used, layout.readme), open_)
+    return TableFolder(_list_used(layout, used), _describe(folder, layout, used), open_)
 
 
 def _match(folder: Path, layout: Layout, config: DataConfig) -> dict[str, str]:
@@ -196,9 +203,19 @@ def _match(folder: Path, layout: Layout, config: DataConfig) -> dict[str, str]:
     return {split: used[split] for split in SPLITS if split in used}
 
 
-def _list_used(layout: Layout, used: dict[str, str], readme: Path | None) -> tuple[Path, ...]:
-    paths = [path for name in used.values() for path in layout.splits[name]]
-    return (*([readme] if readme else []), *dict.fromkeys(paths))
+def _list_used(layout: Layout, used: dict[str, str]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(path for name in used.values() for path in layout.splits[name]))
+
+
+def _describe(
+    folder: Path, layout: Layout, used: dict[str, str], *, features: Features | None = None
+) -> str:
+    """What decides besides the tables themselves: which of them are which split, and columns."""
+    splits = {
+        split: [str(path.relative_to(folder)) for path in layout.splits[name]]
+        for split, name in used.items()
+    }
+    return json.dumps({"splits": splits, "features": features or {}})
 
 
 def _leave_out_others(layout: Layout, folder: Path) -> tuple[LeftOut, ...]:
@@ -220,9 +237,11 @@ def _name_first(paths: tuple[Path, ...], folder: Path) -> tuple[str, ...]:
 
 def _holds_only(folder: Path, shards: list[Path]) -> bool:
     """Whether a folder is one of shards: archives may lie beside class folders and pictures."""
-    with_shards = {path.relative_to(folder).parts[0] for path in shards}
+    above = {parent for path in shards for parent in path.parents}
     return all(
-        entry.name in with_shards or not entry.is_dir()
-        for entry in folder.iterdir()
+        entry in above or not entry.is_dir()
+        for parent in above
+        if parent == folder or folder in parent.parents
+        for entry in parent.iterdir()
         if not entry.name.startswith(".")
     )

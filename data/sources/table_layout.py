@@ -36,12 +36,11 @@ Splits = dict[str, tuple[Path, ...]]
 class Layout:
     """The files of one configuration, by the source's own names of its splits.
 
-    `readme` is the file that says so, if one does; `others` belong to other configurations;
-    `features` is what the README says of columns, as `datasets` writes it into a schema.
+    `others` belong to other configurations; `features` is what the README says of columns, as
+    `datasets` writes it into a schema.
     """
 
     splits: Splits
-    readme: Path | None = None
     others: tuple[Path, ...] = ()
     features: Features = field(default_factory=dict)
 
@@ -89,7 +88,6 @@ def read_layout(
         DataError: there is no such configuration, or none is chosen of several.
     """
     found, default = _read_configurations(folder, suffix=suffix)
-    readme = folder / README if found else None
     found = found or _infer_configurations(folder, files)
     if not found:
         return None
@@ -99,7 +97,7 @@ def read_layout(
     used = {path for paths in found[chosen].values() for path in paths}
     every = {path for splits in found.values() for paths in splits.values() for path in paths}
     others = tuple(sorted((every | set(files)) - used))
-    return Layout(found[chosen], readme, others, read_features(folder, chosen))
+    return Layout(found[chosen], others, read_features(folder, chosen))
 
 
 def choose_configuration(

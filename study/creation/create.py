@@ -360,7 +360,7 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
         "data_format": CONTENT_FORMAT,
         "n_examples": dict(described.counts),
         "origins": dict(described.origins),
-        "left_out": [one.model_dump(mode="json") for one in described.left_out],
+        "left_out": [one.model_dump(mode="json") for one in described.not_used],
         "cautions": cautions(described),
         "n_dropped": dict(described.dropped_counts),
         "n_validation_classes": sum(count > 0 for count in validation),

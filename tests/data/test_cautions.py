@@ -20,6 +20,7 @@ def described(
         counts={split: sum(counts) for split, counts in class_counts.items()},
         origins=dict.fromkeys(class_counts, ""),
         left_out=(),
+        left_out_by_settings=(),
         class_counts=class_counts,
         image_modes={},
         original_sizes={},

@@ -247,9 +247,19 @@ def test_split_of_broken_images_only_is_rejected_when_dropping(tmp_path: Path) -
 def test_rows_that_settings_leave_out_are_counted_with_the_setting(tmp_path: Path) -> None:
     folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 6)
     described = prepare(config(folder, tmp_path, n_classes=2, train_limit=4)).description
-    found = [(one.split, one.count, one.reason) for one in described.left_out]
+    found = [(one.split, one.count, one.reason) for one in described.not_used]
     beyond = (
         "images of 1 of the 3 classes (cat), for data.n_classes=2; data.n_classes=none uses all"
     )
     assert found == [(None, 6, beyond), ("train", 4, "beyond data.train_limit=4")]
-    assert sum(described.counts.values()) + sum(one.count for one in described.left_out) == 18
+    assert sum(described.counts.values()) + sum(one.count for one in described.not_used) == 18
+    assert described.left_out == ()
+
+
+def test_files_that_are_not_used_are_counted_as_they_are_now(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree")
+    first = prepare(config(tree, tmp_path))
+    (tree / "bee" / "0.heic").touch()
+    second = prepare(config(tree, tmp_path))
+    assert (second.folder, first.description.left_out) == (first.folder, ())
+    assert [(one.reason, one.count) for one in second.description.not_used] == [("files .heic", 1)]

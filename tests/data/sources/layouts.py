@@ -1,12 +1,15 @@
 """Folders as people bring them, made of empty files: pictures are found without being opened."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from data.configuration import DataConfig
 from data.errors import DataError
+from data.sources import file_index
 from data.sources.encoded_images import EncodedImages
 from data.sources.image_folder import PictureFolder, find_pictures
 
@@ -48,6 +51,18 @@ def counts(images: EncodedImages) -> dict[str, dict[str, int]]:
         }
         for split, encoded in images.splits.items()
     }
+
+
+def let_times_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the time of an inode's change be that of its content, which a test can set."""
+    read_facts = file_index._read_facts
+
+    def read(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
+        facts_N4 = read_facts(folder, names)
+        facts_N4[:, file_index.CHANGED] = facts_N4[:, file_index.MODIFIED]
+        return facts_N4
+
+    monkeypatch.setattr(file_index, "_read_facts", read)
 
 
 def left_out(images: EncodedImages) -> dict[tuple[str | None, str], int]:

@@ -10,8 +10,8 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources import file_index
 from data.sources.file_index import digest_files, verify_files
-from data.sources.opening import fingerprint_source, verify_source
-from tests.data.sources.layouts import classes, touch
+from data.sources.opening import inspect_source, verify_source
+from tests.data.sources.layouts import classes, let_times_be_set, touch
 
 NAMES = ["a", "b", "c"]
 LONG_AGO_NS = 10**18
@@ -24,7 +24,8 @@ def write(path: Path, content: bytes, *, changed_ns: int = LONG_AGO_NS) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    let_times_be_set(monkeypatch)
     (tmp_path / "tree").mkdir()
     for name in NAMES:
         write(tmp_path / "tree" / name, name.encode())
@@ -129,16 +130,31 @@ def test_file_that_is_gone_or_unreadable_is_named(folder: Path, tmp_path: Path) 
         digest_files(folder, ["no"], cache=tmp_path / "cache")
 
 
-def test_verifying_a_source_names_its_files_and_the_embedded_one_has_none(tmp_path: Path) -> None:
+def test_file_whose_time_was_set_back_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_index, "RACY_NS", -(10**18))  # trust what has just changed
+    file, cache = tmp_path / "a", tmp_path / "cache"
+    write(file, b"a")
+    first, changed_ns = digest_files(tmp_path, ["a"], cache=cache), file.stat().st_ctime_ns
+    while file.stat().st_ctime_ns == changed_ns:  # until the clock of the file system has gone on
+        write(file, b"b")
+    assert (digest_files(tmp_path, ["a"], cache=cache) != first).any()
+
+
+def test_verifying_a_source_names_its_files_and_the_embedded_one_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_times_be_set(monkeypatch)
     tree = touch(tmp_path / "tree", *classes("."))
     for path in tree.rglob("*.png"):
         write(path, path.name.encode())
     config = DataConfig(source=str(tree), cache=tmp_path / "cache")
-    first = fingerprint_source(config)
+    first = inspect_source(config).fingerprint
     write(tree / "ant" / "0.png", b"?.png")
-    assert fingerprint_source(config) == first
+    assert inspect_source(config).fingerprint == first
     assert verify_source(config) == ["ant/0.png"]
-    assert fingerprint_source(config) != first
+    assert inspect_source(config).fingerprint != first
     assert verify_source(DataConfig(cache=tmp_path / "cache")) == []
 
 
@@ -146,15 +162,15 @@ def test_verifying_a_source_names_its_files_and_the_embedded_one_has_none(tmp_pa
 def test_fingerprint_covers_only_the_files_that_are_used(tmp_path: Path, name: str) -> None:
     tree = touch(tmp_path / "tree", *classes("."))
     config = DataConfig(source=str(tree), cache=tmp_path / "cache")
-    first = fingerprint_source(config)
+    first = inspect_source(config).fingerprint
     (tree / name).write_bytes(b"something else")
-    assert fingerprint_source(config) == first
+    assert inspect_source(config).fingerprint == first
 
 
 def test_empty_class_folder_is_rejected_at_every_start(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", *classes("."))
     config = DataConfig(source=str(tree), cache=tmp_path / "cache")
-    fingerprint_source(config)
+    inspect_source(config)
     (tree / "cow").mkdir()
     with pytest.raises(DataError, match="cow' must hold images, it holds no files"):
-        fingerprint_source(config)
+        inspect_source(config)

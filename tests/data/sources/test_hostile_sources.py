@@ -16,7 +16,7 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.image_cache import PreparedData, prepare
 from data.sources.folder_walk import list_files
-from data.sources.opening import fingerprint_source
+from data.sources.opening import inspect_source
 from tests.data.pictures import encoded, picture, write_table, write_tree
 from tests.tools.unprivileged import unprivileged
 
@@ -169,7 +169,8 @@ def test_link_to_itself_and_folder_that_cannot_be_read_are_rejected(tmp_path: Pa
 
 
 def test_folders_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
-    deep = write_tree(tmp_path / "tree") / "bee"
+    deep = write_tree(tmp_path / "tree") / "cow"
+    deep.mkdir()
     levels = [f"{deep}{'/d' * n}" for n in range(1, 1050)]
     for level in levels:
         os.mkdir(level)
@@ -184,10 +185,10 @@ def test_folders_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
 
 def test_hidden_pictures_count_neither_in_the_fingerprint_nor_as_images(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
-    before = fingerprint_source(DataConfig(source=str(tree)))
+    before = inspect_source(DataConfig(source=str(tree))).fingerprint
     (tree / "bee" / ".ipynb_checkpoints").mkdir()
     (tree / "bee" / ".ipynb_checkpoints" / "0.png").write_bytes(encoded(picture(99)))
-    assert fingerprint_source(DataConfig(source=str(tree))) == before
+    assert inspect_source(DataConfig(source=str(tree))).fingerprint == before
     assert sum(opened(tree, tmp_path).description.counts.values()) == 15
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from data.configuration import DataConfig
 from data.image_cache import prepare
-from data.sources.opening import fingerprint_source
+from data.sources.opening import inspect_source
 from tests.data.pictures import encoded, picture
 from tests.data.sources.layouts import counts, found, left_out, names, rejection, touch
 
@@ -169,14 +169,14 @@ def test_label_file_is_part_of_the_fingerprint_and_of_the_images(tmp_path: Path)
     (tree / "8.png").unlink()
     assert prepare(config).fingerprint == first.fingerprint
     write(tree, "x.csv", "id,label", *[f"{n},{n % 3 % 2}" for n in range(8)])
-    assert fingerprint_source(config) != first.fingerprint
+    assert inspect_source(config).fingerprint != first.fingerprint
     assert prepare(config).fingerprint != first.fingerprint
 
 
 def test_label_file_of_a_hub_id_is_rejected(tmp_path: Path) -> None:
     config = DataConfig(source="someone/insects", label_file=Path("x.csv"), cache=tmp_path)
     with pytest.raises(Exception, match="data.label_file is for folders of pictures"):
-        fingerprint_source(config)
+        inspect_source(config)
 
 
 def test_metadata_in_the_folders_of_splits_as_the_hub_has_it(tmp_path: Path) -> None:
@@ -191,3 +191,40 @@ def test_metadata_in_the_folders_of_splits_as_the_hub_has_it(tmp_path: Path) -> 
 def test_file_that_names_no_image_of_train_is_rejected(tmp_path: Path) -> None:
     tree = write(touch(tmp_path / "tree", "a.png"), "metadata.csv", "file_name,label", "a.png,")
     assert "'metadata.csv' must name images of train with their classes" in rejection(tree)
+
+
+def test_metadata_that_names_no_class_leaves_the_classes_to_the_folders(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "cat/0.png", "dog/1.png")
+    write(tree, "metadata.csv", "file_name,photographer", "cat/0.png,Ann", "dog/1.png,Bob")
+    assert counts(found(tree).encoded) == {"train": {"cat": 1, "dog": 1}}
+
+
+def test_classes_of_folders_and_of_metadata_are_a_question(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "a/0.png", "b/1.png")
+    write(tree, "metadata.csv", "file_name,species", "a/0.png,cat", "b/1.png,dog")
+    assert "its folders (a, b) say them and metadata.csv too" in rejection(tree)
+    images = found(tree, label_file="metadata.csv").encoded
+    assert counts(images) == {"train": {"cat": 1, "dog": 1}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [(["10", "9", "nan"], ("10", "9", "nan")), (["10", "9", "inf"], ("10", "9", "inf"))],
+)
+def test_classes_that_are_not_all_numbers_are_in_the_order_of_their_letters(
+    tmp_path: Path, labels: list[str], names: tuple[str, ...]
+) -> None:
+    tree = touch(tmp_path / "tree", *(f"{n}.png" for n in range(len(labels))))
+    rows = (f"{n}.png,{label}" for n, label in enumerate(labels))
+    write(tree, "metadata.csv", "file_name,label", *rows)
+    assert found(tree).encoded.class_names == names
+
+
+@pytest.mark.parametrize("setting", ["label_column", "image_column"])
+def test_column_that_is_not_there_is_rejected(tmp_path: Path, setting: str) -> None:
+    tree = touch(tmp_path / "tree", "cat/0.png", "dog/1.png")
+    assert f"data.{setting} is for tables and files of labels" in rejection(
+        tree, **{setting: "no"}
+    )
+    write(tree, "metadata.csv", "file_name,label", "cat/0.png,a", "dog/1.png,b")
+    assert f"data.{setting} must be a column of" in rejection(tree, **{setting: "no"})

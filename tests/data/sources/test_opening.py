@@ -10,7 +10,7 @@ import pytest
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.image_cache import PreparedData, prepare
-from data.sources.opening import fingerprint_source
+from data.sources.opening import inspect_source
 from tests.data.pictures import CLASS_NAMES, write_table, write_tree
 
 IMAGE = {"_type": "Image"}
@@ -154,20 +154,22 @@ def test_more_classes_than_there_are_is_rejected(tmp_path: Path) -> None:
 
 def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
     first, second = (write_tree(tmp_path / name) for name in ("first", "second"))
-    assert fingerprint_source(DataConfig(source=str(first))) == fingerprint_source(
-        DataConfig(source=str(second))
+    assert (
+        inspect_source(DataConfig(source=str(first))).fingerprint
+        == inspect_source(DataConfig(source=str(second))).fingerprint
     )
     (second / "ant" / "0.png").write_bytes((second / "ant" / "1.png").read_bytes())
-    assert fingerprint_source(DataConfig(source=str(first))) != fingerprint_source(
-        DataConfig(source=str(second))
+    assert (
+        inspect_source(DataConfig(source=str(first))).fingerprint
+        != inspect_source(DataConfig(source=str(second))).fingerprint
     )
 
 
 def test_fingerprint_follows_names(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
-    before = fingerprint_source(DataConfig(source=str(tree)))
+    before = inspect_source(DataConfig(source=str(tree))).fingerprint
     (tree / "ant").rename(tree / "aphid")
-    assert fingerprint_source(DataConfig(source=str(tree))) != before
+    assert inspect_source(DataConfig(source=str(tree))).fingerprint != before
 
 
 def run_offline(code: str, hub_cache: Path) -> subprocess.CompletedProcess[str]:

@@ -141,13 +141,28 @@ def test_tiny_imagenet_as_it_is_downloaded(tmp_path: Path) -> None:
 def test_nested_classes_are_rejected(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", "animals/cat/0.png", "animals/dog/0.png", "plants/rose/0.png")
     said = rejection(tree)
-    assert "animals' must hold its images itself, it holds folders (cat, dog)" in said
+    assert "animals' must hold its images itself, it holds folders of images (cat, dog)" in said
     assert "if they are the classes" in said and "parts of one class" in said
 
 
-def test_folders_below_the_images_of_a_class_belong_to_it(tmp_path: Path) -> None:
-    tree = touch(tmp_path / "tree", *classes("."), "ant/more/9.png", "cat/images/0.png")
-    assert counts(found(tree).encoded) == {"train": {"ant": 4, "bee": 3, "cat": 1}}
+def test_one_folder_that_holds_all_images_of_a_class_belongs_to_it(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *classes("."), "cat/images/0.png")
+    assert counts(found(tree).encoded) == {"train": {"ant": 3, "bee": 3, "cat": 1}}
+
+
+def test_masks_beside_the_images_of_a_class_are_not_trained_on(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *classes("."), "ant/masks/0.png")
+    said = rejection(tree)
+    assert "ant' must hold its images itself, it holds folders of images (masks)" in said
+    assert said.endswith("if they are masks or the like, move them away")
+
+
+def test_picture_beside_the_class_folders_of_unknown_splits_does_not_hide_them(
+    tmp_path: Path,
+) -> None:
+    pictures = [f"{site}/{name}/0.png" for site in ("site1", "site2") for name in ("cat", "dog")]
+    tree = touch(tmp_path / "tree", *pictures, "site1/montage.png", "site2/montage.png")
+    assert "those of '" in (said := rejection(tree)) and "are called like none" in said
 
 
 def test_folder_called_like_a_split_among_classes_is_rejected_until_said(tmp_path: Path) -> None:
@@ -160,3 +175,8 @@ def test_folder_called_like_a_split_among_classes_is_rejected_until_said(tmp_pat
 def test_class_called_train_is_a_class(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", *classes(".", names=["car", "train"]))
     assert found(tree).encoded.class_names == ("car", "train")
+
+
+def test_configuration_of_class_folders_is_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *classes("."))
+    assert "data.configuration is for tables" in rejection(tree, configuration="small")

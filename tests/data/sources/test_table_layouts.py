@@ -8,6 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 
 from data.configuration import DataConfig
+from data.sources.opening import inspect_source
 from data.sources.table_folders import find_tables
 from tests.data.pictures import CLASS_NAMES, encoded, picture, write_tree
 from tests.data.sources.tables import (
@@ -18,6 +19,7 @@ from tests.data.sources.tables import (
     open_folder,
     reject_folder,
     write_parquet,
+    write_shard,
 )
 
 
@@ -68,6 +70,10 @@ def test_unknown_configuration_of_a_single_one_is_rejected(tmp_path: Path) -> No
     assert "got 'tiny'; it has default" in reject_folder(tmp_path, configuration="tiny")
 
 
+def fingerprint(folder: Path) -> str:
+    return inspect_source(DataConfig(source=str(folder), cache=folder / ".cache")).fingerprint
+
+
 def write_readme(folder: Path, configs: str) -> None:
     (folder / "README.md").write_text(f"---\nlicense: mit\nconfigs:\n{configs}---\n# Insects\n")
 
@@ -84,9 +90,13 @@ def test_readme_says_which_files_are_which_split(tmp_path: Path, data_files: str
     write_parquet(tmp_path / "b" / "0.parquet", [2])
     write_parquet(tmp_path / "c" / "0.parquet", [2])
     write_readme(tmp_path, f"- config_name: mine\n  data_files: {data_files}\n")
-    assert find(tmp_path) == ("README.md", "a/test.parquet", "b/0.parquet")
+    assert find(tmp_path) == ("a/test.parquet", "b/0.parquet")
     images = open_folder(tmp_path)
     assert labels_of(images) == {"train": [0, 1], "test": [2]}
+    first = fingerprint(tmp_path)
+    with (tmp_path / "README.md").open("a") as readme:
+        readme.write("More of them.\n")
+    assert fingerprint(tmp_path) == first
     assert left_out(images) == {(None, "tables of a configuration that is not used"): 1}
 
 
@@ -96,9 +106,9 @@ def test_readme_names_the_configurations_and_a_default(tmp_path: Path) -> None:
     entry = "- config_name: {0}\n  data_dir: deep/er/{0}\n"
     write_readme(tmp_path, entry.format("large") + entry.format("small"))
     assert "has large, small; set it" in reject_folder(tmp_path)
-    assert find(tmp_path, configuration="large")[1] == "deep/er/large/train-0.parquet"
+    assert find(tmp_path, configuration="large")[0] == "deep/er/large/train-0.parquet"
     write_readme(tmp_path, entry.format("large") + entry.format("small") + "  default: true\n")
-    assert find(tmp_path)[1] == "deep/er/small/train-0.parquet"
+    assert find(tmp_path)[0] == "deep/er/small/train-0.parquet"
 
 
 def test_readme_that_names_files_that_are_not_there_is_rejected(tmp_path: Path) -> None:
@@ -140,10 +150,16 @@ def test_readme_names_the_classes_of_tables_that_datasets_did_not_write(tmp_path
     (tmp_path / "README.md").write_text(README_INFO)
     images = open_folder(tmp_path)
     assert images.class_names == ("bee", "wasp") and labels_of(images) == {"train": [1, 0, -1]}
-    assert find(tmp_path) == ("README.md", "train.parquet")
+    first = fingerprint(tmp_path)
+    (tmp_path / "README.md").write_text(README_INFO + "Other sentences.\n")
+    assert fingerprint(tmp_path) == first
+    (tmp_path / "README.md").write_text(README_INFO.replace("bee", "fly"))
+    assert fingerprint(tmp_path) != first
     write_parquet(tmp_path / "train.parquet", [0, 1], label="breed")
     assert open_folder(tmp_path).class_names == CLASS_NAMES
-    assert find(tmp_path) == ("train.parquet",)
+    first = fingerprint(tmp_path)
+    (tmp_path / "README.md").unlink()
+    assert fingerprint(tmp_path) == first
 
 
 def save(rows: dict[str, list[int]]) -> DatasetDict:
@@ -196,3 +212,13 @@ def test_damaged_saved_data_set_is_rejected_by_name(tmp_path: Path) -> None:
 def test_archives_beside_class_folders_are_no_shards(tmp_path: Path) -> None:
     (write_tree(tmp_path / "tree") / "bee.tar").touch()
     assert find_tables(tmp_path / "tree", DataConfig()) is None
+
+
+@pytest.mark.parametrize("place", ["train/backup.tar", "train/wasp.tar", "old.tar"])
+def test_archives_beside_the_class_folders_of_a_split_are_no_shards(
+    tmp_path: Path, place: str
+) -> None:
+    for split in ("train", "val"):
+        write_tree(tmp_path / split)
+    write_shard(tmp_path / place, [("0.png", encoded(picture(0))), ("0.cls", b"7")])
+    assert find_tables(tmp_path, DataConfig(source=str(tmp_path))) is None
