@@ -29,16 +29,6 @@ LEAST_REDUCTION = 2
 """By so much a JPEG is resampled, antialiased, after its decoder has made it smaller."""
 REDUCING_GAP = 3
 """By so much any picture is resampled after its pixels were averaged in blocks."""
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture upright, by its EXIF orientation."""
 TURNS_SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
@@ -125,8 +115,9 @@ def decode(
             # wherever they would lie once it is upright: so it is turned when it is square.
             extent = drafted[1][2:] if drafted and is_reduced else rgb.size
             square = _make_square(rgb, extent, image_size, resize)
-            if is_reduced and orientation in TURNS:
-                square = square.transpose(TURNS[orientation])
+            if is_reduced:
+                square.getexif()[ExifTags.Base.Orientation] = orientation
+                ImageOps.exif_transpose(square, in_place=True)
             pixels_HWC = np.asarray(square)
     upright = (height, width) if orientation in TURNS_SIDEWAYS else (width, height)
     return pixels_HWC, Original(mode, width, height, _digest(pixels_HWC, upright))

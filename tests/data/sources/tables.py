@@ -85,7 +85,3 @@ def labels_of(images: EncodedImages) -> dict[str, list[int]]:
 def contents_of(images: EncodedImages, split: str = "train") -> list[bytes | Path | None]:
     part = images.splits[split]
     return [image.content for image in part.read(np.arange(len(part.labels_N)))]
-
-
-def left_out(images: EncodedImages) -> dict[tuple[str | None, str], int]:
-    return {(item.split, item.reason): item.count for item in images.left_out}

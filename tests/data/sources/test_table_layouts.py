@@ -11,11 +11,11 @@ from data.configuration import DataConfig
 from data.sources.opening import inspect_source
 from data.sources.table_folders import find_tables
 from tests.data.pictures import CLASS_NAMES, encoded, picture, write_tree
+from tests.data.sources.layouts import left_out
 from tests.data.sources.tables import (
     contents_of,
     find,
     labels_of,
-    left_out,
     open_folder,
     reject_folder,
     write_parquet,

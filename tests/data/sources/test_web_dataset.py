@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import encoded, picture
+from tests.data.sources.layouts import left_out
 from tests.data.sources.tables import (
     contents_of,
     find,
     labels_of,
-    left_out,
     open_folder,
     reject_folder,
     write_shard,
