@@ -34,9 +34,7 @@ def find_columns(schema: pa.Schema, config: DataConfig, *, file: str) -> Columns
     Raises:
         DataError: there is no such column, or more than one.
     """
-    images = _of_type(schema, "Image", holds_images) or [
-        field.name for field in schema if _is_stored_image(field.type)
-    ]
+    images = _find_images(schema)
     labels = _of_type(schema, "ClassLabel", pa.types.is_integer) or [
         name for name in LABEL_NAMES if name in schema.names
     ]
@@ -44,6 +42,13 @@ def find_columns(schema: pa.Schema, config: DataConfig, *, file: str) -> Columns
     label = _choose("label", labels, "ClassLabel", schema, config.label_column, file=file)
     require_images(schema, image, file=file)
     return Columns(image, label)
+
+
+def may_hold_images(schema: pa.Schema, config: DataConfig) -> bool:
+    """Tell whether a table has a column of images, or the one that is configured."""
+    if config.image_column is not None:
+        return config.image_column in schema.names
+    return bool(_find_images(schema))
 
 
 def require_images(schema: pa.Schema, column: str, *, file: str) -> None:
@@ -59,6 +64,12 @@ def require_images(schema: pa.Schema, column: str, *, file: str) -> None:
             f"data.image_column must hold images or names of files, '{column}' of '{file}' has "
             f"type {kind}; name another column"
         )
+
+
+def _find_images(schema: pa.Schema) -> list[str]:
+    return _of_type(schema, "Image", holds_images) or [
+        field.name for field in schema if _is_stored_image(field.type)
+    ]
 
 
 def read_class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:

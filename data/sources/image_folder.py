@@ -7,7 +7,7 @@ anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from data.sources.label_file import (
     find_label_files,
     read_labelled,
 )
-from data.sources.picture_files import count_endings, ending_of, is_picture, others_held
+from data.sources.picture_files import count_kinds, is_picture, kind_of, others_held
 from data.sources.split_folders import (
     are_splits,
     find_splits,
@@ -34,9 +34,9 @@ from data.sources.split_folders import (
     unwrap,
 )
 from data.sources.split_names import split_of
+from data.sources.unused_files import MOST_EXAMPLES, count_reasons
 from data.splits import SPLITS, TRAIN
 
-MOST_EXAMPLES = 5
 WHOLE_SOURCE = "the source"
 FLAT = "give each class a folder, or name a CSV of file names and classes with data.label_file"
 
@@ -71,6 +71,11 @@ def find_pictures(folder: Path, config: DataConfig) -> PictureFolder:
         DataError: There are no pictures, or it is not clear which are of which split and class.
     """
     root = walk(folder, is_used=is_picture, skipped=config.cache)
+    if not root.n_used and config.label_file is not None:
+        raise DataError(
+            f"data.label_file is for folders of images, '{readable(folder)}' holds "
+            f"none{others_held(root)}; remove the setting, or point --data to the images"
+        )
     if not root.n_used:
         raise DataError(
             f"data.source: '{readable(folder)}' must hold parquet files or images in one folder "
@@ -185,7 +190,7 @@ def _require_pictures(class_folder: Folder) -> None:
     if not class_folder.n_used:
         raise DataError(
             f"data.source: class folder '{path}' must hold images, it holds "
-            f"{count_endings(class_folder) or 'no files'}; add images, or move the folder away"
+            f"{count_kinds(class_folder) or 'no files'}; add images, or move the folder away"
         )
     while not class_folder.used and len(inside := holding_pictures(class_folder)) == 1:
         class_folder = inside[0]  # class/images/*
@@ -235,25 +240,16 @@ def _left_out(layout: _Layout, reasons: Mapping[str, str], unlabelled: str) -> t
         for top in layout.splits.values()
         for folder in top.below()
     }
-    paths: dict[tuple[str | None, str], list[str]] = {}
-    for folder in layout.root.below():
-        split = names.get(id(folder))
-        usual = unlabelled if id(folder) in names else OUTSIDE
-        for name in folder.used:
-            path = f"{folder.path}/{name}"
-            if reason := reasons.get(path, usual):
-                paths.setdefault((split, reason), []).append(path)
-        for name in folder.others:
-            path = f"{folder.path}/{name}"
-            other = f"files {readable(ending_of(name)) or 'without an ending'}"
-            if reason := reasons.get(path, other):
-                paths.setdefault((split, reason), []).append(path)
-    return tuple(
-        LeftOut(
-            split=split,
-            reason=reason,
-            count=len(found),
-            examples=tuple(map(layout.name, found[:MOST_EXAMPLES])),
-        )
-        for (split, reason), found in paths.items()
-    )
+
+    def unused() -> Iterator[tuple[str | None, str, str]]:
+        for folder in layout.root.below():
+            split = names.get(id(folder))
+            usual = unlabelled if id(folder) in names else OUTSIDE
+            pictures = ((name, usual) for name in folder.used)
+            others = ((name, kind_of(name)) for name in folder.others)
+            for name, why in (*pictures, *others):
+                path = f"{folder.path}/{name}"
+                if reason := reasons.get(path, why):
+                    yield split, reason, path
+
+    return count_reasons(unused(), name=layout.name)

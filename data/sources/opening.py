@@ -63,6 +63,7 @@ def inspect_source(config: DataConfig) -> Source:
         DataError: there is no such source, or it cannot be used as configured.
     """
     if config.source == SYNTHETIC:
+        _reject_label_file(config)
         return Source(SYNTHETIC_RECIPE)
     folder = _local_folder(config)
     if folder is None:
@@ -130,11 +131,7 @@ def _local_folder(config: DataConfig) -> Path | None:
             f"data.source must be a folder, '{source}' is a file; name the folder above it"
         )
     if HUB_ID.fullmatch(source):
-        if config.label_file is not None:
-            raise DataError(
-                f"data.label_file is for folders of pictures, '{source}' is no folder; remove "
-                "the setting or correct --data"
-            )
+        _reject_label_file(config)
         return None
     kinds = (
         "an existing folder" if os.sep in source else "a folder, hub id (owner/name) or synthetic"
@@ -142,6 +139,14 @@ def _local_folder(config: DataConfig) -> Path | None:
     raise DataError(
         f"data.source must be {kinds}, '{source}' does not exist; give the folder with --data"
     )
+
+
+def _reject_label_file(config: DataConfig) -> None:
+    if config.label_file is not None:
+        raise DataError(
+            f"data.label_file is for folders of images, '{config.source}' is no folder; remove "
+            "the setting or correct --data"
+        )
 
 
 def _find_files(folder: Path, config: DataConfig) -> FoundFiles:

@@ -55,19 +55,22 @@ def _opens(path: str) -> bool:
         return False
 
 
-def count_endings(folder: Folder) -> str:
-    """Describe the files below a folder that are no pictures, such as `12 files .heic`."""
-    endings = Counter(
-        readable(ending_of(name)) or "without an ending"
-        for inner in folder.below()
-        for name in inner.others
-    )
+def kind_of(name: str, *, count: int = 2) -> str:
+    """Return what a file that is no picture is called, such as `.heic files`."""
+    noun = "file" if count == 1 else "files"
+    ending = readable(ending_of(name))
+    return f"{ending} {noun}" if ending else f"{noun} without an ending"
+
+
+def count_kinds(folder: Folder) -> str:
+    """Describe the files below a folder that are no pictures, such as `12 .heic files`."""
+    kinds = Counter(ending_of(name) for inner in folder.below() for name in inner.others)
     return ", ".join(
-        f"{count} {'file' if count == 1 else 'files'} {ending}"
-        for ending, count in endings.most_common(MOST_ENDINGS)
+        f"{count} {kind_of(f'file{ending}', count=count)}"
+        for ending, count in kinds.most_common(MOST_ENDINGS)
     )
 
 
 def others_held(folder: Folder) -> str:
     """The same in brackets, to follow a sentence; empty where there are none."""
-    return f" ({endings})" if (endings := count_endings(folder)) else ""
+    return f" ({kinds})" if (kinds := count_kinds(folder)) else ""

@@ -4,6 +4,7 @@ Says which files count before any image is read, without importing `datasets`.
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,19 @@ from pydantic import BaseModel, Field
 
 from data.configuration import DataConfig
 from data.errors import DataError
-from data.sources.columns import find_columns, require_images
+from data.file_digests import DIGESTS_FILE
+from data.sources.columns import find_columns, may_hold_images, require_images
 from data.sources.encoded_images import EncodedImages, LeftOut
-from data.sources.hub_readme import Features
+from data.sources.folder_walk import walk
+from data.sources.hub_readme import README, Features
 from data.sources.labels import N_EXAMPLES
 from data.sources.named_files import NamedFiles
+from data.sources.picture_files import is_picture
 from data.sources.split_names import match_splits
 from data.sources.table_files import TableFile, reading
 from data.sources.table_layout import Layout, list_tables, read_layout
 from data.sources.tables import leave_out_split, open_files
+from data.sources.unused_files import count_files_beside
 from data.sources.web_dataset import open_shards
 from data.splits import SPLITS, TRAIN
 
@@ -28,6 +33,7 @@ PARQUET, TAR = ".parquet", ".tar"
 DICT_FILE, STATE_FILE = "dataset_dict.json", "state.json"
 INFO_FILE = "dataset_info.json"
 METADATA = "metadata.csv"
+DESCRIPTIONS = (README, DICT_FILE, STATE_FILE, INFO_FILE, DIGESTS_FILE)
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,20 @@ def find_tables(folder: Path, config: DataConfig) -> TableFolder | None:
     parquet = [path for path in files if path.name.lower().endswith(PARQUET)]
     shards = [path for path in files if path not in parquet]
     layout = read_layout(folder, parquet, suffix=PARQUET, configuration=config.configuration)
-    if layout is not None:
+    if layout is not None and not _lie_beside_images(folder, layout, config):
         return _use_tables(folder, layout, config)
     if (folder / METADATA).exists() or not _holds_only(folder, shards):
         shards = []
     layout = read_layout(folder, shards, suffix=TAR, configuration=config.configuration)
     return None if layout is None else _use_shards(folder, layout, config)
+
+
+def _lie_beside_images(folder: Path, layout: Layout, config: DataConfig) -> bool:
+    """Whether no table can hold images, as one of features or results, but the folder does."""
+    tables = (path for paths in layout.splits.values() for path in paths)
+    if any(may_hold_images(TableFile(p, layout.features).schema, config) for p in tables):
+        return False
+    return walk(folder, is_used=is_picture, skipped=config.cache).n_used > 0
 
 
 def _find_saved(folder: Path, config: DataConfig) -> TableFolder | None:
@@ -145,16 +159,18 @@ def _use_tables(
             require_images(file.schema, columns.image, file=str(file.path))
             names.update(file.named_files(columns.image))
 
+    pictures = _find_pictures(folder, names)
+
     def open_(scratch: Path) -> EncodedImages:
         unused = tuple(
             leave_out_split(name, sum(TableFile(path).count_rows() for path in paths))
             for name, paths in layout.splits.items()
             if name not in used.values()
         )
-        left_out = _leave_out_others(layout, folder) + unused
+        beside = _leave_out_beside(layout, (*index, *pictures), folder, config)
+        left_out = _leave_out_others(layout, folder) + unused + beside
         return open_files(tables, columns, folder=folder, scratch=scratch, left_out=left_out)
 
-    pictures = _find_pictures(folder, names)
     by_readme = any(file.is_described_elsewhere for _, files in tables.values() for file in files)
     says = _describe(folder, layout, used, features=layout.features if by_readme else {})
     return TableFolder((*_list_used(layout, used), *index, *pictures), says, open_)
@@ -186,7 +202,8 @@ def _use_shards(folder: Path, layout: Layout, config: DataConfig) -> TableFolder
     )
 
     def open_(scratch: Path) -> EncodedImages:
-        left_out = _leave_out_others(layout, folder) + unused
+        beside = _leave_out_beside(layout, (), folder, config)
+        left_out = _leave_out_others(layout, folder) + unused + beside
         return open_shards(shards, config, left_out=left_out)
 
     return TableFolder(_list_used(layout, used), _describe(folder, layout, used), open_)
@@ -229,6 +246,14 @@ def _leave_out_others(layout: Layout, folder: Path) -> tuple[LeftOut, ...]:
             examples=_name_first(layout.others, folder),
         ),
     )
+
+
+def _leave_out_beside(
+    layout: Layout, others: tuple[Path, ...], folder: Path, config: DataConfig
+) -> tuple[LeftOut, ...]:
+    tables = (path for paths in layout.splits.values() for path in paths)
+    known = {os.path.relpath(path, folder) for path in (*tables, *layout.others, *others)}
+    return count_files_beside(folder, known, ignored=DESCRIPTIONS, skipped=config.cache)
 
 
 def _name_first(paths: tuple[Path, ...], folder: Path) -> tuple[str, ...]:

@@ -262,4 +262,4 @@ def test_files_that_are_not_used_are_counted_as_they_are_now(tmp_path: Path) -> 
     (tree / "bee" / "0.heic").touch()
     second = prepare(config(tree, tmp_path))
     assert (second.folder, first.description.left_out) == (first.folder, ())
-    assert [(one.reason, one.count) for one in second.description.not_used] == [("files .heic", 1)]
+    assert [(one.reason, one.count) for one in second.description.not_used] == [(".heic files", 1)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.configuration import DataConfig
+from data.errors import DataError
 from data.image_cache import prepare
 from data.sources.opening import inspect_source
 from tests.data.pictures import encoded, picture
@@ -173,10 +174,17 @@ def test_label_file_is_part_of_the_fingerprint_and_of_the_images(tmp_path: Path)
     assert prepare(config).fingerprint != first.fingerprint
 
 
-def test_label_file_of_a_hub_id_is_rejected(tmp_path: Path) -> None:
-    config = DataConfig(source="someone/insects", label_file=Path("x.csv"), cache=tmp_path)
-    with pytest.raises(Exception, match="data.label_file is for folders of pictures"):
+@pytest.mark.parametrize("source", ["someone/insects", "synthetic"])
+def test_label_file_of_what_is_no_folder_is_rejected(tmp_path: Path, source: str) -> None:
+    config = DataConfig(source=source, label_file=Path("x.csv"), cache=tmp_path)
+    with pytest.raises(DataError, match=f"for folders of images, '{source}' is no folder; remove"):
         inspect_source(config)
+
+
+def test_label_file_of_tables_is_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tables", "train.parquet", "x.csv")
+    said = rejection(tree, label_file="x.csv")
+    assert f"for folders of images, '{tree}' holds none (1 .parquet file, 1 .csv file)" in said
 
 
 def test_metadata_in_the_folders_of_splits_as_the_hub_has_it(tmp_path: Path) -> None:

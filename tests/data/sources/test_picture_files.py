@@ -63,9 +63,9 @@ def test_other_files_are_counted_by_ending_with_the_first_as_examples(tmp_path: 
     touch(tree, *[f"train/bee/{n}.HEIC" for n in range(7)])
     images = found(tree).encoded
     assert left_out(images) == {
-        ("train", "files .heic"): 7,
-        (None, "files .db"): 1,
-        (None, "files .log"): 1,
+        ("train", ".heic files"): 7,
+        (None, ".db files"): 1,
+        (None, ".log files"): 1,
     }
     (heic,) = (item for item in images.left_out if "heic" in item.reason)
     assert heic.examples == tuple(f"train/bee/{n}.HEIC" for n in range(5))
@@ -73,9 +73,9 @@ def test_other_files_are_counted_by_ending_with_the_first_as_examples(tmp_path: 
 
 def test_class_without_pictures_says_what_it_holds(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", *classes("."), "dog/0.heic", "dog/1.heic", "dog/notes.txt")
-    assert "dog' must hold images, it holds 2 files .heic, 1 file .txt; add" in rejection(tree)
+    assert "dog' must hold images, it holds 2 .heic files, 1 .txt file; add" in rejection(tree)
     none = touch(tmp_path / "none", "ant/0.heic", "bee/0.heic")
-    assert "it has no images (2 files .heic); point --data" in rejection(none)
+    assert "it has no images (2 .heic files); point --data" in rejection(none)
 
 
 def test_hidden_files_cache_and_runs_are_neither_used_nor_counted(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_names_that_are_no_utf8_are_recorded_readably(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", *classes(f"train/{odd}"), f"train/{odd}/a.{odd}", f"{odd}.txt")
     images = found(tree).encoded
     assert images.splits["train"].name == "train"
-    assert left_out(images) == {("train", "files .caf\\xe9"): 1, (None, "files .txt"): 1}
+    assert left_out(images) == {("train", ".caf\\xe9 files"): 1, (None, ".txt files"): 1}
     assert [item.model_dump_json() for item in images.left_out]
     images.splits["train"].read(images.splits["train"].labels_N)[0].name.encode()
     beside = touch(tmp_path / "beside", *classes("train"), *classes(odd))

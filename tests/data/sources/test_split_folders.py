@@ -71,14 +71,14 @@ def test_unknown_folder_beside_train_is_rejected_until_splits_are_named(tmp_path
 
 def test_folder_without_images_beside_train_is_left_out(tmp_path: Path) -> None:
     tree = touch(tmp_path / "tree", *classes("train"), "annotations/a.xml", "README.md")
-    assert left_out(found(tree).encoded) == {(None, "files .xml"): 1, (None, "files .md"): 1}
+    assert left_out(found(tree).encoded) == {(None, ".xml files"): 1, (None, ".md files"): 1}
 
 
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
         ({"train": "no"}, "data.splits.train must be a folder in data.source, got 'no'"),
-        ({"train": "docs"}, "must hold images, 'docs' has none (1 file .txt)"),
+        ({"train": "docs"}, "must hold images, 'docs' has none (1 .txt file)"),
         ({"train": "a", "test": "a/ant"}, "none lies in another, test"),
         ({"train": "../tree"}, "must be a folder in data.source, got '../tree'"),
     ],
@@ -132,8 +132,8 @@ def test_tiny_imagenet_as_it_is_downloaded(tmp_path: Path) -> None:
     images = found(tree).encoded
     assert counts(images) == {"train": {"n1": 1, "n2": 1}}
     assert left_out(images) == {
-        ("train", "files .txt"): 2,
-        ("val", "files .txt"): 1,
+        ("train", ".txt files"): 2,
+        ("val", ".txt files"): 1,
         ("val", "images outside class folders"): 1,
     }
 

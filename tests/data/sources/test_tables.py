@@ -10,6 +10,7 @@ import pytest
 
 from data.configuration import DataConfig
 from data.errors import DataError
+from data.image_cache import prepare
 from data.sources import tables
 from data.sources.encoded_images import LeftOut
 from data.sources.table_folders import find_tables
@@ -41,13 +42,34 @@ def test_tables_count_alone_beside_the_pictures_of_a_readme(tmp_path: Path) -> N
     write_parquet(tmp_path / "train.parquet", [0, 1, 2])
     write_tree(tmp_path / "assets")
     (tmp_path / "README.md").write_text("# Insects")
+    (tmp_path / "notes.txt").touch()
     assert find(tmp_path) == ("train.parquet",)
-    assert labels_of(open_folder(tmp_path)) == {"train": [0, 1, 2]}
+    images = open_folder(tmp_path)
+    assert labels_of(images) == {"train": [0, 1, 2]}
+    n_pictures = sum(path.suffix == ".png" for path in tmp_path.rglob("*"))
+    assert left_out(images) == {
+        (None, "images beside the tables"): n_pictures,
+        (None, ".txt files"): 1,
+    }
 
 
 def test_tables_may_lie_in_a_folder_with_brackets(tmp_path: Path) -> None:
     write_parquet(tmp_path / "mine [v2]*" / "train.parquet", [0, 1])
     assert labels_of(open_folder(tmp_path / "mine [v2]*")) == {"train": [0, 1]}
+
+
+def test_tables_that_hold_no_images_are_left_out_beside_class_folders(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree")
+    pq.write_table(pa.table({"feature": [0.5], "label": [1]}), tree / "features.parquet")
+    config = DataConfig(source=str(tree), cache=tmp_path / "cache", image_size=8)
+    described = prepare(config).description
+    assert described.class_names == CLASS_NAMES
+    assert [(one.reason, one.examples) for one in described.not_used] == [
+        (".parquet files", ("features.parquet",))
+    ]
+    (alone := tmp_path / "alone").mkdir()
+    (tree / "features.parquet").rename(alone / "features.parquet")
+    assert "exactly one column" in reject_folder(alone)
 
 
 def test_picture_files_that_rows_name_count(tmp_path: Path) -> None:

@@ -127,5 +127,9 @@ def test_members_that_are_no_utf8_are_shown_readably(tmp_path: Path) -> None:
 def test_unused_shards_are_listed(tmp_path: Path) -> None:
     for name in ("train", "test"):
         write_shard(tmp_path / f"{name}.tar", sample("0", 0, cls="0"))
+    (tmp_path / "index.csv").touch()
     images = open_folder(tmp_path, splits={"train": "train"})
-    assert left_out(images) == {("test", "shards of a split that is not used"): 1}
+    assert left_out(images) == {
+        ("test", "shards of a split that is not used"): 1,
+        (None, ".csv files"): 1,
+    }
