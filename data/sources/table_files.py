@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from data.errors import DataError
 
+BUFFER_BYTES = 2**20
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -75,15 +76,17 @@ class TableFile:
             )
             return table.column(column)
 
-    def check(self, column: str) -> None:
-        """Reads a column of a parquet file once, and keeps nothing.
+    def read_in_parts(self, column: str, *, n_rows: int) -> Iterator[pa.Array]:
+        """Reads a column of a parquet file, so many rows at a time.
 
         Raises:
             DataError: the file is not whole.
         """
         with reading(self.path):
-            for _ in pq.ParquetFile(self.path).iter_batches(columns=[column]):
-                pass
+            # Buffered, and in one thread: else whole groups of rows, which may hold gigabytes.
+            file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=BUFFER_BYTES)
+            for batch in file.iter_batches(n_rows, columns=[column], use_threads=False):
+                yield batch.column(0)
 
     def count_rows(self) -> int:
         """Counts the rows, without reading them.

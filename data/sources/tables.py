@@ -6,13 +6,14 @@ for it. Must not decode pictures.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from data.built_folder import require_free_space
@@ -28,7 +29,7 @@ from data.sources.encoded_images import (
 from data.sources.labels import StoredLabels, encode_labels, find_unlabelled
 from data.sources.named_files import NamedFiles
 from data.sources.split_names import match_splits
-from data.sources.table_files import TableFile
+from data.sources.table_files import TableFile, reading
 from data.sources.table_layout import choose_configuration
 from data.splits import TRAIN
 
@@ -191,38 +192,33 @@ def _unpack(
     paths: Mapping[str, Sequence[Path]], column: str, *, scratch: Path
 ) -> dict[str, Dataset]:
     """Writes the images of parquet files where any row can be read at once."""
-    from datasets import Features, Image, disable_progress_bars
-    from datasets.data_files import DataFilesDict, DataFilesList
-    from datasets.packaged_modules.parquet.parquet import Parquet
-    from pyarrow.dataset import ParquetFragmentScanOptions
+    from datasets import Dataset, Image
 
-    disable_progress_bars()
     every = [path for files in paths.values() for path in files]
     require_free_space(scratch, n_bytes=sum(path.stat().st_size for path in every))
-    builder = Parquet(
-        cache_dir=str(scratch),
-        # Not as patterns: a name with brackets is a name.
-        data_files=DataFilesDict(
-            {split: DataFilesList(list(map(str, files)), []) for split, files in paths.items()}
-        ),
-        columns=[column],
-        features=Features({column: Image(decode=False)}),
-        # By default a whole group of rows, which may hold gigabytes, and the next one ahead.
-        batch_size=_rows_at_once(every),
-        fragment_scan_options=ParquetFragmentScanOptions(pre_buffer=False),
-    )
-    # It logs what it raises.
-    logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # errors of pyarrow and datasets, which do not name the file
-        for path in every:
-            TableFile(path).check(column)
-        raise DataError(
-            f"data.source: '{every[0].parent}' cannot be unpacked into '{scratch}' "
-            f"({error.__cause__ or error}); repair that"
-        ) from error
-    return {split: builder.as_dataset(split=split) for split in paths}
+    feature, n_rows = Image(decode=False), _rows_at_once(every)
+    schema = pa.schema([(column, feature.pa_type)])
+
+    def read(path: Path) -> Iterator[pa.RecordBatch]:
+        for values in TableFile(path).read_in_parts(column, n_rows=n_rows):
+            with reading(path):
+                batch = pa.record_batch([feature.cast_storage(values)], schema=schema)
+            yield batch
+
+    tables = {}
+    for split, files in paths.items():
+        unpacked = scratch / f"{split}.arrow"
+        try:
+            with pa.OSFile(str(unpacked), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
+                for batch in chain.from_iterable(map(read, files)):
+                    stream.write_batch(batch)
+        except OSError as error:
+            raise DataError(
+                f"data.source: '{files[0].parent}' cannot be unpacked into '{scratch}' "
+                f"({error}); repair that"
+            ) from error
+        tables[split] = Dataset.from_file(str(unpacked))
+    return tables
 
 
 def _require_same_names(hub_id: str, urls: Sequence[str], column: str) -> None:

@@ -337,3 +337,12 @@ def test_hub_id_that_cannot_be_reached_names_the_connection(
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="check the name and the connection"):
         hub_revision("someone/insects", configuration=None)
+
+
+def test_full_disk_while_tables_are_unpacked_is_one_line(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "tables" / "train.parquet", [0, 1])
+    (scratch := tmp_path / "tables-scratch").mkdir()
+    (scratch / "train.arrow").symlink_to("/dev/full")
+    assert f"'{tmp_path}/tables' cannot be unpacked into '{scratch}' (" in reject_folder(
+        tmp_path / "tables"
+    )
