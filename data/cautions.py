@@ -5,8 +5,10 @@ Counts alone decide; nothing is rejected here. Must not open images.
 
 from collections.abc import Iterator, Sequence
 
+from data.sources.encoded_images import LeftOut
+from data.sources.split_names import split_of
 from data.splits import TEST, TRAIN, VALIDATION
-from data.statistics import DataDescription
+from data.statistics import HELD_OUT, DataDescription
 
 FEWEST_OF_A_CLASS = 10
 """Fewer training images teach little; of so many, a recall has a standard error of 16 points."""
@@ -28,12 +30,28 @@ def cautions(described: DataDescription) -> list[str]:
         described: the prepared data.
     """
     return [
+        *_held_out_beside_own(described),
         *_uneven_training(described),
         *_few_to_learn_from(described),
         *_missing_in_evaluation(described),
         *_few_of_a_class(described),
         *_few_altogether(described),
     ]
+
+
+def _held_out_beside_own(described: DataDescription) -> Iterator[str]:
+    """Say where the source has images of a split that is held out from train all the same."""
+    for one in described.left_out:
+        split = split_of(one.split.rpartition("/")[2]) if one.split else None
+        if split in EVALUATED and HELD_OUT in described.origins[split] and _is_of_images(one):
+            yield (
+                f"{split} is {described.origins[split]}, for {one.count:,} of "
+                f"'{one.split}' are not used: {one.reason}"
+            )
+
+
+def _is_of_images(one: LeftOut) -> bool:
+    return one.reason.startswith(("images", "rows", "samples"))
 
 
 def _uneven_training(described: DataDescription) -> Iterator[str]:

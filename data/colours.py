@@ -27,16 +27,29 @@ def is_cut_to_8_bits(picture: ImageFile.ImageFile) -> bool:
     Args:
         picture: the picture, just opened and not loaded.
     """
-    return picture.mode not in GREY_MODES and any("16" in str(tile[3]) for tile in picture.tile)
+    return picture.mode not in GREY_MODES and any(
+        ";16" in _raw_mode(tile[3]) for tile in picture.tile
+    )
 
 
-def reject_cut_values(rgb: Image.Image, *, value_range: Range | None) -> None:
+def _raw_mode(arguments: object) -> str:
+    """Return how a decoder is told that values lie in the file, such as `RGB;16B`."""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def reject_cut_values(picture: Image.Image, *, value_range: Range | None) -> None:
     """Rejects what is left of a picture with 16 bits where that is not what was meant.
+
+    Args:
+        picture: the picture, loaded and not yet converted.
+        value_range: the values that mean black and white.
 
     Raises:
         ValueError: it is nearly black, or its values would have to be scaled.
     """
-    largest = int(np.asarray(rgb).max())
+    pixels_HWC = np.asarray(picture.convert("RGBA"))
+    largest = int((pixels_HWC[..., :3] * (pixels_HWC[..., 3:] > 0)).max())
     if value_range is not None or 0 < largest <= TWELVE_BITS[1] // 256:
         raise ValueError(
             f"it has 16 bits in several channels, of which 8 are read (at most {largest}): "

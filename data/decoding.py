@@ -108,9 +108,9 @@ def decode(
             orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
             if orientation != 1 and not is_reduced:
                 ImageOps.exif_transpose(picture, in_place=True)
-            rgb = convert_to_rgb(picture, value_range=value_range)
             if is_cut:
-                reject_cut_values(rgb, value_range=value_range)
+                reject_cut_values(picture, value_range=value_range)
+            rgb = convert_to_rgb(picture, value_range=value_range)
             # The last row and column of a reduced picture may stand for less than the others,
             # wherever they would lie once it is upright: so it is turned when it is square.
             extent = drafted[1][2:] if drafted and is_reduced else rgb.size

@@ -33,6 +33,7 @@ from data.split_writer import (
 )
 from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
 from data.statistics import (
+    HELD_OUT,
     MOST_DUPLICATE_GROUPS,
     DataDescription,
     DuplicateCopy,
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 DESCRIPTION_FILE = "description.json"
 CONTENT_FORMAT = 2
 """Raised when equal settings would give other images: a part of the fingerprint."""
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 """Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
 MOST_EXAMPLES = 5
 
@@ -148,9 +149,9 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
     source = inspect_source(config)
     folder = _build_entry(config, _fingerprint(config, source), track=track, check=_check_entry)
     # Whoever built the entry may have found the same content elsewhere, beside other files.
-    described = _read_description(folder).model_copy(update={"source": config.source})
-    if source.left_out is not None:
-        described = described.model_copy(update={"left_out": source.left_out})
+    described = _read_description(folder)
+    left_out = described.left_out + source.left_out
+    described = described.model_copy(update={"source": config.source, "left_out": left_out})
     return PreparedData(folder, described, config)
 
 
@@ -275,7 +276,7 @@ def _origins(
         split: (
             encoded.splits[split].name
             if (used := rows[split].source_split) == split
-            else f"{100 * held_out[split]:g}% held out from {encoded.splits[used].name}"
+            else f"{100 * held_out[split]:g}% {HELD_OUT} {encoded.splits[used].name}"
         )
         for split in SPLITS
     }

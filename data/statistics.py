@@ -21,6 +21,7 @@ from data.errors import DataError
 from data.sources.encoded_images import LeftOut
 from data.splits import TRAIN
 
+HELD_OUT = "held out from"
 MOST_DUPLICATE_GROUPS = 24
 MOST_BROKEN_IMAGES = 50
 LEAST_DEVIATION = 1e-4

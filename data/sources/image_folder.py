@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ class PictureFolder:
 
     def open(self, *, scratch: Path) -> EncodedImages:
         """Open the pictures; `scratch` is not needed."""
-        return self.encoded
+        return replace(self.encoded, left_out=())
 
 
 def find_pictures(folder: Path, config: DataConfig) -> PictureFolder:
@@ -92,6 +92,7 @@ def find_pictures(folder: Path, config: DataConfig) -> PictureFolder:
         says_splits = label_files[0].split_column is not None
         layout = _Layout(root, {TRAIN: root} if says_splits else find_splits_loosely(root, config))
         labelled = read_labelled(label_files, root, layout.splits, config)
+        _reject_unnamed_classes(layout, labelled, label_files[0])
         return _collect(layout, labelled, f"images that {label_files[0].name} does not name")
     layout = _Layout(root, find_splits(root, config))
     return _collect(layout, _label_by_folder(layout), "images outside class folders")
@@ -108,7 +109,8 @@ def _reject_unused_settings(config: DataConfig, *, has_labels: bool) -> None:
 
 def _reject_class_folders(root: Folder, file: LabelFile, config: DataConfig) -> None:
     """Reject a source whose folders say other classes than a file that nobody has named."""
-    train = unwrap(find_splits_loosely(root, config)[TRAIN], of_split=True)
+    splits = {TRAIN: root} if file.split_column else find_splits_loosely(root, config)
+    train = unwrap(splits[TRAIN], of_split=True)
     folders = holding_pictures(train)
     if len(folders) > 1 and not train.used and not are_splits({folder.name for folder in folders}):
         names = ", ".join(readable(folder.name) for folder in folders[:MOST_EXAMPLES])
@@ -117,6 +119,18 @@ def _reject_class_folders(root: Folder, file: LabelFile, config: DataConfig) -> 
             f"({names}) say them and {file.name} too; set data.label_file={file.name}, or move "
             "it away"
         )
+
+
+def _reject_unnamed_classes(layout: _Layout, labelled: Labelled, file: LabelFile) -> None:
+    """Reject a split of class folders that no file names beside a train split of named images."""
+    for split, folder in layout.splits.items():
+        classes = {inner.name for inner in holding_pictures(unwrap(folder, of_split=True))}
+        if not labelled.paths[split] and classes & set(labelled.class_names):
+            raise DataError(
+                f"data.source: the classes of every split must be said in one way, those of train "
+                f"by {file.name} and those of '{layout.name(folder.path)}' by its folders; write "
+                "a row for each image, or move the file away"
+            )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from data.sources.folder_walk import Folder, readable
 from data.sources.split_names import match_splits, split_of
 from data.splits import SPLITS, TRAIN
 
+MORE = "\0"
+"""Key of fields beyond the header: no column is called so."""
 DEFAULT_NAME = "metadata.csv"
 _FILE_COLUMNS = "filename file imagefile imagename imagepath filepath path image imageid img id"
 FILE_COLUMNS = tuple(_FILE_COLUMNS.split())
@@ -28,6 +30,9 @@ FILE_COLUMNS = tuple(_FILE_COLUMNS.split())
 _LABEL_COLUMNS = "label labels labelname class classname classid category target species breed"
 LABEL_COLUMNS = frozenset(_LABEL_COLUMNS.split())
 SPLIT_COLUMN = "split"
+MINUS_ONE = "-1"
+MOST_SHOWN = 200
+"""Characters of a header that messages show: a file of another kind may have one line only."""
 OUTSIDE = "images outside the splits"
 
 
@@ -84,6 +89,11 @@ class LabelFile:
                     f"line {line} names none; add it or remove the row"
                 )
             label = (row.get(self.label_column) or "").strip()
+            if "\n" in label or "\r" in label:
+                raise DataError(
+                    f"data.label_file: classes of '{readable(self.path)}' must be in one line, "
+                    f"the one before line {line} is not; close its quotes"
+                )
             split = (row.get(self.split_column) or "").strip() if self.split_column else ""
             yield _Row(self, line, name, label, split)
 
@@ -145,18 +155,14 @@ def read_labelled(
     found: dict[str, _Row] = {}
     for row in rows:
         path = finder.find(row)
-        if found.setdefault(path, row).label != row.label:
-            raise DataError(
-                f"data.label_file: '{row.source.name}' must name one class for each image, "
-                f"'{readable(row.file)}' has '{readable(found[path].label)}' in line "
-                f"{found[path].line} and '{readable(row.label)}' in line {row.line}; remove one"
-            )
+        _reject_contradiction(found.setdefault(path, row), row)
+    unlabelled = _unlabelled(row.label for row in rows)
     unused: dict[str, str] = {}
     by_split: dict[str, list[tuple[str, _Row]]] = {split: [] for split in SPLITS}
     for path in sorted(found):
         row = found[path]
         split = splits.get(row.split) if splits else finder.split_of(path)
-        if not row.label:
+        if row.label in unlabelled:
             unused[path] = f"images without a class in {row.source.name}"
         elif split is None:
             unused[path] = OUTSIDE
@@ -174,6 +180,20 @@ def read_labelled(
         files=tuple(file.path for file in label_files),
         unused=unused,
     )
+
+
+def _reject_contradiction(first: _Row, row: _Row) -> None:
+    """Reject a row that gives an image another class or split than an earlier one."""
+    for what, before, now in (
+        ("class", first.label, row.label),
+        ("split", first.split, row.split),
+    ):
+        if before != now:
+            raise DataError(
+                f"data.label_file: '{row.source.name}' must name one {what} for each image, "
+                f"'{readable(row.file)}' has '{readable(before)}' in line {first.line} and "
+                f"'{readable(now)}' in line {row.line}; remove one"
+            )
 
 
 def _name_splits(file: LabelFile, splits: Mapping[str, str], *, is_whole: bool) -> dict[str, str]:
@@ -203,15 +223,20 @@ class _Finder:
         """
         name = os.path.normpath(row.file.replace("\\", "/"))
         for base in (row.source.folder, self._root):
-            if (path := self._paths.get(os.path.join(base, name))) is not None:
+            inside = os.path.normpath(os.path.join(base, name))
+            if (path := self._paths.get(inside)) is not None:
                 return path
-        inside = self._folders.get(row.source.split or "", "")
+        split = self._folders.get(row.source.split or "", "")
         found = [
             path
             for path in self._by_name.get(os.path.basename(name), ())
-            if path.startswith(inside)
+            if path.startswith(split)
             and (path.endswith(f"/{name}") or splitext(path)[0].endswith(f"/{name}"))
         ]
+        beside = [
+            path for path in found if os.path.abspath(path).startswith(f"{row.source.folder}/")
+        ]
+        found = beside if len(beside) == 1 else found
         if len(found) != 1:
             raise _rejection(row, sorted(found))
         return found[0]
@@ -267,6 +292,14 @@ def _class_names(rows: Sequence[_Row], file: LabelFile) -> tuple[str, ...]:
     return tuple(sorted(names, key=_by_number if all(map(_is_number, names)) else None))
 
 
+def _unlabelled(labels: Iterable[str]) -> frozenset[str]:
+    """Return the labels that mean none: as in tables, -1 among other whole numbers is one."""
+    distinct = set(labels) - {""}
+    is_missing = MINUS_ONE in distinct and len(distinct) != 2
+    are_whole = all(label.removeprefix("-").isdecimal() for label in distinct)
+    return frozenset(("", MINUS_ONE) if is_missing and are_whole else ("",))
+
+
 def _is_number(name: str) -> bool:
     """Whether it can be ordered among numbers, which `nan` cannot."""
     try:
@@ -312,7 +345,7 @@ def _open(path: str, config: DataConfig, *, is_named: bool) -> LabelFile | None:
             raise DataError(
                 f"{setting} must be a column of '{readable(path)}', got "
                 f"{column or ', '.join(sorted(candidates)) or 'none'}; columns: "
-                f"{readable(', '.join(columns))}"
+                f"{_cut(readable(', '.join(columns)))}"
             )
     assert file_column is not None and label_column is not None
     return LabelFile(path, delimiter, file_column, label_column, split_column)
@@ -322,21 +355,29 @@ def _read_header(path: str) -> tuple[str, list[str]]:
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = file.readline()
-    except OSError as error:
-        raise _unread(path, error.strerror) from error
-    delimiter = max(",;\t", key=header.count)
-    return delimiter, next(csv.reader([header], delimiter=delimiter), [])
+        if "\0" in header:
+            raise _unread(path, "it is UTF-16 or binary, save it as UTF-8")
+        delimiter = max(",;\t", key=header.count)
+        return delimiter, next(csv.reader([header], delimiter=delimiter), [])
+    except (OSError, csv.Error) as error:
+        raise _unread(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def _read_csv(path: str, delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
     # As file names are: what is no UTF-8 finds its picture all the same.
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
+            reader = csv.DictReader(file, delimiter=delimiter, restkey=MORE, strict=True)
             for row in reader:
+                if any(row.pop(MORE, ())):
+                    raise _unread(path, f"line {reader.line_num} has more fields than the header")
                 yield reader.line_num, row
     except (OSError, csv.Error) as error:
         raise _unread(path, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _unread(path: str, reason: str | None) -> DataError:

@@ -99,7 +99,14 @@ def _decode(labels: StoredLabels, *, column: str) -> pa.Array:
             "another column"
         )
     if pa.types.is_integer(values.type):
-        values = values.cast(pa.int64())
+        try:
+            values = values.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"data.label_column '{column}' must hold integers of 64 bits with a sign, "
+                f"'{labels.file}' does not ({error}); write classes as strings, or name another "
+                "column"
+            ) from error
         return values if labels.names is None else _name(values, labels, column=column)
     if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
         return values.cast(pa.string())

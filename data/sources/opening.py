@@ -36,21 +36,21 @@ class FoundFiles(Protocol):
         """On what else it depends."""
 
     @property
-    def left_out(self) -> tuple[LeftOut, ...] | None:
-        """What is not used, None where only opening tells."""
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Files that are not used; which rows are not, only opening tells."""
 
     def open(self, *, scratch: Path) -> EncodedImages:
         """Open them; `scratch` is for temporary copies and must outlive the result."""
 
 
 class Source(NamedTuple):
-    """What identifies a source, and what of it is not used (None where only opening tells).
+    """What identifies a source, and which of its files are not used.
 
     The two do not depend on each other: files that are not used may come and go.
     """
 
     fingerprint: str
-    left_out: tuple[LeftOut, ...] | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def inspect_source(config: DataConfig) -> Source:

@@ -12,11 +12,12 @@ from collections.abc import Set as AbstractSet
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.folder_walk import Folder, readable
-from data.sources.picture_files import others_held
+from data.sources.picture_files import ending_of, others_held
 from data.sources.split_names import SplitName, is_plain, match_splits, name_splits, split_of
 from data.splits import TRAIN
 
 MOST_NAMES = 5
+TABLE_ENDINGS = (".csv", ".tsv")
 
 
 def find_splits(root: Folder, config: DataConfig) -> Mapping[str, Folder]:
@@ -42,7 +43,18 @@ def find_splits(root: Folder, config: DataConfig) -> Mapping[str, Folder]:
             "splits to use with data.splits, or move it away"
         )
     matched = match_splits(named, source=readable(top.path))
+    _reject_splits_without_images(top, matched)
     return {split: named[name] for split, name in matched.items()}
+
+
+def _reject_splits_without_images(top: Folder, matched: Mapping[str, str]) -> None:
+    for folder in top.folders:
+        split = split_of(folder.name)
+        if split is not None and split not in matched and (held := others_held(folder)):
+            raise DataError(
+                f"data.source: '{readable(folder.path)}' must hold images, it is called like the "
+                f"{split} split and holds none{held}; convert them, or move it away"
+            )
 
 
 def _chosen_splits(
@@ -129,13 +141,15 @@ def are_splits(names: AbstractSet[str]) -> bool:
 
 
 def _reject_splits_beside_classes(top: Folder, splits: Mapping[str, str | None]) -> None:
+    has_table = any(ending_of(name) in TABLE_ENDINGS for name in top.others)
     for name, split in splits.items():
-        if split not in (None, TRAIN):
+        # A class may be called train, among buses and cars.
+        if split not in (None, TRAIN) or (split and (has_table or len(splits) == 2)):
             raise DataError(
                 f"data.source: '{readable(name)}' in '{readable(top.path)}' must be a class or a "
-                f"split, it lies among classes and is called like the {split} split; move it away "
-                "or put the classes in a folder 'train', or take it for a class with "
-                "data.splits={train: .}"
+                f"split, it lies among classes and is called like the {split} split; move it "
+                "away, put the classes in a folder 'train', name a CSV of files and classes with "
+                "data.label_file, or take it for a class with data.splits={train: .}"
             )
 
 

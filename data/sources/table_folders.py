@@ -42,16 +42,13 @@ class TableFolder:
 
     `files` is everything that decides which images and classes they give: the tables in use,
     picture files that their rows name, and what tells where the tables are. `says` is what a
-    README tells of them: its other sentences may change.
+    README tells of them: its other sentences may change. `left_out` counts other files.
     """
 
     files: tuple[Path, ...]
     says: str
     _open: Callable[[Path], EncodedImages]
-
-    @property
-    def left_out(self) -> None:
-        """Known only once the tables are opened."""
+    left_out: tuple[LeftOut, ...]
 
     def open(self, *, scratch: Path) -> EncodedImages:
         """Opens the tables.
@@ -88,7 +85,7 @@ def find_tables(folder: Path, config: DataConfig) -> TableFolder | None:
     layout = read_layout(folder, parquet, suffix=PARQUET, configuration=config.configuration)
     if layout is not None and not _lie_beside_images(folder, layout, config):
         return _use_tables(folder, layout, config)
-    if (folder / METADATA).exists() or not _holds_only(folder, shards):
+    if (folder / METADATA).exists() or not _holds_only(folder, shards, config):
         shards = []
     layout = read_layout(folder, shards, suffix=TAR, configuration=config.configuration)
     return None if layout is None else _use_shards(folder, layout, config)
@@ -167,13 +164,12 @@ def _use_tables(
             for name, paths in layout.splits.items()
             if name not in used.values()
         )
-        beside = _leave_out_beside(layout, (*index, *pictures), folder, config)
-        left_out = _leave_out_others(layout, folder) + unused + beside
-        return open_files(tables, columns, folder=folder, scratch=scratch, left_out=left_out)
+        return open_files(tables, columns, folder=folder, scratch=scratch, left_out=unused)
 
     by_readme = any(file.is_described_elsewhere for _, files in tables.values() for file in files)
     says = _describe(folder, layout, used, features=layout.features if by_readme else {})
-    return TableFolder((*_list_used(layout, used), *index, *pictures), says, open_)
+    left_out = _leave_out_files(layout, (*index, *pictures), folder, config)
+    return TableFolder((*_list_used(layout, used), *index, *pictures), says, open_, left_out)
 
 
 def _find_pictures(folder: Path, names: set[str]) -> list[Path]:
@@ -202,11 +198,10 @@ def _use_shards(folder: Path, layout: Layout, config: DataConfig) -> TableFolder
     )
 
     def open_(scratch: Path) -> EncodedImages:
-        beside = _leave_out_beside(layout, (), folder, config)
-        left_out = _leave_out_others(layout, folder) + unused + beside
-        return open_shards(shards, config, left_out=left_out)
+        return open_shards(shards, config)
 
-    return TableFolder(_list_used(layout, used), _describe(folder, layout, used), open_)
+    left_out = unused + _leave_out_files(layout, (), folder, config)
+    return TableFolder(_list_used(layout, used), _describe(folder, layout, used), open_, left_out)
 
 
 def _match(folder: Path, layout: Layout, config: DataConfig) -> dict[str, str]:
@@ -235,38 +230,32 @@ def _describe(
     return json.dumps({"splits": splits, "features": features or {}})
 
 
-def _leave_out_others(layout: Layout, folder: Path) -> tuple[LeftOut, ...]:
-    if not layout.others:
-        return ()
-    return (
-        LeftOut(
-            split=None,
-            reason="tables of a configuration that is not used",
-            count=len(layout.others),
-            examples=_name_first(layout.others, folder),
-        ),
-    )
-
-
-def _leave_out_beside(
+def _leave_out_files(
     layout: Layout, others: tuple[Path, ...], folder: Path, config: DataConfig
 ) -> tuple[LeftOut, ...]:
+    """Count tables of other configurations, and the files that lie beside all tables."""
     tables = (path for paths in layout.splits.values() for path in paths)
     known = {os.path.relpath(path, folder) for path in (*tables, *layout.others, *others)}
-    return count_files_beside(folder, known, ignored=DESCRIPTIONS, skipped=config.cache)
+    beside = count_files_beside(folder, known, ignored=DESCRIPTIONS, skipped=config.cache)
+    if not layout.others:
+        return beside
+    elsewhere = LeftOut(
+        split=None,
+        reason="tables of a configuration that is not used",
+        count=len(layout.others),
+        examples=_name_first(layout.others, folder),
+    )
+    return elsewhere, *beside
 
 
 def _name_first(paths: tuple[Path, ...], folder: Path) -> tuple[str, ...]:
     return tuple(str(path.relative_to(folder)) for path in paths[:N_EXAMPLES])
 
 
-def _holds_only(folder: Path, shards: list[Path]) -> bool:
+def _holds_only(folder: Path, shards: list[Path], config: DataConfig) -> bool:
     """Whether a folder is one of shards: archives may lie beside class folders and pictures."""
-    above = {parent for path in shards for parent in path.parents}
-    return all(
-        entry in above or not entry.is_dir()
-        for parent in above
-        if parent == folder or folder in parent.parents
-        for entry in parent.iterdir()
-        if not entry.name.startswith(".")
+    top = walk(folder, is_used=is_picture, skipped=config.cache)
+    above = {os.path.normpath(parent) for path in shards for parent in path.parents}
+    return not any(
+        inner.used and os.path.normpath(inner.path) not in above for inner in top.below()
     )

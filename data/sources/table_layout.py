@@ -20,12 +20,14 @@ from data.sources.hub_readme import (
     read_features,
     read_front_matter,
 )
+from data.sources.split_names import split_of
 from data.splits import TRAIN
 
 DEEPEST = 2
 """Tables lie in the folder, or at most so many folders below it."""
 WORDS = "train|training|validation|valid|val|dev|test|testing|eval|evaluation"
-WHOLE_WORD = re.compile(f"(?:partial-)?({WORDS})", re.IGNORECASE)
+PARTIAL = "partial-"
+"""What the hub puts before the split of which it converted a part."""
 SHARD = re.compile(r"(\w+)-\d+-of-\d+.*")
 WORD = re.compile(rf"(?:.*[-._ 0-9])??({WORDS})(?:[-._ 0-9].*)?", re.IGNORECASE)
 
@@ -180,7 +182,7 @@ def _infer_configurations(folder: Path, files: Sequence[Path]) -> dict[str, Spli
     grouped: dict[str, list[Path]] = {}
     for path in files:
         folders = path.parent.relative_to(folder).parts
-        named = [part for part in folders if part != "data" and not WHOLE_WORD.fullmatch(part)]
+        named = [part for part in folders if part != "data" and not _means_split(part)]
         grouped.setdefault("/".join(named) or DEFAULT, []).append(path)
     return {name: _name_splits(folder, paths) for name, paths in grouped.items()}
 
@@ -195,10 +197,14 @@ def _name_splits(folder: Path, files: Sequence[Path]) -> Splits:
     return {name: tuple(paths) for name, paths in splits.items()}
 
 
+def _means_split(folder: str) -> bool:
+    return split_of(folder.removeprefix(PARTIAL)) is not None
+
+
 def _name_split(path: Path, folder: Path) -> str | None:
     for part in reversed(path.parent.relative_to(folder).parts):
-        if found := WHOLE_WORD.fullmatch(part):
-            return found[1]
+        if _means_split(part):
+            return part.removeprefix(PARTIAL)
     for pattern in (SHARD, WORD):
         if found := pattern.fullmatch(path.stem):
             return found[1]

@@ -51,19 +51,17 @@ class Sample(NamedTuple):
 def open_shards(
     splits: Mapping[str, tuple[str, Sequence[Path]]],
     config: DataConfig,
-    *,
-    left_out: tuple[LeftOut, ...],
 ) -> EncodedImages:
     """Lists the samples of tar shards.
 
     Args:
         splits: the source's own name and the shards of train, and of validation and test.
         config: names the endings of picture and class, where they are not to be found.
-        left_out: what is known not to be used.
 
     Raises:
         DataError: a shard is not whole, or its samples have no pictures or no classes.
     """
+    left_out: tuple[LeftOut, ...] = ()
     members: dict[str, list[Member]] = {}
     samples = {
         split: [sample for shard in shards for sample in _read_shard(shard, config.label_column)]
@@ -103,11 +101,16 @@ def _read_shard(shard: Path, label: str | None) -> list[Sample]:
     endings = _list_picture_endings()
     samples: dict[str, Sample] = {}
     with reading(shard), tarfile.open(shard, "r:") as archive:
-        for member in _list_members(archive, n_bytes=shard.stat().st_size):
+        for member in _list_members(archive, shard):
             folder, _, name = member.name.rpartition("/")
             stem, _, ending = name.partition(".")
             key, ending = f"{folder}/{stem}".lstrip("/"), ending.lower()
             sample = samples.setdefault(key, Sample(_show(key), shard, {}, {}))
+            if ending in sample.pictures or ending in sample.texts:
+                raise DataError(
+                    f"data.source: every file of '{shard}' must have another name, it has "
+                    f"'{_show(member.name)}' twice; write the shard again"
+                )
             if ending.rpartition(".")[2] in endings:
                 sample.pictures[ending] = Member(
                     _show(f"{shard.name}/{member.name}"), shard, member.offset_data, member.size
@@ -119,12 +122,17 @@ def _read_shard(shard: Path, label: str | None) -> list[Sample]:
     return list(samples.values())
 
 
-def _list_members(archive: tarfile.TarFile, *, n_bytes: int) -> Iterator[tarfile.TarInfo]:
+def _list_members(archive: tarfile.TarFile, shard: Path) -> Iterator[tarfile.TarInfo]:
     """The regular files that are not hidden, all of them whole."""
-    end = 0
+    end, n_bytes = 0, shard.stat().st_size
     while member := archive.next():
         archive.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
         end = member.offset_data
+        if member.islnk() or member.issym():
+            raise DataError(
+                f"data.source: '{shard}' must hold files, '{_show(member.name)}' is a link "
+                "to one; write the shard with `tar --hard-dereference --dereference`"
+            )
         if not member.isreg():
             continue
         end += -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE

@@ -3,6 +3,7 @@
 import pytest
 
 from data.cautions import cautions
+from data.sources.encoded_images import LeftOut
 from data.statistics import DataDescription, Duplicates
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -85,3 +86,20 @@ def test_three_validation_images_are_said_in_few_lines() -> None:
         "validation has 3 images of 1 class, one changes accuracy by 33 points; "
         "test has 1 image of 1 class, one changes accuracy by 100 points"
     )
+
+
+def test_split_held_out_although_the_source_has_one_is_said() -> None:
+    data = described((500, 500), (100, 100)).model_copy(
+        update={
+            "origins": {"train": "Train", "validation": "Val", "test": "10% held out from Train"},
+            "left_out": (
+                LeftOut(split="a/Final_Test", reason="images outside class folders", count=9),
+                LeftOut(split="Val", reason="images outside class folders", count=1),
+                LeftOut(split="Test", reason=".txt files", count=1),
+            ),
+        }
+    )
+    assert cautions(data) == [
+        "test is 10% held out from Train, for 9 of 'a/Final_Test' are not used: images outside "
+        "class folders"
+    ]

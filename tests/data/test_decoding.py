@@ -248,15 +248,16 @@ def test_transparent_picture_gets_a_ground_on_which_it_is_seen(
 
 
 def deep_png(values_HWC: NDArray[np.uint16]) -> bytes:
-    """A PNG of 16 bits in each of three channels, which Pillow does not write."""
+    """A PNG of 16 bits in each of three or four channels, which Pillow does not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         crc = zlib.crc32(kind + content)
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
 
-    height, width, _ = values_HWC.shape
+    height, width, n_channels = values_HWC.shape
+    colour_type = {3: 2, 4: 6}[n_channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values_HWC)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
     return (
         b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
@@ -301,3 +302,19 @@ def test_turned_photograph_is_as_near_to_full_decoding_as_an_upright_one(
     upright.save(buffer, "PNG")
     expected_HWC, _ = decode(buffer.getvalue(), image_size=64, resize=resize)
     assert abs(pixels_HWC.astype(int) - expected_HWC).mean() < 1
+
+
+@pytest.mark.parametrize("width", [700, 720])
+def test_dark_picture_of_8_bits_is_none_of_16_whatever_its_width(width: int) -> None:
+    dark = Image.new("RGB", (width, 8), (9, 9, 9))
+    pixels_HWC, _ = decode(encoded(dark, "BMP"), image_size=8, value_range=(0, 4095))
+    assert (pixels_HWC == 9).all()
+
+
+def test_transparent_pixel_does_not_hide_that_the_others_are_dark() -> None:
+    values_HWC = np.full((8, 8, 4), 4000, dtype=np.uint16)
+    values_HWC[..., 3] = 65535
+    values_HWC[0, 0, 3] = 0
+    content = deep_png(values_HWC)
+    with pytest.raises(ValueError, match="16 bits in several channels"):
+        decode(content, image_size=8)

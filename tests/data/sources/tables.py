@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def open_folder(folder: Path, **changes: object) -> EncodedImages:
     assert found is not None
     scratch = folder.with_name(f"{folder.name}-scratch")
     scratch.mkdir(exist_ok=True)
-    return found.open(scratch=scratch)
+    images = found.open(scratch=scratch)
+    return replace(images, left_out=images.left_out + found.left_out)
 
 
 def reject_folder(folder: Path, **changes: object) -> str:

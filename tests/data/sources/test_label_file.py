@@ -236,3 +236,92 @@ def test_column_that_is_not_there_is_rejected(tmp_path: Path, setting: str) -> N
     )
     write(tree, "metadata.csv", "file_name,label", "cat/0.png,a", "dog/1.png,b")
     assert f"data.{setting} must be a column of" in rejection(tree, **{setting: "no"})
+
+
+def test_image_of_two_splits_is_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "0.png", "1.png", "2.png")
+    write(tree, "m.csv", "file,label,split", "0.png,a,train", "1.png,b,train", "0.png,a,test")
+    said = rejection(tree, label_file="m.csv")
+    assert "one split for each image, '0.png' has 'train' in line 2 and 'test' in line 4" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["0.png,Cat, wild", "1.png,Cat,"], "line 2 has more fields than the header"),
+        (["0.png,a", '1.png,"b', "2.png,c"], "cannot be read (unexpected end of data)"),
+        (["0.png,a", '1.png,"b', '2.png,c"'], "must be in one line, the one before line 4 is not"),
+    ],
+)
+def test_csv_of_other_fields_than_it_seems_is_rejected(
+    tmp_path: Path, rows: list[str], said: str
+) -> None:
+    tree = touch(tmp_path / "tree", "0.png", "1.png", "2.png")
+    write(tree, "m.csv", "file,label", *rows)
+    assert said in rejection(tree, label_file="m.csv")
+
+
+def test_commas_after_the_last_field_are_no_fields(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "0.png", "1.png")
+    write(tree, "m.csv", "file,label", "0.png,a,,", "1.png,b,,")
+    assert found(tree, label_file="m.csv").encoded.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "n_unlabelled"),
+    [("-1 0 1", ("0", "1"), 1), ("-1 1 1", ("-1", "1"), 0), ("-1 a b", ("-1", "a", "b"), 0)],
+)
+def test_minus_one_is_no_class_as_in_tables(
+    tmp_path: Path, labels: str, class_names: tuple[str, ...], n_unlabelled: int
+) -> None:
+    tree = touch(tmp_path / "tree", "0.png", "1.png", "2.png")
+    rows = [f"{row}.png,{label}" for row, label in enumerate(labels.split())]
+    write(tree, "m.csv", "file,label", *rows)
+    images = found(tree, label_file="m.csv").encoded
+    assert images.class_names == class_names
+    assert sum(left_out(images).values()) == n_unlabelled
+
+
+def test_file_in_another_folder_names_images_by_the_way_to_them(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "images/0.png", "other/0.png", "images/1.png")
+    write(tree, "labels/l.csv", "file,label", "../images/0.png,a", "../images/1.png,b")
+    encoded = found(tree, label_file="labels/l.csv").encoded
+    assert counts(encoded) == {"train": {"a": 1, "b": 1}}
+
+
+def test_stems_in_metadata_of_splits_are_those_of_its_folder(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree")
+    for split in ("train", "test"):
+        touch(tree, f"{split}/0.png", f"{split}/1.png")
+        write(tree, f"{split}/metadata.csv", "file,label", "0,a", "1,b")
+    assert counts(found(tree).encoded) == dict.fromkeys(("train", "test"), {"a": 1, "b": 1})
+
+
+def test_values_of_the_column_of_splits_may_be_named(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "0.png", "1.png", "2.png")
+    write(tree, "metadata.csv", "file,label,split", "0.png,a,learn", "1.png,b,learn", "2.png,a,no")
+    encoded = found(tree, splits={"train": "learn", "test": "no"}).encoded
+    assert counts(encoded) == {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 0}}
+
+
+def test_class_folders_of_a_split_beside_named_images_are_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", "train/0.png", "train/1.png", "test/a/0.png", "test/b/1.png")
+    write(tree, "train/metadata.csv", "file,label", "0.png,a", "1.png,b")
+    assert "by metadata.csv and those of 'test' by its folders" in rejection(tree)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x" * 200_000, "cannot be read (field larger"),
+        ("file,label\n0.png,a".encode("utf-16"), "save it as UTF-8"),
+        (b"{" + b"x" * 9_000 + b"}", "x..."),
+    ],
+)
+def test_label_file_of_another_kind_is_rejected_in_a_short_line(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    tree = touch(tmp_path / "tree", "0.png")
+    (tree / "l.csv").write_bytes(content)
+    found_said = rejection(tree, label_file="l.csv")
+    assert said in found_said and len(found_said) < 600

@@ -45,8 +45,8 @@ def test_class_folders_below_splits_are_used_as_they_are(tmp_path: Path, validat
 
 
 def test_class_called_train_is_a_class(tmp_path: Path) -> None:
-    tree = write_tree(tmp_path / "tree", names=("car", "train"))
-    assert opened(tree, tmp_path).class_names == ("car", "train")
+    tree = write_tree(tmp_path / "tree", names=("bus", "car", "train"))
+    assert opened(tree, tmp_path).class_names == ("bus", "car", "train")
 
 
 def test_test_folder_without_classes_is_unlabelled(tmp_path: Path) -> None:

@@ -173,8 +173,23 @@ def test_folder_called_like_a_split_among_classes_is_rejected_until_said(tmp_pat
 
 
 def test_class_called_train_is_a_class(tmp_path: Path) -> None:
-    tree = touch(tmp_path / "tree", *classes(".", names=["car", "train"]))
-    assert found(tree).encoded.class_names == ("car", "train")
+    tree = touch(tmp_path / "tree", *classes(".", names=["bus", "car", "train"]))
+    assert found(tree).encoded.class_names == ("bus", "car", "train")
+
+
+@pytest.mark.parametrize("others", [["sample/0.png"], ["bus/0.png", "car/0.png", "train.csv"]])
+def test_flat_train_folder_is_no_class_where_it_may_be_the_split(
+    tmp_path: Path, others: list[str]
+) -> None:
+    tree = touch(tmp_path / "tree", "train/0.png", "train/1.png", *others)
+    assert "'train' in" in (said := rejection(tree)) and "data.label_file" in said
+    assert counts(found(tree, splits={"train": "."}).encoded)["train"]["train"] == 2
+
+
+def test_split_whose_files_are_no_pictures_is_rejected(tmp_path: Path) -> None:
+    tree = touch(tmp_path / "tree", *classes("train"), "test/a/0.heic", "test/b/0.heic")
+    (tree / "val").mkdir()
+    assert "test' must hold images" in (said := rejection(tree)) and "(2 .heic files)" in said
 
 
 def test_configuration_of_class_folders_is_rejected(tmp_path: Path) -> None:

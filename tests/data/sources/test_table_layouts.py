@@ -33,6 +33,7 @@ from tests.data.sources.tables import (
         ("default/partial-train/0000.parquet", "default/partial-validation/0000.parquet"),
         ("train/0000.parquet", "valid/0000.parquet"),
         ("train_0.parquet", "my-valid.parquet"),
+        ("training_set/0.parquet", "Validation_Set/0.parquet"),
         ("plain/train-00000-of-00001.parquet", "plain/valid-00000-of-00001.parquet"),
     ],
 )

@@ -58,6 +58,22 @@ def test_tables_may_lie_in_a_folder_with_brackets(tmp_path: Path) -> None:
     assert labels_of(open_folder(tmp_path / "mine [v2]*")) == {"train": [0, 1]}
 
 
+def test_files_beside_tables_are_counted_as_they_are_now(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "tables" / "train.parquet", [n % 3 for n in range(30)])
+    config = DataConfig(source=str(tmp_path / "tables"), cache=tmp_path / "cache", image_size=8)
+    first = prepare(config)
+    (tmp_path / "tables" / "notes.txt").touch()
+    second = prepare(config)
+    assert (second.folder, first.description.not_used) == (first.folder, ())
+    assert [(one.reason, one.count) for one in second.description.not_used] == [(".txt files", 1)]
+
+
+def test_labels_of_64_bits_without_a_sign_are_rejected_in_one_line(tmp_path: Path) -> None:
+    labels = pa.array([2**63, 1], pa.uint64())
+    write_parquet(tmp_path / "train.parquet", labels, names=None)
+    assert "'label' must hold integers of 64 bits with a sign" in reject_folder(tmp_path)
+
+
 def test_tables_that_hold_no_images_are_left_out_beside_class_folders(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree")
     pq.write_table(pa.table({"feature": [0.5], "label": [1]}), tree / "features.parquet")

@@ -1,13 +1,17 @@
 """Tar shards of WebDataset: samples, their classes, and what is wrong with them."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data.configuration import DataConfig
+from data.sources.folder_walk import RUNS_MARKER
+from data.sources.table_folders import find_tables
 from tests.data.pictures import encoded, picture
-from tests.data.sources.layouts import left_out
+from tests.data.sources.layouts import left_out, touch
 from tests.data.sources.tables import (
     contents_of,
     find,
@@ -133,3 +137,26 @@ def test_unused_shards_are_listed(tmp_path: Path) -> None:
         ("test", "shards of a split that is not used"): 1,
         (None, ".csv files"): 1,
     }
+
+
+def test_file_that_comes_twice_is_rejected(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train.tar", sample("0", 0, cls="0") + sample("0", 1, cls="1"))
+    assert "train.tar' must have another name, it has '0.png' twice" in reject_folder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_link_in_a_shard_is_rejected(tmp_path: Path, kind: bytes) -> None:
+    shard = write_shard(tmp_path / "train.tar", sample("0", 0, cls="0"))
+    with tarfile.open(shard, "a") as archive:
+        link = tarfile.TarInfo("1.png")
+        link.type, link.linkname = kind, "0.png"
+        archive.addfile(link)
+    assert "must hold files, '1.png' is a link" in reject_folder(tmp_path)
+
+
+def test_shards_count_beside_own_runs_and_text_but_not_beside_pictures(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train.tar", sample("0", 0, cls="0"))
+    touch(tmp_path, "docs/a.txt", "runs/x/a.png", f"runs/{RUNS_MARKER}")
+    assert find(tmp_path) == ("train.tar",)
+    touch(tmp_path, "ant/0.png")
+    assert find_tables(tmp_path, DataConfig(source=str(tmp_path))) is None
