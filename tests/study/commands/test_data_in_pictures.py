@@ -31,7 +31,7 @@ def test_runs_beside_the_classes_do_not_change_the_data(
     assert call("data", *sets).code == call("baselines", *sets).code == 0
     now = json.loads(call("data", *sets, "--json").out)
     others = [(one["reason"], one["examples"]) for one in now.pop("left_out")]
-    assert others == ([("files .db", ["study.db"])] if runs == "." else [])
+    assert others == ([(".db files", ["study.db"])] if runs == "." else [])
     assert first.pop("left_out") == [] and now == first
     assert len(first["class_names"]) == 3
 
