@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from storage.optuna_rows import EXECUTION
 from storage.records import Protocol
 from storage.trial_rows import TrialRow
 
@@ -54,6 +55,9 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
         facts=[
             ("seeds", f"{', '.join(seeds)}; {of_trials}"),
             ("devices", _list(_recorded(rows, "device"))),
+            ("processors and GPUs", _executions(rows, "device_model")),
+            ("precision", _executions(rows, "precision")),
+            ("CPU threads", _executions(rows, "threads")),
             ("hosts", _list({row.host for row in rows if row.host})),
             ("versions, at init", _versions(facts["versions"])),
             ("versions, workers", _worker_versions(facts["versions"], rows)),
@@ -73,6 +77,11 @@ def _revision(revision: str | None) -> str:
 
 def _recorded(rows: Sequence[TrialRow], name: str) -> set[str]:
     return {str(row.attributes[name]) for row in rows if row.attributes.get(name)}
+
+
+def _executions(rows: Sequence[TrialRow], name: str) -> str:
+    recorded = (row.attributes[EXECUTION] for row in rows if EXECUTION in row.attributes)
+    return _list({str(one[name]) for one in recorded})
 
 
 def _list(texts: Iterable[str]) -> str:

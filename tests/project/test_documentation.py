@@ -134,7 +134,7 @@ CREATING = TRAINING | {"workers", "workers_per_gpu", "trials"}
 SHARED = {
     **dict.fromkeys(["status", "metrics", "trials", "best", "report", "doctor"], READING),
     **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
-    **dict.fromkeys(["worker", "final", "slurm-script"], TRAINING),
+    **dict.fromkeys(["worker", "final", "replay", "slurm-script"], TRAINING),
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
     **dict.fromkeys(["sweep", "grid", "compare"], CREATING),
     **dict.fromkeys(["data", "baselines"], READING | {"data"}),
