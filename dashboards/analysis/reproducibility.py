@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dashboards.analysis.citation import bibtex_entry
 from storage.optuna_rows import EXECUTION
 from storage.records import Protocol
 from storage.trial_rows import TrialRow
@@ -27,6 +28,7 @@ class Provenance:
             they may hold a password.
         configuration: The same as a file for `--config`.
         commands: What to run with it.
+        citation: How to cite the program, as BibTeX.
     """
 
     hashes: Sequence[tuple[str, str]]
@@ -34,6 +36,7 @@ class Provenance:
     settings: dict[str, list[tuple[str, str]]]
     configuration: str
     commands: str
+    citation: str
 
 
 def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
@@ -65,6 +68,7 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
         settings=_settings(protocol),
         configuration=_configuration_text(protocol),
         commands=_commands(protocol),
+        citation=bibtex_entry(protocol.git_revision),
     )
 
 
@@ -144,6 +148,6 @@ def _commands(protocol: Protocol) -> str:
             *([f"git checkout {shlex.quote(revision)}"] if revision else ()),
             "study run --config study.yaml",
             f"study final --name {name}",
-            f"study report --name {name}",
+            f"study report --name {name} --figures figures --tables tables",
         )
     )
