@@ -3,9 +3,12 @@
 The only module of this room that reads the machine. Must not import the other modules that use it.
 """
 
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -93,6 +96,30 @@ def _resolve_device(name: str) -> torch.device:
 def set_threads(n_threads: int) -> None:
     """Set the CPU threads of one operation; results may differ in the last bits between counts."""
     torch.set_num_threads(n_threads)
+
+
+def describe_execution(execution: Execution) -> dict[str, str | int]:
+    """Return what decides the last bits of a result besides code, data and seed, as JSON values.
+
+    Returns:
+        Model of the processor or GPU, the vector instructions that torch uses on the CPU, the
+        precision, and the CPU threads of one operation in this process.
+    """
+    device = execution.device
+    is_gpu = device.type == "cuda"
+    return {
+        "device_model": torch.cuda.get_device_name(device) if is_gpu else _processor_model(),
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": execution.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor_model() -> str:
+    """Return the model of the CPU, or its architecture where Linux does not name it."""
+    described = Path("/proc/cpuinfo").read_text(errors="replace")
+    named = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
+    return named[1].strip() if named else platform.machine()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -68,6 +68,11 @@ class Variant:
         curves = [row.curve for row in self.rows if row.curve]
         return [statistics.fmean(scores) for scores in zip(*curves, strict=False)]
 
+    def spread_at_best(self, name: str) -> float | None:
+        """Return the standard deviation over seeds of a metric at each run's best epoch."""
+        values = [float(getattr(row.best, name)) for row in self.complete if row.best is not None]
+        return statistics.stdev(values) if len(values) > 1 else None
+
     def mean_at_best(self, name: str) -> float | None:
         """Return the mean of a recorded metric at the best epoch of each complete run."""
         values = [float(getattr(row.best, name)) for row in self.complete if row.best is not None]

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dashboards.analysis.citation import bibtex_entry
+from storage.optuna_rows import EXECUTION
 from storage.records import Protocol
 from storage.trial_rows import TrialRow
 
@@ -26,6 +28,7 @@ class Provenance:
             they may hold a password.
         configuration: The same as a file for `--config`.
         commands: What to run with it.
+        citation: How to cite the program, as BibTeX.
     """
 
     hashes: Sequence[tuple[str, str]]
@@ -33,6 +36,7 @@ class Provenance:
     settings: dict[str, list[tuple[str, str]]]
     configuration: str
     commands: str
+    citation: str
 
 
 def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
@@ -54,6 +58,9 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
         facts=[
             ("seeds", f"{', '.join(seeds)}; {of_trials}"),
             ("devices", _list(_recorded(rows, "device"))),
+            ("processors and GPUs", _executions(rows, "device_model")),
+            ("precision", _executions(rows, "precision")),
+            ("CPU threads", _executions(rows, "threads")),
             ("hosts", _list({row.host for row in rows if row.host})),
             ("versions, at init", _versions(facts["versions"])),
             ("versions, workers", _worker_versions(facts["versions"], rows)),
@@ -61,6 +68,7 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
         settings=_settings(protocol),
         configuration=_configuration_text(protocol),
         commands=_commands(protocol),
+        citation=bibtex_entry(protocol.git_revision),
     )
 
 
@@ -73,6 +81,11 @@ def _revision(revision: str | None) -> str:
 
 def _recorded(rows: Sequence[TrialRow], name: str) -> set[str]:
     return {str(row.attributes[name]) for row in rows if row.attributes.get(name)}
+
+
+def _executions(rows: Sequence[TrialRow], name: str) -> str:
+    recorded = (row.attributes[EXECUTION] for row in rows if EXECUTION in row.attributes)
+    return _list({str(one[name]) for one in recorded})
 
 
 def _list(texts: Iterable[str]) -> str:
@@ -135,6 +148,6 @@ def _commands(protocol: Protocol) -> str:
             *([f"git checkout {shlex.quote(revision)}"] if revision else ()),
             "study run --config study.yaml",
             f"study final --name {name}",
-            f"study report --name {name}",
+            f"study report --name {name} --figures figures --tables tables",
         )
     )

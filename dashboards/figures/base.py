@@ -256,13 +256,13 @@ def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a picture on white."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    with _quiet_about_glyphs():
+    with quiet_about_glyphs():
         figure.savefig(content, format="png", dpi=150, facecolor="white")
     write_atomically(path, content.getvalue())
 
 
 @contextmanager
-def _quiet_about_glyphs() -> Iterator[None]:
+def quiet_about_glyphs() -> Iterator[None]:
     """Let signs pass that the font lacks: a browser has them, and a box says enough in a PNG."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
@@ -275,7 +275,7 @@ def svg(figure: Figure) -> str:
     # Text stays text, and equal figures give equal bytes.
     with (
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}),
-        _quiet_about_glyphs(),
+        quiet_about_glyphs(),
     ):
         figure.savefig(
             content, format="svg", transparent=True, dpi=RASTER_DPI, metadata={"Date": None}

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dashboards.analysis.baselines import known_baselines
 from dashboards.figures.base import class_counts_figure
-from dashboards.report.captioned import markup
 from dashboards.report.html import thumbnail
 from data.augmented_samples import AugmentedSamples, draw_samples
 from data.configuration import AugmentationConfig, DataConfig
@@ -44,7 +43,7 @@ class SplitCounts:
     origin: str | None
     least: int | None = None
     most: int | None = None
-    figure: Markup | None = None
+    figure: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def count_splits(described: DataDescription) -> list[SplitCounts]:
             described.origins[split],
             min(counts),
             max(counts),
-            markup(class_counts_figure(counts, described.class_names)),
+            class_counts_figure(counts, described.class_names),
         )
         for split, counts in described.class_counts.items()
     ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from dashboards.analysis.confusion import (
     ConfusedPair,
@@ -21,7 +21,6 @@ from dashboards.figures.base import (
 )
 from dashboards.figures.confusion_matrix import confusion_matrix_figure
 from dashboards.figures.mistakes import PicturedMistake, load_mistakes
-from dashboards.report.captioned import markup
 from dashboards.report.html import thumbnail
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
@@ -58,8 +57,8 @@ class TestedClasses:
     n_present: int
     accuracy_error: float
     macro_f1_error: float
-    matrix: Markup
-    ordered_matrix: Markup | None
+    matrix: Figure
+    ordered_matrix: Figure | None
     reports: Sequence[ClassReport]
     best: Sequence[ClassReport]
     worst: Sequence[ClassReport]
@@ -83,8 +82,8 @@ class FinalRun:
     row: TrialRow
     test: TestEvaluation | None
     best: EpochRecord | None
-    curves: Markup | None
-    losses: Markup | None
+    curves: Figure | None
+    losses: Figure | None
     classes: TestedClasses | None
     mistakes: Sequence[PicturedMistake] | None
 
@@ -144,14 +143,14 @@ def _mistakes(files: TrialPaths) -> list[PicturedMistake]:
     ]
 
 
-def _curves(records: Sequence[EpochRecord], name: str, label: str) -> Markup | None:
+def _curves(records: Sequence[EpochRecord], name: str, label: str) -> Figure | None:
     if not records:
         return None
     train, validation = (
         [getattr(record, f"{split}_{name}") for record in records]
         for split in ("train", "validation")
     )
-    return markup(split_curves_figure(train, validation, metric=label))
+    return split_curves_figure(train, validation, metric=label)
 
 
 def _tested_classes(files: TrialPaths) -> TestedClasses:
@@ -168,8 +167,8 @@ def _tested_classes(files: TrialPaths) -> TestedClasses:
         n_present=len(present),
         accuracy_error=accuracy_standard_error(confusion.trace() / n_images, n_images),
         macro_f1_error=macro_f1_standard_error(confusion),
-        matrix=markup(confusion_matrix_figure(confusion, names)),
-        ordered_matrix=None if ordered is None else markup(ordered),
+        matrix=confusion_matrix_figure(confusion, names),
+        ordered_matrix=ordered,
         reports=reports,
         best=ranked[: min(MOST_CLASSES, (len(ranked) + 1) // 2)],
         worst=ranked[::-1][: min(MOST_CLASSES, len(ranked) // 2)],

@@ -15,6 +15,7 @@ from dashboards.analysis.comparison import RULE, difference, shown_number, verdi
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.formatting import shown_classes, shown_duration, shown_params
+from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
 from storage.run_paths import replace_file
 from storage.trial_rows import TrialRow
@@ -42,6 +43,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     )
     environment.globals |= {"rule": RULE, "shown_classes": shown_classes}
     environment.filters |= {
+        "inline": markup,
         "duration": shown_duration,
         "score": shown_score,
         "percent": lambda value: f"{100 * value:.2f} %",
@@ -66,9 +68,22 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         DashboardError: If the file cannot be written.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a report, or a figure of one.
+
+    Args:
+        path: The file; an older one is replaced.
+        content: What is in it.
+
+    Raises:
+        DashboardError: If the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode())
+        replace_file(path, content)
     except OSError as error:
         raise DashboardError(
             f"report must be a file that can be written, {path} cannot ({error.strerror}): "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dashboards.report.content import compose_report
 from dashboards.report.html import write_page, write_text
+from dashboards.report.publication import write_figures, write_tables
 from dashboards.report.summary import render_summary
 from storage.study_storage import StudyStorage
 
@@ -19,7 +20,9 @@ def write_report(
     runs: Path,
     path: Path,
     cache: Path | None = None,
-) -> None:
+    figures: Path | None = None,
+    tables: Path | None = None,
+) -> list[Path]:
     """Write the report of a study, finished or not.
 
     Args:
@@ -28,6 +31,11 @@ def write_report(
         runs: The folder of all runs.
         path: The HTML file; it is replaced, and so is the summary, `.md` beside it.
         cache: The folder of the decoded images; default that of the study's configuration.
+        figures: A folder for every figure of the report as SVG and PDF; None: none are written.
+        tables: A folder for its tables as CSV and LaTeX, likewise.
+
+    Returns:
+        The files in these two folders.
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
@@ -37,3 +45,5 @@ def write_report(
     names = {"facts": content.protocol.facts, "best": content.status.best}
     write_page(path, "report.html", vars(content) | names)
     write_text(path.with_suffix(".md"), render_summary(content, page=path.name))
+    published = [] if figures is None else write_figures(content, figures)
+    return published + ([] if tables is None else write_tables(content, tables))

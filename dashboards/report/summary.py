@@ -34,6 +34,8 @@ def render_summary(content: ReportContent, *, page: str) -> str:
         bullets([(name, code(text)) for name, text in facts]),
         f"To repeat it, save the configuration that {code(page)} shows as `study.yaml` and run",
         f"```sh\n{content.provenance.commands}\n```",
+        "To cite the program:",
+        f"```bibtex\n{content.provenance.citation}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 

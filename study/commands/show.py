@@ -1,5 +1,9 @@
 """Commands that only read."""
 
+from pathlib import Path
+
+import click
+
 from dashboards.terminal.trials import trials_table
 from storage.configuration import shown_url
 from storage.study_totals import best_ids
@@ -49,16 +53,37 @@ def _best(request: Request, as_json: bool) -> None:
 
 
 @command("report", LOCATION)
-def _report(request: Request) -> None:
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write every figure there too, as SVG and PDF.",
+)
+@click.option(
+    "--tables",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write the tables there too, as CSV and LaTeX.",
+)
+def _report(request: Request, figures: Path | None, tables: Path | None) -> None:
     from dashboards.report.report import write_report
 
     session = open_session(request, reading=True, with_runs=True)
-    write_report(
+    published = write_report(
         session.storage_handle,
         session.protocol.study_name,
         runs=session.config.storage.runs,
         path=session.paths.report,
         cache=session.config.data.cache,
+        figures=figures,
+        tables=tables,
     )
     report_file = session.paths.report
     say(f"the report is {report_file}, its summary {report_file.with_suffix('.md').name}")
+    for folder, kinds in (
+        (figures, "figures as SVG and PDF"),
+        (tables, "tables as CSV and LaTeX"),
+    ):
+        if folder is not None:
+            n_files = sum(path.parent == folder for path in published)
+            say(f"{n_files} files in {folder}: {kinds}")

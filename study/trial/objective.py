@@ -3,7 +3,7 @@
 import json
 import logging
 import socket
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -11,15 +11,14 @@ from typing import Any
 import optuna
 
 from dashboards.tensorboard.writer import TensorBoardLog
-from data.batches import TrainBatches
 from data.image_cache import PreparedData
+from model.device import describe_execution
 from model.errors import DivergedError
 from model.network import count_parameters
-from model.targets import TrainBatch
-from model.training import EpochResult, train_epochs
-from model.training_state import BestEpoch, TrainingState
+from model.training_state import BestEpoch, EpochResult, TrainingState
+from model.weight_digest import digest_weights
 from storage.leases import Heartbeat
-from storage.optuna_rows import BEST_EPOCH
+from storage.optuna_rows import BEST_EPOCH, EXECUTION, LAST_WEIGHTS
 from storage.records import read_protocol
 from storage.run_paths import TrialPaths, write_atomically, writing
 from study.configuration.config import as_stored
@@ -27,12 +26,12 @@ from study.configuration.points import LABEL, configured_by
 from study.errors import StudyError
 from study.session.session import StudySession
 from study.session.versions import git_revision, versions
-from study.stop_signal import StopFlag, StopRequested
-from study.trial.components import evaluation_batches, fresh_state, train_batches
+from study.stop_signal import StopFlag
 from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
 from study.trial.faults import training
 from study.trial.hparams import build_hparams, row_name
 from study.trial.identity import Identity, load_own
+from study.trial.trial_training import TrialTraining
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +78,8 @@ class TrialRun:
         database, runs = self._session.storage_handle.database, self._session.paths
         study_key = read_protocol(database, self._session.searched_name).study_key
         runs.check(study_key)
-        batches = train_batches(
-            self.config, self._prepared, self._prepared.train(), seed=self.seed
-        )
-        state = self._start_or_resume(batches.n_batches)
+        trained = self._start_or_resume()
+        state = trained.state
         self._describe(state)
         report = ReportAndPrune(
             self._trial.study,
@@ -95,7 +92,7 @@ class TrialRun:
             closing(
                 TensorBoardLog(self.paths.tensorboard, next_epoch=state.epochs_done + 1)
             ) as log,
-            closing(self._epochs(state, batches)) as epochs,
+            closing(trained.epochs(self._leaves_time)) as epochs,
         ):
             sinks: tuple[EpochSink, ...] = (
                 Confirm(heartbeat, runs, study_key),
@@ -108,10 +105,15 @@ class TrialRun:
                 for result in epochs:
                     for sink in sinks:
                         sink(result, state)
-            except (optuna.TrialPruned, DivergedError):
+            except DivergedError:  # within an epoch, so its weights are those of none
                 self._conclude(state, log)
                 raise
+            except optuna.TrialPruned:
+                self._conclude(state, log)
+                self._record_weights(state)
+                raise
             self._conclude(state, log)
+            self._record_weights(state)
         if state.best is None:
             raise RuntimeError("a trial without an epoch cannot have a value")
         if state.epochs_done < self.config.search.n_epochs:
@@ -122,43 +124,20 @@ class TrialRun:
         search = self.config.search
         return state.is_over(n_epochs=search.n_epochs, patience_epochs=search.patience_epochs)
 
-    def _start_or_resume(self, steps_per_epoch: int) -> TrainingState:
+    def _start_or_resume(self) -> TrialTraining:
         if self.paths.metrics.is_file():  # never overwritten, nor renamed
             raise StudyError(f"{self.paths.metrics} must not exist yet: see `study doctor`")
-        with training():
-            state = fresh_state(
-                self.config, self._prepared, seed=self.seed, steps_per_epoch=steps_per_epoch
-            )
+        trained = TrialTraining(self.config, self._prepared, seed=self.seed, stop=self._stop)
         self.paths.remove_unfinished()
         checkpoint = load_own(self._session, self._trial._trial_id, self.identity)
         if checkpoint is not None:
-            state.load_state_dict(checkpoint["state"])
-            logger.info("resumed after epoch %d", state.epochs_done)
-        return state
+            trained.state.load_state_dict(checkpoint["state"])
+            logger.info("resumed after epoch %d", trained.state.epochs_done)
+        return trained
 
-    def _epochs(
-        self, state: TrainingState, batches: TrainBatches
-    ) -> Generator[EpochResult, None, None]:
-        validation = evaluation_batches(self.config, self._prepared, self._prepared.validation())
-        with training():
-            yield from train_epochs(
-                state,
-                lambda epoch: self._stop.interrupting(self._begin(batches, epoch)),
-                lambda: self._stop.interrupting(validation()),
-                n_epochs=self.config.search.n_epochs,
-                seed=self.seed,
-                patience_epochs=self.config.search.patience_epochs,
-            )
-
-    def _begin(self, batches: TrainBatches, epoch: int) -> Iterable[TrainBatch]:
-        """Return the batches of an epoch, if there is time enough left to save it.
-
-        Raises:
-            StopRequested: If there is not.
-        """
-        if not self._stop.leaves_time_for(self._session.longest_epoch_seconds):
-            raise StopRequested
-        return batches(epoch)
+    def _leaves_time(self) -> bool:
+        """Return whether there is time enough left to save another epoch."""
+        return self._stop.leaves_time_for(self._session.longest_epoch_seconds)
 
     def _describe(self, state: TrainingState) -> None:
         """Leave the resolved configuration in the run folder, and attributes with the trial."""
@@ -170,6 +149,7 @@ class TrialRun:
             "seed": self.seed,
             "host": socket.gethostname(),
             "device": str(state.execution.device),
+            EXECUTION: describe_execution(state.execution),
             "n_parameters": count_parameters(state.network),
             "versions": versions(),
             "git_revision": git_revision(),
@@ -186,6 +166,11 @@ class TrialRun:
             "std": list(self._prepared.std),
             **asdict(self.identity.run),
         }
+
+    def _record_weights(self, state: TrainingState) -> None:
+        """Record what a replay must arrive at."""
+        recorded = {"epoch": state.epochs_done, "sha256": digest_weights(state)}
+        self._trial.set_user_attr(LAST_WEIGHTS, recorded)
 
     def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
         """Note the best epoch, and show it in TensorBoard's HParams; without one, the settings."""

@@ -136,7 +136,7 @@ SHARED = {
         ["status", "metrics", "trials", "best", "report", "doctor", "export"], READING
     ),
     **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
-    **dict.fromkeys(["worker", "final", "slurm-script"], TRAINING),
+    **dict.fromkeys(["worker", "final", "replay", "slurm-script"], TRAINING),
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
     **dict.fromkeys(["sweep", "grid", "compare"], CREATING),
     **dict.fromkeys(["data", "baselines"], READING | {"data"}),

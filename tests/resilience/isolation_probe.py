@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-import study.trial.objective
+import study.trial.trial_training
 from model.training_state import TrainingState
 
 FIGURES = "isolation.json"
@@ -24,8 +24,8 @@ WAYS_TO_FAIL = {3: "exception", 8: "out of memory", 13: "diverged", 16: "excepti
 
 def install() -> None:
     """Watch every training state that is built in this process."""
-    probe = _Probe(study.trial.objective.fresh_state)
-    study.trial.objective.fresh_state = probe.build  # type: ignore[assignment]
+    probe = _Probe(study.trial.trial_training.fresh_state)
+    study.trial.trial_training.fresh_state = probe.build  # type: ignore[assignment]
     atexit.register(probe.write)
 
 

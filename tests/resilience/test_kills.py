@@ -29,6 +29,10 @@ def test_trial_killed_twice_is_the_trial_that_would_have_been(study: SmallStudy)
     study.assert_whole(1)
     assert study.run_sha256(0) == straight.run_sha256(0)
     assert study.trials()[0].intermediate_values == straight.trials()[0].intermediate_values
+    recorded = study.trials()[0].user_attrs["last_weights"]
+    assert recorded == straight.trials()[0].user_attrs["last_weights"]
+    replayed = study.processes.run("replay", "0", "--storage", study.url, folder=study.folder)
+    assert "trial 0 is bit-identical: every figure of 8 epochs, and the weights" in replayed.said()
 
 
 @pytest.mark.slow

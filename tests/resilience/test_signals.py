@@ -70,6 +70,20 @@ def test_signal_within_an_epoch_gives_the_trial_back(
 
 
 @pytest.mark.slow
+def test_interrupted_replay_ends_with_130_and_changes_nothing(slow_study: SmallStudy) -> None:
+    slow_study.work()
+    before = slow_study.trials()
+    replay = slow_study.processes.start(
+        "replay", "0", "--storage", slow_study.url, folder=slow_study.folder
+    )
+    wait_until(lambda: "replay of trial 0 epoch 1/6" in replay.said(), "the first epoch")
+    replay.send_signal(signal.SIGINT)
+    assert replay.wait(LONGEST_GOODBYE_SECONDS) == INTERRUPTED
+    assert "stopped: nothing is lost" in replay.said() and "identical" not in replay.said()
+    assert slow_study.trials() == before
+
+
+@pytest.mark.slow
 @on_both_databases
 def test_second_signal_ends_at_once_and_loses_at_most_the_epoch(slow_study: SmallStudy) -> None:
     worker = slow_study.start_worker()

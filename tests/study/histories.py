@@ -32,7 +32,7 @@ from study.final.unknown_test_results import FORGOTTEN
 from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner
 from study.stop_signal import StopFlag, StopRequested
-from study.trial import objective
+from study.trial import objective, trial_training
 from study.trial.epoch_sinks import ReportAndPrune
 from study.trial.samplers import build_sampler
 from study.workers.worker import Worker
@@ -105,7 +105,7 @@ class World:
         patch.setattr(PreparedData, "test", counted)
         patch.setattr(objective, "ReportAndPrune", Report)
         patch.setattr(objective, "TensorBoardLog", Silent)
-        patch.setattr(objective, "train_epochs", self._train)
+        patch.setattr(trial_training, "train_epochs", self._train)
         # Another history draws other hyperparameters, as when other workers finish first.
         patch.setattr(
             "study.workers.worker.build_sampler",

@@ -153,12 +153,14 @@ def test_timeline_marks_a_released_attempt() -> None:
 
 
 def test_provenance_names_changed_code_and_other_versions(handle: StudyStorage) -> None:
-    attributes = {"git_revision": "abc", "versions": {"torch": "9.9"}}
+    execution = {"device_model": "Abacus", "precision": "float32", "threads": 2}
+    attributes = {"git_revision": "abc", "versions": {"torch": "9.9"}, "execution": execution}
     add_trial(handle, "pets", slot=0, state=COMPLETE, n_epochs=1, attributes=attributes)
     found = read_provenance(read_protocol(handle.database, "pets"), read_trials(handle, "pets"))
     named = dict([*found.hashes, *found.facts])
     assert named["git, at init"] == "0123abc with changes" and named["git, workers"] == "abc"
     assert named["versions, workers"] == "other: torch 9.9"
+    assert named["processors and GPUs"] == "Abacus" and named["CPU threads"] == "2"
     assert found.commands.splitlines()[0] == "git checkout 0123abc"
 
 

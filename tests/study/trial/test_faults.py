@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 import study.trial.epoch_sinks
 import study.trial.objective
+import study.trial.trial_training
 from data.image_cache import PreparedData
 from storage.leases import held_leases, read_endings
 from storage.study_storage import StudyStorage
@@ -25,8 +26,8 @@ Place = tuple[object, str]
 WRITING: Place = (study.trial.epoch_sinks, "write_atomically")
 READING: Place = (PreparedData, "train")
 STORING: Place = (StudyStorage, "set_trial_user_attr")
-BUILDING: Place = (study.trial.objective, "fresh_state")
-TRAINING: Place = (study.trial.objective, "train_epochs")
+BUILDING: Place = (study.trial.trial_training, "fresh_state")
+TRAINING: Place = (study.trial.trial_training, "train_epochs")
 OWN_CODE: Place = (study.trial.objective, "git_revision")
 
 
@@ -39,7 +40,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, place: Place, error: Exception) -> 
 
 def fail_in_training(monkeypatch: pytest.MonkeyPatch, *, n_spared: int = 0) -> None:
     """Let training fail in all but the first trials."""
-    build: Callable[..., Any] = study.trial.objective.fresh_state
+    build: Callable[..., Any] = study.trial.trial_training.fresh_state
     n_built = 0
 
     def fail(*given: Any, **options: Any) -> Any:
@@ -49,7 +50,7 @@ def fail_in_training(monkeypatch: pytest.MonkeyPatch, *, n_spared: int = 0) -> N
             raise RuntimeError("shapes cannot be multiplied") from KeyError("the cause")
         return build(*given, **options)
 
-    monkeypatch.setattr(study.trial.objective, "fresh_state", fail)
+    monkeypatch.setattr(study.trial.trial_training, "fresh_state", fail)
 
 
 def database_error() -> Exception:

@@ -80,6 +80,10 @@ def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Set
             trial.intermediate_values, key=lambda e: (trial.intermediate_values[e], -e)
         )
         assert {"seed", "host", "device", "versions", "git_revision"} <= trial.user_attrs.keys()
+        execution = trial.user_attrs["execution"]
+        assert execution["precision"] == "float32" and execution["threads"] == 1
+        assert execution["device_model"] and execution["cpu_instructions"]
+        assert trial.user_attrs["last_weights"]["epoch"] == 3
         records = read_epochs(session.storage_handle.database, [trial._trial_id])
         assert {
             record.epoch: record.validation_macro_f1 for record in records[trial._trial_id]

@@ -1,0 +1,26 @@
+"""How to cite this program; the same as CITATION.cff in the repository, which is not installed.
+
+Must not import torch.
+"""
+
+from importlib import metadata
+
+PACKAGE = "image-classifier-study"
+TITLE = "Image classifier study: a hyperparameter study service for image classifiers"
+AUTHORS = f"The maintainers of {PACKAGE}"
+
+
+def bibtex_entry(git_revision: str | None) -> str:
+    """Return the entry for a bibliography.
+
+    Args:
+        git_revision: Commit of the code that created the study, where it is known.
+    """
+    fields = {
+        "title": TITLE,
+        "author": f"{{{AUTHORS}}}",
+        "version": metadata.version(PACKAGE),
+        "note": f"git revision {git_revision.removesuffix('+')}" if git_revision else None,
+    }
+    lines = [f"  {name} = {{{text}}}," for name, text in fields.items() if text is not None]
+    return "\n".join([f"@software{{{PACKAGE},", *lines, "}"])

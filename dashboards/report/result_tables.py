@@ -1,0 +1,157 @@
+"""The tables of a report that papers print: best trials, results over seeds, test, classes."""
+
+from collections.abc import Iterator, Sequence
+
+from dashboards.analysis.comparison import (
+    Variant,
+    difference,
+    rank_variants,
+    read_variants,
+    verdict,
+)
+from dashboards.formatting import setting_name
+from dashboards.report.content import ReportContent
+from dashboards.report.final_section import FinalRun, TestedClasses
+from dashboards.report.table_formats import Cell, Column, ResultTable
+from model.standard_errors import accuracy_standard_error
+from storage.trial_rows import TrialRow
+
+TRIAL_COLUMNS = (
+    Column("trial", "trial"),
+    Column("state", "state", is_text=True),
+    Column("validation_macro_f1", "macro-F1", ".4f"),
+    Column("validation_accuracy", "accuracy", ".4f"),
+    Column("validation_accuracy_standard_error", "s.e.", ".4f"),
+    Column("best_epoch", "best epoch"),
+    Column("epochs", "epochs"),
+    Column("seconds", "seconds", ".0f"),
+)
+SEED_COLUMNS = (
+    Column("run", "run", is_text=True),
+    Column("complete_runs", "complete"),
+    Column("runs", "runs"),
+    Column("best_epoch_mean", "best epoch", ".1f"),
+    Column("train_accuracy_mean", "train accuracy", ".4f"),
+    Column("validation_loss_mean", "validation loss", ".4f"),
+    Column("validation_accuracy_mean", "accuracy", ".4f"),
+    Column("validation_accuracy_standard_deviation", "s.d.", ".4f"),
+    Column("validation_macro_f1_mean", "macro-F1", ".4f"),
+    Column("validation_macro_f1_standard_deviation", "s.d.", ".4f"),
+    Column("difference", "difference", "+.4f"),
+    Column("verdict", "verdict", is_text=True),
+)
+TEST_COLUMNS = (
+    Column("final_run", "final run"),
+    Column("searched_trial", "trial"),
+    Column("epochs", "epochs"),
+    Column("best_epoch", "best epoch"),
+    Column("validation_macro_f1", "validation macro-F1", ".4f"),
+    Column("test_macro_f1", "test macro-F1", ".4f"),
+    Column("test_macro_f1_standard_error", "s.e.", ".4f"),
+    Column("test_accuracy", "test accuracy", ".4f"),
+    Column("test_accuracy_standard_error", "s.e.", ".4f"),
+    Column("test_top5_accuracy", "top-5 accuracy", ".4f"),
+    Column("test_loss", "loss", ".4f"),
+    Column("test_images", "images"),
+)
+CLASS_COLUMNS = (
+    Column("class", "class", is_text=True),
+    Column("precision", "precision", ".3f"),
+    Column("recall", "recall", ".3f"),
+    Column("f1", "F1", ".3f"),
+    Column("images", "images"),
+)
+
+
+def compose_tables(content: ReportContent) -> list[ResultTable]:
+    """Return the tables that a study has rows for."""
+    tested = [(n, one) for n, one in enumerate(content.finals, start=1) if one.metrics]
+    tables = [
+        _best_trials(content.rows, content.n_validation),
+        ResultTable("results-over-seeds", SEED_COLUMNS, _over_seeds(content)),
+        ResultTable("final-test", TEST_COLUMNS, [_tested(number, one) for number, one in tested]),
+        *(
+            ResultTable(f"final-{number}-classes", CLASS_COLUMNS, [*_classes(one.classes)])
+            for number, one in tested
+            if one.classes is not None
+        ),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> ResultTable:
+    names = list(dict.fromkeys(name for row in rows for name in row.params))
+    params = [
+        Column(name, setting_name(name), ".3g", is_text=_is_text(rows, name)) for name in names
+    ]
+    cells = [
+        [*_trial_cells(row, n_validation), *(row.params.get(name) for name in names)]
+        for row in rows
+    ]
+    return ResultTable("best-trials", (*TRIAL_COLUMNS, *params), cells)
+
+
+def _is_text(rows: Sequence[TrialRow], name: str) -> bool:
+    return any(isinstance(row.params.get(name), str) for row in rows)
+
+
+def _trial_cells(row: TrialRow, n_validation: int) -> Iterator[Cell]:
+    accuracy = row.best.validation_accuracy if row.best else None
+    yield row.number
+    yield f"{row.state}, imported" if row.is_imported else row.state
+    yield row.value
+    yield accuracy
+    yield None if accuracy is None else accuracy_standard_error(accuracy, n_validation)
+    yield row.best_epoch
+    yield row.epochs_done
+    yield row.seconds
+
+
+def _over_seeds(content: ReportContent) -> list[list[Cell]]:
+    """Return a row for each given point, where points are compared or repeated."""
+    if not content.protocol.is_of_given_points:
+        return []
+    variants = read_variants([*content.by_number.values()])
+    is_repeated = any(len(variant.rows) > 1 for variant in variants)
+    if not (is_repeated or content.given.variants):
+        return []
+    return [[*_variant_cells(one, variants[0])] for one in rank_variants(variants)]
+
+
+def _variant_cells(one: Variant, base: Variant) -> Iterator[Cell]:
+    yield one.label
+    yield len(one.complete)
+    yield len(one.rows)
+    yield one.mean_at_best("epoch")
+    yield one.mean_at_best("train_accuracy")
+    yield one.mean_at_best("validation_loss")
+    yield one.mean_at_best("validation_accuracy")
+    yield one.spread_at_best("validation_accuracy")
+    yield one.mean
+    yield one.spread
+    yield None if one is base else difference(one, base)
+    yield verdict(one, base)
+
+
+def _tested(number: int, final: FinalRun) -> list[Cell]:
+    metrics, classes = final.metrics or {}, final.classes
+    return [
+        number,
+        final.test.searched_trial if final.test else None,
+        final.row.epochs_done,
+        final.row.best_epoch,
+        final.best.validation_macro_f1 if final.best else None,
+        metrics["macro_f1"],
+        classes.macro_f1_error if classes else None,
+        metrics["accuracy"],
+        classes.accuracy_error if classes else None,
+        metrics["top5_accuracy"],
+        metrics["loss"],
+        classes.n_images if classes else None,
+    ]
+
+
+def _classes(classes: TestedClasses) -> Iterator[list[Cell]]:
+    for one in classes.reports:
+        recall, f1 = (one.recall, one.f1) if one.support else (None, None)
+        yield [one.class_name, one.precision, recall, f1, one.support]

@@ -1,0 +1,34 @@
+from pathlib import Path
+from typing import Any
+
+from study.configuration.config import validated
+from study.creation.create import initialise
+from tests.study.conftest import Call
+
+
+def test_report_writes_figures_and_tables_where_it_is_told(
+    tiny_settings: dict[str, Any], call: Call, tmp_path: Path
+) -> None:
+    initialise(validated(tiny_settings)).location.close()
+    place = tiny_settings["storage"]
+    figures, tables = tmp_path / "papers" / "figures", tmp_path / "tables"
+    ended = call(
+        *("report", "--storage", place["url"], "--runs", place["runs"]),
+        *("--figures", str(figures), "--tables", str(tables)),
+    )
+    assert ended.code == 0, ended.err
+    names = {f"classes-of-{split}" for split in ("train", "validation", "test")}
+    assert {path.name for path in figures.iterdir()} == {
+        f"{name}{suffix}" for name in names for suffix in (".svg", ".pdf")
+    }
+    assert ended.out.splitlines()[1:] == [
+        f"6 files in {figures}: figures as SVG and PDF",
+        f"0 files in {tables}: tables as CSV and LaTeX",
+    ]
+
+
+def test_report_rejects_a_file_in_the_place_of_a_folder(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = call("report", "--figures", str(tmp_path / "file"))
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "--figures" in ended.err and "is a file" in ended.err
