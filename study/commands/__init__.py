@@ -38,6 +38,9 @@ COMMANDS = {
         "best": "Show the best complete trial of a study so far.",
         "report": "Write the report of a study: one HTML file, and a summary in Markdown.",
     },
+    "export_trials": {
+        "export-trials": "Write a row for each trial and each epoch: Parquet, CSV or MLflow.",
+    },
     "serve": {
         "dashboard": "Serve optuna-dashboard on all studies, read-only unless --writable.",
         "tensorboard": "Serve TensorBoard on the runs of the study.",

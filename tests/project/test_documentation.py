@@ -133,6 +133,7 @@ TRAINING = READING | {"data", "device"}
 CREATING = TRAINING | {"workers", "workers_per_gpu", "trials"}
 SHARED = {
     **dict.fromkeys(["status", "metrics", "trials", "best", "report", "doctor"], READING),
+    "export-trials": READING,
     **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
     **dict.fromkeys(["worker", "final", "slurm-script"], TRAINING),
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
