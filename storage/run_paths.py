@@ -406,13 +406,13 @@ def replace_file(path: Path, content: bytes) -> None:
         OSError: If the disk is full or the folder cannot be written; no half file stays.
     """
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as file:
+    with replacing_file(path) as file:
         file.write(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that takes the place of a path when it is written, in a folder that exists.
+def replacing_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write in parts, which takes its name when the context ends without an error.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written; no half file stays.

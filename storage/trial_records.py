@@ -50,10 +50,11 @@ def stream_trial_records(storage: StudyStorage, study_name: str) -> Iterator[Tri
     reject_missing(storage, study_name)
     ids = own_ids(storage.database, study_name)
     for start in range(0, len(ids), MOST_TRIALS):
-        yield from _read_records(storage, ids[start : start + MOST_TRIALS])
+        yield from read_trial_records(storage, ids[start : start + MOST_TRIALS])
 
 
-def _read_records(storage: StudyStorage, trial_ids: Sequence[int]) -> Iterator[TrialRecord]:
+def read_trial_records(storage: StudyStorage, trial_ids: Sequence[int]) -> Iterator[TrialRecord]:
+    """Yield the trials of Optuna's row numbers that are there, by number."""
     database = storage.database
     trials_read = sorted(storage.get_trials(trial_ids), key=lambda trial: trial.number)
     found = {trial._trial_id: trial for trial in trials_read}

@@ -18,7 +18,7 @@ from dashboards.export.tables import (
     build_trials_table,
     trial_values,
 )
-from storage.run_paths import replacing
+from storage.run_paths import replacing_file
 from storage.trial_records import MOST_TRIALS, TrialRecord
 
 WRITERS = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}
@@ -58,8 +58,13 @@ def write_tables(records: Iterable[TrialRecord], path: Path) -> Written:
         DashboardError: If one of the files cannot be written; both are then as they were.
     """
     beside = epochs_path(path)
-    with _writing(path), replacing(path) as trials_file, replacing(beside) as epochs_file:
-        rows, n_epochs = [], 0
+    with (
+        _writing(path, beside),
+        replacing_file(path) as trials_file,
+        replacing_file(beside) as epochs_file,
+    ):
+        rows: list[dict[str, Any]] = []
+        n_epochs = 0
         left = iter(records)
         with _table_writer(path, epochs_file, EPOCH_SCHEMA) as writer:
             while some := list(islice(left, MOST_TRIALS)):
@@ -84,11 +89,18 @@ def _with_pandas_types(schema: pa.Schema) -> pa.Schema:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(*paths: Path) -> Iterator[None]:
+    for path in paths:
+        if path.is_dir():  # else one is replaced before the other is seen to fail
+            raise _unwritable(path, "Is a directory")
     try:
         yield
     except OSError as error:
-        raise DashboardError(
-            f"--to must be a file that can be written, {path} cannot be "
-            f"({error.strerror or error}): free space, or give a file in a folder of yours"
-        ) from error
+        raise _unwritable(paths[0], error.strerror or str(error)) from error
+
+
+def _unwritable(path: Path, reason: str) -> DashboardError:
+    return DashboardError(
+        f"--to must be a file that can be written, {path} cannot be ({reason}): free space, or "
+        "give a file in a folder of yours"
+    )

@@ -164,7 +164,18 @@ def test_folder_that_is_not_there_is_rejected_in_one_line(
 ) -> None:
     with pytest.raises(DashboardError, match="--to must be a file that can be written") as told:
         export(forked_study, tmp_path / "none" / "trials.csv")
+    assert str(tmp_path / "none" / ".trials") not in str(told.value)
     assert "\n" not in str(told.value) and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("folder", ["trials.csv", "trials.epochs.csv"])
+def test_folder_of_the_name_is_rejected_before_a_file_is_replaced(
+    forked_study: StudyStorage, tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    with pytest.raises(DashboardError, match=f"{folder} cannot be .Is a directory"):
+        export(forked_study, tmp_path / "trials.csv")
+    assert [path.name for path in tmp_path.glob("*trials*")] == [folder]
 
 
 def test_attributes_of_any_kind_become_columns_of_one_type(
