@@ -1,16 +1,21 @@
 """The small residual network that every trial trains.
 
 Shape letters: B batch, C channels or classes, H height, W width, F features.
-Must not know how it is trained, nor on which device.
+Must not know how it is trained, nor on which device. Imports torch alone: a model folder holds a
+copy of this file, for those who have nothing else of this program.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.configuration import NetworkConfig
+if TYPE_CHECKING:
+    from model.configuration import NetworkConfig
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -122,7 +127,9 @@ def _stem(width: int, config: NetworkConfig) -> nn.Sequential:
     Source: He et al. 2015 (arXiv 1512.03385, table 1) for the 7x7 convolution with stride 2 and
     the max pool: with both, and stages of 64 to 512 channels, the network is their ResNet.
     """
-    convolution = _convolution(3, width, stride=config.stem.stride, size=config.stem.kernel_size)
+    # As `StemConfig.kernel_size` has it, which a configuration read from JSON alone has not.
+    kernel_size = 7 if config.stem.stride == 2 else 3
+    convolution = _convolution(3, width, stride=config.stem.stride, size=kernel_size)
     stem = nn.Sequential(convolution, _norm(width, config), _ACTIVATIONS[config.activation]())
     if config.stem.pool:
         stem.append(nn.MaxPool2d(3, stride=2, padding=1))
