@@ -23,6 +23,9 @@ COMMANDS = {
         "final": "Train the winner for long, then test it, once.",
         "evaluate": "Evaluate the best.pt of a trial or final run on the validation split.",
     },
+    "predict": {
+        "predict": "Predict the classes of images: files, folders and patterns such as '*.jpg'.",
+    },
     "grids": {
         "sweep": "Train learning rates by weight decays for a few epochs; draw a heat map.",
         "grid": "Train every combination of the --axis options, or of the configured points.",

@@ -1,8 +1,6 @@
 """Pictures are streamed in order and prepared as for training; broken ones say why."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
