@@ -79,6 +79,16 @@ class TrialPaths:
         return self.folder / "per_class.csv"
 
     @property
+    def predictions(self) -> Path:
+        """Class and predictions of each image of the test split."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def model(self) -> Path:
+        """The model folder of a final run."""
+        return self.folder / "model"
+
+    @property
     def mistakes(self) -> Path:
         """The surest mistakes on the test split, with their pictures."""
         return self.folder / "mistakes.json"
@@ -106,7 +116,7 @@ class TrialPaths:
     def remove_unfinished(self) -> None:
         """Remove what a process that died while it wrote has left; the trial must be ours."""
         for part in self.folder.rglob(".*.part"):
-            part.unlink(missing_ok=True)
+            remove(part)
 
 
 @dataclass(frozen=True)

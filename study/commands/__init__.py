@@ -22,6 +22,7 @@ COMMANDS = {
     "final": {
         "final": "Train the winner for long, then test it, once.",
         "evaluate": "Evaluate the best.pt of a trial or final run on the validation split.",
+        "export": "Write the model folder of the final run, or of a TRIAL that kept its weights.",
     },
     "predict": {
         "predict": "Predict the classes of images: files, folders and patterns such as '*.jpg'.",

@@ -1,4 +1,4 @@
-"""Commands that train the winner for long, and evaluate weights."""
+"""Commands that train the winner for long, evaluate weights, and export them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,7 @@ import click
 
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint
+from storage.records import study_names
 from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
 from study.commands.output import (
     best_baseline,
@@ -16,11 +17,14 @@ from study.commands.output import (
     stoppable,
 )
 from study.configuration.config import Request
+from study.errors import StudyError
 from study.progress import fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
-from study.session.session import open_session
+from study.session.session import final_name, open_session
 from study.session.winner import choose_winner
 from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
+
+FINAL = "final"
 
 
 @command("final", LOCATION, DATA, DEVICE)
@@ -33,6 +37,8 @@ def _final(request: Request, reopen: str | None) -> None:
     session.compare_code()
     winner = choose_winner(session)
 
+    from study.export.kept_run import open_tested
+    from study.export.model_folder import has_model_folder, write_model_folder
     from study.final.final_run import open_final, run_final
 
     stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
@@ -48,7 +54,10 @@ def _final(request: Request, reopen: str | None) -> None:
         say(f"the final run of trial {result.searched_trial} was tested before; its result stands")
     print_metrics(result.metrics)
     say(str(best_baseline(session)))
-    say(f"everything of this run lies in {result.paths.folder}")
+    tested = open_tested(queued)
+    if not has_model_folder(tested):
+        write_model_folder(tested, tested.paths.model)
+    say(f"everything of this run lies in {result.paths.folder}, its model in {tested.paths.model}")
 
 
 @command("evaluate", DATA, DEVICE)
@@ -57,11 +66,8 @@ def _final(request: Request, reopen: str | None) -> None:
 def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
     saved = load_checkpoint(checkpoint)
 
-    from study.final.evaluate import (
-        evaluate_checkpoint,
-        reject_untrained_data,
-        trained_configuration,
-    )
+    from study.final.evaluate import evaluate_checkpoint, reject_untrained_data
+    from study.trial.saved_weights import trained_configuration
 
     resolved = request.resolve(base=trained_configuration(saved, checkpoint))
     prepared = prepare(resolved.data, track=track)
@@ -81,3 +87,33 @@ def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
             "n_validation_classes": found.n_classes_present,
         }
         print_metrics({"validation": metrics, **n_classes})
+
+
+@command("export", LOCATION)
+@click.argument("run", metavar="[TRIAL|final]", default=FINAL)
+@click.option(
+    "--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+def _export(request: Request, run: str, folder: Path) -> None:
+    if run != FINAL and not run.isdecimal():
+        raise StudyError(
+            f"TRIAL must be the number of a trial, or {FINAL}, got {run!r}: see `study trials`"
+        )
+    session = open_session(request, reading=True, with_runs=True)
+
+    from model.export import reject_other_folder
+    from study.export.kept_run import no_tested_run, open_tested, open_trial
+    from study.export.model_folder import write_model_folder
+
+    reject_other_folder(folder)
+    if run == FINAL:
+        name = final_name(session.protocol.study_name)
+        if name not in study_names(session.storage_handle.database):
+            raise no_tested_run(session)
+        queue = open_session(request, name, location=session.location, with_runs=True)
+        kept = open_tested(queue)
+    else:
+        kept = open_trial(session, int(run))
+    write_model_folder(kept, folder)
+    what = "the final run" if kept.test else f"trial {kept.row.number}, which was not tested"
+    say(f"the model of {what} lies in {folder}: its README.md says how to load it")

@@ -1,6 +1,5 @@
 """Saved weights, evaluated again: by the commands `final` and `evaluate`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ from model.configuration import DeviceConfig, EvaluationConfig
 from model.device import reproducible_kernels, resolve_execution
 from model.evaluation import Collector, Evaluation, evaluate
 from model.network import build_network
-from model.training_state import evaluated_weights
-from study.configuration.config import validated
-from study.configuration.stored_settings import completed, missing_settings
 from study.errors import StudyError
 from study.trial.components import EVALUATION_BATCH_SIZE
+from study.trial.saved_weights import saved_config, saved_weights
 
 
 def reject_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, path: Path) -> None:
@@ -29,21 +26,6 @@ def reject_untrained_data(checkpoint: dict[str, Any], prepared: PreparedData, pa
             f"--data must be the data of {path} (fingerprint {trained[:12]}), those found have "
             f"{prepared.fingerprint[:12]}: give the same data and settings"
         )
-
-
-def trained_configuration(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the configuration that weights were trained with, as JSON values.
-
-    Raises:
-        StudyError: If they were saved before this code had a setting, and say nothing of it.
-    """
-    stored = json.loads(checkpoint["configuration"])
-    if missing := missing_settings(stored):
-        raise StudyError(
-            f"CHECKPOINT must have a value for every setting, {path} was saved before there was "
-            f"{', '.join(missing)}: evaluate it with the version that trained it"
-        )
-    return completed(stored)
 
 
 def evaluate_checkpoint(
@@ -63,14 +45,11 @@ def evaluate_checkpoint(
         evaluation: How it is evaluated; default as its run did.
         collect: Sees the logits and labels of every batch.
     """
-    config = validated(completed(json.loads(checkpoint["configuration"])))
+    config = saved_config(checkpoint)
     resolved = resolve_execution(execution)
     n_classes = len(checkpoint["class_names"])
     network = build_network(config.network, n_classes=n_classes)
-    best = "network" in checkpoint
-    network.load_state_dict(
-        checkpoint["network"] if best else evaluated_weights(checkpoint["state"])
-    )
+    network.load_state_dict(saved_weights(checkpoint))
     resolved.place(network)
     batches = EvaluationBatches(
         examples,

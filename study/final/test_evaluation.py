@@ -11,6 +11,7 @@ from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
+from torch import Tensor
 
 from dashboards.analysis.confusion import save_confusion_csv
 from dashboards.figures.base import drawable_names, save_png
@@ -23,8 +24,9 @@ from dashboards.figures.mistakes import (
 )
 from dashboards.tensorboard.writer import write_test
 from data.image_cache import Examples, PreparedData
-from model.evaluation import ClassReport, Evaluation, per_class_report
+from model.evaluation import ClassReport, Collector, Evaluation, per_class_report
 from model.mistakes import MistakeCollector
+from model.predictions import PredictionCollector
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.optuna_rows import BEST_EPOCH
@@ -32,6 +34,7 @@ from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths, remove, write_atomically
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
+from study.final.predictions import save_predictions
 from study.final.unknown_test_results import forgotten_tests, reject_forgotten
 from study.session.session import StudySession
 from study.trial.identity import Identity
@@ -102,8 +105,9 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
     execution = final.config.execution
     validation = evaluate_checkpoint(checkpoint, prepared.validation(), execution=execution)
     examples = prepared.test()
-    mistakes = MistakeCollector()
-    test = evaluate_checkpoint(checkpoint, examples, execution=execution, collect=mistakes)
+    mistakes, predictions = MistakeCollector(), PredictionCollector()
+    collect = _collect_by(mistakes, predictions)
+    test = evaluate_checkpoint(checkpoint, examples, execution=execution, collect=collect)
     metrics = {
         "searched_trial": searched_trial,
         "hyperparameters": run.params,
@@ -122,10 +126,19 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
     }
     _write_mistakes(paths, _pictured(mistakes, examples, prepared.class_names), prepared)
     _write_classes(paths, test, list(prepared.class_names))
+    save_predictions(paths.predictions, predictions, prepared.class_names)
     _write_events(paths, test, after_epoch=len(run.intermediate_values))
     write_atomically(paths.metrics, json.dumps(metrics, indent=2).encode())
     finish_test(database, run._trial_id, asdict(test.metrics))
     return FinalResult(paths, searched_trial, metrics, was_done=False)
+
+
+def _collect_by(*collectors: Collector) -> Collector:
+    def collect(logits_BC: Tensor, labels_B: Tensor) -> None:
+        for collector in collectors:
+            collector(logits_BC, labels_B)
+
+    return collect
 
 
 def _standard_errors(test: Evaluation) -> dict[str, float]:

@@ -132,7 +132,9 @@ READING = {"preset", "config", "sets", "storage", "runs", "name"}
 TRAINING = READING | {"data", "device"}
 CREATING = TRAINING | {"workers", "workers_per_gpu", "trials"}
 SHARED = {
-    **dict.fromkeys(["status", "metrics", "trials", "best", "report", "doctor"], READING),
+    **dict.fromkeys(
+        ["status", "metrics", "trials", "best", "report", "doctor", "export"], READING
+    ),
     **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
     **dict.fromkeys(["worker", "final", "slurm-script"], TRAINING),
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),

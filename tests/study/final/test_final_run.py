@@ -22,16 +22,13 @@ from storage.trial_rows import TrialRow, read_trials
 from study.configuration.config import Request, validated
 from study.creation.create import SAMPLED, extend, initialise
 from study.errors import ProtocolError, StudyError
-from study.final.evaluate import (
-    evaluate_checkpoint,
-    reject_untrained_data,
-    trained_configuration,
-)
+from study.final.evaluate import evaluate_checkpoint, reject_untrained_data
 from study.final.final_run import final_config, open_final, run_final
 from study.final.test_evaluation import FinalResult
 from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
+from study.trial.saved_weights import trained_configuration
 from study.workers.worker import Worker
 from tests.study.searches import MODERN, configured
 from tests.study.trial.test_faults import fail_in_training

@@ -1,0 +1,148 @@
+"""Which run of a study is exported: a finished trial, or a final run after its test."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+
+from storage.checkpoints import file_sha256, load_checkpoint
+from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests
+from storage.run_paths import TrialPaths
+from storage.study_totals import Slot
+from storage.trial_rows import TrialRow, read_some
+from study.configuration.fixed_trial import OutOfRangeError
+from study.errors import StudyError
+from study.session.session import StudySession
+from study.session.suggested_commands import suggest_command
+from study.trial.identity import Identity
+
+MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A finished run whose best weights are still there.
+
+    Attributes:
+        session: The study, or the queue of its final runs.
+        row: The run.
+        paths: Its files.
+        checkpoint: Its best weights, with what is saved beside them.
+        epoch: The epoch after which they were saved.
+        test: Its test evaluation; None for a trial of the search.
+    """
+
+    session: StudySession
+    row: TrialRow
+    paths: TrialPaths
+    checkpoint: dict[str, Any]
+    epoch: EpochRecord
+    test: TestEvaluation | None
+
+
+def open_trial(session: StudySession, number: int) -> KeptRun:
+    """Open the weights of a finished trial of the search.
+
+    Args:
+        session: The searched study.
+        number: Of the trial.
+
+    Raises:
+        StudyError: If there is no such trial, if it is not finished or has kept no weights, or if
+            those in its folder are not its own.
+        CheckpointError: If they are damaged.
+    """
+    slots = session.slots()
+    slot = next((one for one in slots if one.number == number), None)
+    if slot is None:
+        command = suggest_command(
+            "trials", "--name", session.searched_name, storage=session.config.storage
+        )
+        raise StudyError(
+            f"TRIAL must be a trial that study {session.searched_name!r} has trained, {number} is "
+            f"none: see `{command}`"
+        )
+    if not slot.state.is_finished():
+        state = slot.state.name.lower()
+        raise StudyError(f"TRIAL must be finished, {number} is {state}: wait for its end")
+    paths = session.trial_paths(slot.slot)
+    if not paths.best.is_file():
+        raise StudyError(
+            f"TRIAL must have kept its weights, those of {number} are gone: "
+            f"{_kept(session, slots)} (storage.kept_trials={session.config.storage.kept_trials})"
+        )
+    return _open(session, slot, test=None)
+
+
+def open_tested(final: StudySession) -> KeptRun:
+    """Open the weights of the newest final run that was tested.
+
+    Args:
+        final: The queue of final runs.
+
+    Raises:
+        StudyError: If none was tested yet, or if the weights are not those that were.
+        CheckpointError: If they are missing or damaged.
+    """
+    name, database = final.searched_name, final.storage_handle.database
+    tests = {test.trial_id: test for test in read_tests(database, name) if test.metrics}
+    tested = [
+        one
+        for one in final.slots()
+        if one.trial_id in tests
+        and one.state == TrialState.COMPLETE
+        and final.trial_paths(one.slot).metrics.is_file()
+    ]
+    if not tested:
+        raise no_tested_run(final)
+    slot = max(tested, key=lambda one: one.slot)
+    return _open(final, slot, test=tests[slot.trial_id])
+
+
+def no_tested_run(session: StudySession) -> StudyError:
+    """Return the error for a study whose final run is yet to come."""
+    name = session.searched_name
+    command = suggest_command("final", "--name", name, storage=session.config.storage)
+    return StudyError(
+        f"study {name!r} must have a final run that was tested, it has none: run `{command}` "
+        "first, or name a TRIAL"
+    )
+
+
+def _kept(session: StudySession, slots: list[Slot]) -> str:
+    kept = [
+        str(slot.number)
+        for slot in sorted(slots, key=lambda slot: (slot.value is None, -(slot.value or 0)))
+        if slot.state.is_finished() and session.trial_paths(slot.slot).best.is_file()
+    ]
+    if not kept:
+        return "no trial has kept its own"
+    more = f" and {len(kept) - MOST_NAMED} more" if len(kept) > MOST_NAMED else ""
+    return f"kept are, the best first, those of {', '.join(kept[:MOST_NAMED])}{more}"
+
+
+def _open(session: StudySession, slot: Slot, *, test: TestEvaluation | None) -> KeptRun:
+    paths, handle = session.trial_paths(slot.slot), session.storage_handle
+    checkpoint = load_checkpoint(paths.best)
+    records = read_epochs(handle.database, [slot.trial_id]).get(slot.trial_id, [])
+    epoch = next((one for one in records if one.epoch == checkpoint.get("epoch")), None)
+    foreign = _why_foreign(session, slot, checkpoint, n_recorded=len(records))
+    if test is not None and file_sha256(paths.best) != test.checkpoint_sha256:
+        foreign = "their hash is another one than at the test"
+    if foreign is not None or epoch is None:
+        raise StudyError(
+            f"{paths.best} must hold the weights of this run ({foreign or 'no recorded epoch'}): "
+            "restore the file, or export another run"
+        )
+    (row,) = read_some(handle, [slot.trial_id])
+    return KeptRun(session, row, paths, checkpoint, epoch, test)
+
+
+def _why_foreign(
+    session: StudySession, slot: Slot, checkpoint: dict[str, Any], *, n_recorded: int
+) -> str | None:
+    trial = session.storage_handle.get_trial(slot.trial_id)
+    try:
+        return Identity.of_trial(session, trial).why_foreign(checkpoint, n_recorded)
+    except OutOfRangeError:
+        return "the trial has no hyperparameters"
