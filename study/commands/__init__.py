@@ -24,6 +24,9 @@ COMMANDS = {
         "evaluate": "Evaluate the best.pt of a trial or final run on the validation split.",
         "export": "Write the model folder of the final run, or of a TRIAL that kept its weights.",
     },
+    "predict": {
+        "predict": "Predict the classes of images: files, folders and patterns such as '*.jpg'.",
+    },
     "grids": {
         "sweep": "Train learning rates by weight decays for a few epochs; draw a heat map.",
         "grid": "Train every combination of the --axis options, or of the configured points.",
