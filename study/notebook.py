@@ -5,10 +5,12 @@ command line.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from data.sources.folder_walk import readable
 from storage.records import EpochRecord
 from storage.trial_records import TrialRecord, read_trial_records, stream_trial_records
 from study.configuration.config import Request
@@ -19,6 +21,10 @@ from study.session.winner import read_best
 if TYPE_CHECKING:
     import pandas as pd
 
+    from model.device import Execution
+    from model.export import ExportedModel
+    from study.prediction.prediction import Prediction
+
 
 class Study:
     """An existing study, read-only; a context manager that closes its database in the end.
@@ -26,7 +32,8 @@ class Study:
     Made by `Study.open`. Every call reads anew, so that a running study may be followed.
     """
 
-    def __init__(self, session: StudySession) -> None:
+    def __init__(self, request: Request, session: StudySession) -> None:
+        self._request = request
         self._session = session
 
     @classmethod
@@ -55,7 +62,8 @@ class Study:
             "storage.url": storage or os.environ.get("STUDY_STORAGE"),
             "storage.runs": runs or os.environ.get("STUDY_RUNS"),
         }
-        return cls(open_session(Request(options=options), reading=True))
+        request = Request(options=options)
+        return cls(request, open_session(request, reading=True))
 
     def __enter__(self) -> Self:
         return self
@@ -123,5 +131,92 @@ class Study:
         (record,) = read_trial_records(self._session.storage_handle, [best.trial_id])
         return as_frame(build_trials_table([trial_values(record)])).iloc[0]
 
+    def model(
+        self, trial: int | Literal["final"] = "final", *, device: str = "cpu"
+    ) -> "ExportedModel":
+        """Return the model of a run, an `nn.Module` with its preprocessing and its classes.
+
+        Args:
+            trial: Number of a trial that has kept its weights; default the newest final run that
+                was tested.
+            device: Where the model computes: auto, cpu, cuda or cuda:N.
+
+        Returns:
+            The same as `model.export.load_model` of what `study export` writes. It takes images
+            of the prepared size, uint8 [B, H, W, 3], and returns logits.
+
+        Raises:
+            StudyError: If there is no such run, or it has not kept its weights.
+            StorageError: If the runs folder or the file of weights is rejected.
+            ModelError: If the device is not there.
+        """
+        from model.export import ExportedModel
+        from study.export.kept_run import open_run
+        from study.export.model_folder import build_config
+        from study.trial.saved_weights import saved_weights
+
+        run = open_run(self._request, self._session, trial)
+        model = ExportedModel(build_config(run), saved_weights(run.checkpoint))
+        return model.to(_resolve(device).device)
+
+    def predict(
+        self,
+        images: str | Path | Iterable[str | Path],
+        *,
+        top: int = 5,
+        trial: int | Literal["final"] = "final",
+        device: str = "auto",
+    ) -> "pd.DataFrame":
+        """Predict the classes of images, prepared as for training.
+
+        Args:
+            images: Files, folders and patterns such as `photos/*.jpg`; one, or several.
+            top: Classes of each image; fewer where the model has fewer.
+            trial: Whose model predicts, as in `model`.
+            device: Where it computes.
+
+        Returns:
+            A row for each image in their order, as `study predict` writes it: `file`, `predicted`
+            and `probability` of the best class, `class_2` and `probability_2` and so on, `error`
+            of an image that cannot be read.
+
+        Raises:
+            StudyError: If there is no such model, or `top` is below 1.
+            DataError: If there are no such images.
+            ModelError: If the device is not there.
+        """
+        import pandas as pd
+
+        from data.sources.given_pictures import find_given_pictures
+        from study.prediction.predictions import predict_batches
+        from study.prediction.rows import column_names
+
+        if top < 1:
+            raise StudyError(f"top must be at least 1, got {top}: raise it")
+        names = [images] if isinstance(images, str | Path) else images
+        paths = [path for one in find_given_pictures(map(str, names)) for path in one.paths]
+        execution = _resolve(device)
+        model = self.model(trial, device=device)
+        n_top = min(top, len(model.class_names))
+        rows = [
+            _values(one, n_top)
+            for batch in predict_batches(model, paths, execution=execution)
+            for one in batch.predictions(model.class_names, n_top=n_top)
+        ]
+        return pd.DataFrame(rows, columns=column_names(n_top))
+
     def _records(self) -> Iterator[TrialRecord]:
         return stream_trial_records(self._session.storage_handle, self.name)
+
+
+def _values(prediction: "Prediction", n_top: int) -> list[str | float | None]:
+    """Return the columns of a prediction; None where there is no class, or no error."""
+    pairs = [*chain.from_iterable(prediction.ranked)] or [None] * (2 * n_top)
+    return [readable(prediction.file), *pairs, readable(prediction.error) or None]
+
+
+def _resolve(device: str) -> "Execution":
+    from model.device import resolve_execution
+
+    given = Request(options={"execution.device": device})
+    return resolve_execution(given.resolve(base={}).execution)
