@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dashboards.errors import DashboardError
 from storage.configuration import shown_url
+from storage.database import is_database_error, reason_of
 from storage.records import IMPORTED_FROM, EpochRecord, Protocol
 from storage.trial_records import TrialRecord
 from storage.trial_rows import FINISHED
@@ -99,7 +100,7 @@ def folder_uri(folder: Path) -> str:
 def _open_client(uri: str | None) -> tuple["MlflowClient", str]:
     # MLflow reads these when it is imported; nothing but its own store is to hear of the study.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     # A quarter of a minute, not four, for a server that is not there.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     try:
@@ -122,11 +123,13 @@ def _one_line_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, OSError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:
+        if not (isinstance(error, MlflowException | OSError) or is_database_error(error)):
+            raise
+        reason = reason_of(error).replace(uri, shown_url(uri))
         raise DashboardError(
             f"--to mlflow must name a store that accepts runs, {shown_url(uri)} does not "
-            f"({said}): check the address and its rights, then repeat the command"
+            f"({reason}): check the address and its rights, then repeat the command"
         ) from error
 
 

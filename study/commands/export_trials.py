@@ -42,8 +42,8 @@ def _to_files(session: StudySession, path: Path) -> None:
 
     name, handle = session.protocol.study_name, session.storage_handle
     written = write_tables(stream_trial_records(handle, name), path)
-    say(f"{written.n_trials} trials: {written.trials}")
-    say(f"{written.n_epochs} epochs: {written.epochs}")
+    say(f"trials ({written.n_trials}): {written.trials}")
+    say(f"epochs ({written.n_epochs}): {written.epochs}")
 
 
 def _to_mlflow(session: StudySession, where: str) -> None:
@@ -55,9 +55,9 @@ def _to_mlflow(session: StudySession, where: str) -> None:
     records = track(stream_trial_records(handle, name), "trials", n_trials, 1)
     done = export_runs(records, session.protocol, uri)
     say(
-        f"experiment {done.experiment!r} of {done.uri}: {done.n_new} runs added, "
-        f"{done.n_updated} continued, {done.n_complete} complete before, "
-        f"{done.n_waiting} trials wait and have none"
+        f"experiment {done.experiment!r} of {done.uri}: runs added: {done.n_new}, "
+        f"continued: {done.n_updated}, complete before: {done.n_complete}; "
+        f"waiting trials, without a run: {done.n_waiting}"
     )
     if done.uri.startswith("file:"):
         say("MLflow opens a file store with MLFLOW_ALLOW_FILE_STORE=true in the environment")

@@ -44,7 +44,7 @@ def values_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def epochs_in(handle: StudyStorage) -> list[dict[str, Any]]:
-    database = sqlite3.connect(str(handle.engine.url.database))
+    database = sqlite3.connect(str(handle.address.database))
     database.row_factory = sqlite3.Row
     found = database.execute(
         "SELECT t.number AS trial, e.* FROM epochs e JOIN trials t USING (trial_id) "

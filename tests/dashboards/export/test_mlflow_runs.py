@@ -1,6 +1,8 @@
 """Exports to MLflow, read back with its own client."""
 
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from storage.study_storage import StudyStorage
 from storage.trial_records import TrialRecord, stream_trial_records
 from tests.dashboards.conftest import STUDY_NAME, build_record, put
 
+ROOT = Path(__file__).parents[3]
 STATUS = {0: "FINISHED", 1: "FINISHED", 2: "KILLED", 3: "FAILED", 4: "RUNNING", 6: "FINISHED"}
 
 
@@ -217,6 +220,65 @@ def test_server_that_rejects_is_told_in_one_line_without_its_password(
     with pytest.raises(DashboardError, match="does not") as told:
         export(searched_study, rejecting_server)
     assert "\n" not in str(told.value) and "hunter2" not in str(told.value)
+
+
+def test_server_that_is_not_there_is_told_without_its_password(
+    searched_study: StudyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(DashboardError, match="onnection refused") as told:
+        export(searched_study, f"http://me:hunter2@127.0.0.1:{port}")
+    assert "\n" not in str(told.value) and "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "file"])
+def test_file_that_is_no_store_is_told_in_one_line_and_left_alone(
+    searched_study: StudyStorage, tmp_path: Path, scheme: str
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no store " * 1000)
+    with pytest.raises(DashboardError, match="not a database|Not a directory") as told:
+        export(searched_study, f"{scheme}:///{file}" if scheme == "sqlite" else folder_uri(file))
+    assert "\n" not in str(told.value)
+    assert file.read_text() == "no store " * 1000
+
+
+@pytest.mark.slow
+def test_export_in_a_process_of_its_own_talks_to_no_server(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time\n"
+        "from dashboards.export.mlflow_runs import export_runs\n"
+        "from storage.records import read_protocol\n"
+        "from storage.study_storage import open_study_storage\n"
+        "from storage.trial_records import stream_trial_records\n"
+        "handle = open_study_storage(sys.argv[1], outage_seconds=5, read_only=True)\n"
+        f"protocol = read_protocol(handle.database, {STUDY_NAME!r})\n"
+        f"records = stream_trial_records(handle, {STUDY_NAME!r})\n"
+        "print(export_runs(records, protocol, sys.argv[2]).n_new)\n"
+    )
+    database = f"sqlite:///{searched_study.address.database}"
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        # MLflow's telemetry is silent under pytest and on CI; nothing here says that this is one.
+        environment = {
+            name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ
+        }
+        environment |= {"HTTPS_PROXY": address, "HTTP_PROXY": address, "PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(
+            [sys.executable, "-c", code, database, folder_uri(tmp_path / "mlruns")],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (ended.returncode, ended.stdout) == (0, "5\n"), ended.stderr
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has called
+            proxy.accept()
 
 
 @pytest.mark.slow

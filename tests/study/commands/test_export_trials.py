@@ -33,7 +33,7 @@ def test_files_are_written_and_named(export: Export, tmp_path: Path, kind: str) 
     ended = export(str(path))
     assert (ended.code, ended.err) == (0, "")
     epochs = tmp_path / f"out.epochs.{kind}"
-    assert ended.out.splitlines() == [f"3 trials: {path}", f"4 epochs: {epochs}"]
+    assert ended.out.splitlines() == [f"trials (3): {path}", f"epochs (4): {epochs}"]
     read = pd.read_parquet if kind == "parquet" else pd.read_csv
     assert read(path)["state"].tolist() == ["complete", "pruned", "waiting"]
     assert read(epochs)["validation_macro_f1"].tolist() == [0.2, 0.5, 0.4, 0.1]
@@ -48,8 +48,8 @@ def test_folder_of_mlflow_gets_a_run_for_each_begun_trial(
         ended = export(f"mlflow:{folder}")
         assert ended.code == 0
         assert (
-            f"experiment 'tiny' of file://{folder}: {n_new} runs added, 0 continued, "
-            f"{n_complete} complete before, 1 trials wait" in ended.out
+            f"experiment 'tiny' of file://{folder}: runs added: {n_new}, continued: 0, "
+            f"complete before: {n_complete}; waiting trials, without a run: 1\n" in ended.out
         )
     client = MlflowClient(tracking_uri=folder.as_uri())
     (experiment,) = client.search_experiments(filter_string="name = 'tiny'")
