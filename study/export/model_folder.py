@@ -80,6 +80,7 @@ def _origin(run: KeptRun) -> dict[str, Any]:
         "run": "final" if run.test else "trial",
         "trial": trial,
         "seed": noted["seed"],
+        "device": noted["device"],
         "epoch": run.checkpoint["epoch"],
         "data_source": shown_source(protocol.data_source),
         "data_fingerprint": protocol.data_fingerprint,
