@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from model import network as network_module
@@ -33,7 +33,8 @@ NETWORK_FILE = "network.py"
 ONNX_FILE = "model.onnx"
 CARD_FILE = "README.md"
 FILES = frozenset({WEIGHTS_FILE, CONFIG_FILE, NETWORK_FILE, ONNX_FILE, CARD_FILE})
-"""All that a model folder may hold: one with anything else is never replaced."""
+BYTECODE = "__pycache__"
+"""What Python leaves where somebody has imported the network code."""
 
 Channels = tuple[float, float, float]
 
@@ -155,7 +156,8 @@ def write_model(
         OSError: If it cannot be written.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # Not `save_file`, whose files nobody else may read.
+    (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(str(network_module.__file__), folder / NETWORK_FILE)
 
@@ -258,7 +260,7 @@ def reject_other_folder(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if CONFIG_FILE not in names:
         raise _other_folder(folder, f"has no {CONFIG_FILE}")
-    if others := sorted(names - FILES):
+    if others := sorted(names - FILES - {BYTECODE}):
         raise _other_folder(folder, f"has {others[0]!r} too")
 
 

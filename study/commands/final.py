@@ -115,5 +115,5 @@ def _export(request: Request, run: str, folder: Path) -> None:
     else:
         kept = open_trial(session, int(run))
     write_model_folder(kept, folder)
-    what = "the final run" if kept.test else f"trial {kept.row.number}, which was not tested"
+    what = "the final run" if kept.test else f"trial {kept.row.number}, which was not tested,"
     say(f"the model of {what} lies in {folder}: its README.md says how to load it")

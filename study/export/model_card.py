@@ -34,7 +34,12 @@ RESIZE_RULES = {
     "pad": "the whole image, reduced and centred on black",
     "squash": "the whole image, squashed",
 }
-TRAINED_SETTINGS = ("network", "optimization", "augmentation")
+NAMED_SETTINGS = {
+    "network": ("blocks", "widths", "dropout"),
+    "optimization": ("optimizer", "learning_rate", "weight_decay", "schedule", "batch_size"),
+    "augmentation": ("flip_probability", "crop"),
+}
+"""By section: what a card says of every recipe."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,12 @@ class Described:
     def is_tested(self) -> bool:
         """Whether the weights are those of a final run after its test."""
         return "test" in self.metrics
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the network computed in bfloat16 while it was trained and measured."""
+        precision, device = self.trained.execution.precision, str(self.origin["device"])
+        return precision == "bfloat16" or (precision == "auto" and device.startswith("cuda"))
 
     @property
     def hub_data(self) -> str | None:
@@ -216,22 +227,31 @@ def _data(described: Described) -> str:
 
 
 def _recipe(described: Described) -> str:
-    origin, trained = described.origin, described.trained
-    settings = {
-        f"{section}.{name}": value
-        for section in TRAINED_SETTINGS
-        for name, value in trained.model_dump(mode="json")[section].items()
-    }
+    origin = described.origin
     versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
     facts = [
-        ("epochs", f"{described.n_epochs} of at most {trained.search.n_epochs}"),
+        ("epochs", f"{described.n_epochs} of at most {described.trained.search.n_epochs}"),
         ("seed", str(origin["seed"])),
+        ("device", code(origin["device"])),
         ("program", code(origin["program"])),
         ("git revision", code(origin["git_revision"] or "not noted")),
         ("versions", code(versions)),
     ]
-    rows = [[code(key), _cell(_shown_setting(value))] for key, value in settings.items()]
-    return "\n\n".join([bullets(facts), _table(["setting", "value"], rows)])
+    settings = _table(
+        ["setting", "value"], [[f"`{key}`", value] for key, value in _settings(described)]
+    )
+    note = "All other settings of network, optimization and augmentation have their defaults."
+    return "\n\n".join([bullets(facts), settings, note])
+
+
+def _settings(described: Described) -> Iterator[tuple[str, str]]:
+    """Yield the settings that make the recipe: those always named, and what is no default."""
+    default = StudyConfig().model_dump(mode="json")
+    trained = described.trained.model_dump(mode="json")
+    for section, always in NAMED_SETTINGS.items():
+        for name, value in trained[section].items():
+            if name in always or value != default[section][name]:
+                yield f"{section}.{name}", _shown_setting(value)
 
 
 def _shown_setting(value: Any) -> str:
@@ -304,6 +324,8 @@ def _limits(described: Described) -> str:
     present = described.metrics.get("n_test_classes", n_classes)
     if classes := shown_classes(present, n_classes):
         limits.append(f"Its test macro-F1 is{classes}: the others have no test image.")
+    if described.is_rounded:
+        limits.append("It was measured in bfloat16; in float32 its logits differ a little.")
     limits += [code(caution) for caution in described.protocol.cautions]
     limits.append("This card states no licence: whoever publishes the model chooses one.")
     return "\n".join(f"- {limit}" for limit in limits)

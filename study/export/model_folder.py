@@ -81,6 +81,7 @@ def _origin(run: KeptRun) -> dict[str, Any]:
         "run": "final" if run.test else "trial",
         "trial": trial,
         "seed": noted["seed"],
+        "device": noted["device"],
         "epoch": run.checkpoint["epoch"],
         **describe_data(protocol),
         "git_revision": noted.get("git_revision"),

@@ -107,6 +107,13 @@ def test_model_folder_is_replaced(folder: Path) -> None:
     assert sorted(path.name for path in folder.parent.iterdir()) == ["model"]
 
 
+def test_used_model_folder_is_replaced(folder: Path) -> None:
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "network.cpython-311.pyc").touch()
+    save_model(folder, exported(), trained(exported()).state_dict())
+    assert len(list(folder.iterdir())) == 3
+
+
 def add_a_file(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
 

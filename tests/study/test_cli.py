@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import click
 import pytest
 from PIL import Image
 
+from model.export import load_config
 from study.cli import app
 from study.commands.local_run import n_trials
 from tests.study.conftest import ROOT, Call, Command
@@ -264,6 +266,16 @@ def test_whole_path_by_commands_with_two_workers(
     assert ended.returncode == 0, ended.stderr
     assert "test: macro-F1" in ended.stdout
     metrics = json.loads((tmp_path / "runs/tiny/final/metrics.json").read_text())
+    model = tmp_path / "runs/tiny/final/model"
+    assert load_config(model).metrics["test"] == metrics["test"]
+    shutil.rmtree(model)
+    again = command("final", *place)
+    assert again.returncode == 0, again.stderr
+    assert "was tested before; its result stands" in again.stdout
+    assert load_config(model).metrics["test"] == metrics["test"]
+    exported = command("export", *place, "--to", "model")
+    assert "the model of the final run lies in model" in exported.stdout
+    assert load_config(tmp_path / "model") == load_config(model)
     evaluated = command("evaluate", str(tmp_path / "runs/tiny/final/best.pt"), "--json")
     assert json.loads(evaluated.stdout) == pytest.approx(metrics["validation"])
     assert command("report", *place).returncode == 0

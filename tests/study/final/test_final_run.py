@@ -1,3 +1,4 @@
+import csv
 import json
 import threading
 import time
@@ -100,6 +101,28 @@ def test_final_run_is_longer_larger_and_tested_once(
     assert not finish(searched, winner).was_done
     assert {file: file.read_bytes() for file in files} == before
     check_mistakes(searched, result)
+    check_predictions(searched, result)
+
+
+def check_predictions(searched: StudySession, result: FinalResult) -> None:
+    """Each test image has a row, and together they give the metrics."""
+    examples = prepare(final_config(searched.config).data).test()
+    confusion, names = load_confusion_csv(result.paths.confusion_csv)
+    with result.paths.predictions.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    places = [name for place in (1, 2, 3) for name in (f"class_{place}", f"probability_{place}")]
+    assert list(rows[0]) == ["row", "class", "predicted", *places]
+    assert [int(row["row"]) for row in rows] == list(range(len(examples.labels_N)))
+    assert [names.index(row["class"]) for row in rows] == examples.labels_N.tolist()
+    counted = Counter((row["class"], row["predicted"]) for row in rows)
+    for true, predicted in np.ndindex(confusion.shape):
+        assert counted[names[true], names[predicted]] == confusion[true, predicted]
+    for row in rows:
+        probabilities = [float(row[f"probability_{place}"]) for place in (1, 2, 3)]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-6)
+        assert row["predicted"] == row["class_1"]
+        assert {row[f"class_{place}"] for place in (1, 2, 3)} == set(names)
 
 
 def check_mistakes(searched: StudySession, result: FinalResult) -> None:
