@@ -3,7 +3,7 @@
 Must not know about splits or labels, nor keep anything.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -36,7 +36,7 @@ class StreamedPicture(NamedTuple):
 
 def stream_pictures(
     paths: Iterable[str], *, image_size: int, resize: Resize, value_range: Range | None
-) -> Iterator[StreamedPicture]:
+) -> Generator[StreamedPicture, None, None]:
     """Decode files in threads, at most a batch and a few pictures ahead of the reader.
 
     Args:

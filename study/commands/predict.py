@@ -2,14 +2,14 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from data.sources.folder_walk import readable
 from data.sources.given_pictures import find_given_pictures
+from data.split_writer import no_progress
 from storage.errors import StudyNotFoundError
 from study.commands.options import DEVICE, LOCATION, command
 from study.configuration.config import Request
@@ -20,11 +20,11 @@ from study.progress import fail, is_terminal, say, track
 from study.stop_signal import INTERRUPTED, StopFlag
 
 if TYPE_CHECKING:
-    from study.prediction.scoring import Scorer
+    from model.device import Execution
+    from study.prediction.plan import Plan
 
-T = TypeVar("T")
-MOST_CLASSES = 5
 PIPED_WIDTH = 160
+"""Columns of a table where no terminal says how many there are."""
 
 
 @command("predict", LOCATION, DEVICE)
@@ -70,69 +70,53 @@ def _predict(
     folder = folder or _find_final_model(request)
 
     from model.device import resolve_execution
-    from model.export import load_config, load_model
-    from study.prediction.predictions import predict_batches
-    from study.prediction.scoring import Scorer, choose_labels
+    from study.prediction.plan import count_images, plan_prediction
 
-    names = load_config(folder).class_names
-    n_top = _choose_top(top, len(names))
-    labels, note = choose_labels(given, names, is_required=score)
+    plan = plan_prediction(folder, given, n_top=top, is_score_required=score)
     execution = resolve_execution(request.resolve(base={}).execution)
-    model = load_model(folder, device=execution.device)
-    scorer = None
-    if labels is not None:
-        scorer = Scorer(labels, n_classes=len(names), device=execution.device)
-    paths = [path for pictures in given for path in pictures.paths]
-    width = shutil.get_terminal_size((PIPED_WIDTH, 0)).columns
-    rows = build_rows(kind, n_top=n_top, paths=paths, class_names=names, width=width)
+    n_broken, remarks = _write_predictions(plan, execution, kind, out)
+    if out is not None:
+        say(f"predictions of {count_images(len(plan.paths))} are in {readable(out)}")
+    for line in remarks:
+        print(line, file=sys.stderr)
+    if n_broken:
+        broken = f"{n_broken:,} of {count_images(len(plan.paths))}"
+        fail(f"{broken} cannot be read: their rows say why", 1)
+
+
+def _write_predictions(
+    plan: "Plan", execution: "Execution", kind: Format, out: Path | None
+) -> tuple[int, list[str]]:
+    """Write a row for each picture; return how many are broken, and what to say in the end."""
+    from model.export import load_model
+    from study.prediction.predictions import predict_batches
+
+    model = load_model(plan.folder, device=execution.device)
+    scorer = plan.build_scorer(execution.device)
+    rows = build_rows(
+        kind,
+        n_top=plan.n_top,
+        paths=plan.paths,
+        class_names=model.class_names,
+        width=shutil.get_terminal_size((PIPED_WIDTH, 0)).columns,
+    )
     stop = StopFlag().install(exit_code=INTERRUPTED)
-    is_shown = out is not None or not is_terminal()  # else the rows themselves show it
-
-    def follow(items: Iterable[T], description: str, total: int, step: int, /) -> Iterator[T]:
-        shown = track(items, description, total, step) if is_shown else items
-        return stop.interrupting(shown)
-
+    shown = no_progress if out is None and is_terminal() else track  # rows show it themselves
+    n_broken = 0
     with writing_to(out) as write:
         write(rows.header)
-        n_broken = 0
-        for batch in predict_batches(model, paths, execution=execution, track=follow):
-            write("".join(map(rows.write, batch.predictions(names, n_top=n_top))))
+        for batch in predict_batches(
+            model,
+            plan.paths,
+            execution=execution,
+            track=lambda *loop: stop.interrupting(shown(*loop)),
+        ):
+            predictions = batch.predictions(model.class_names, n_top=plan.n_top)
+            write("".join(map(rows.write, predictions)))
             n_broken += batch.n_broken
             if scorer is not None:
                 scorer.add(batch)
-    if out is not None:
-        say(f"predictions of {_count(len(paths))} are in {readable(out)}")
-    for line in (note, *_describe_score(scorer, n_broken)):
-        if line:
-            print(line, file=sys.stderr)
-    if n_broken:
-        fail(f"{n_broken:,} of {_count(len(paths))} cannot be read: their rows say why", 1)
-
-
-def _count(n_images: int) -> str:
-    return "1 image" if n_images == 1 else f"{n_images:,} images"
-
-
-def _choose_top(top: int | None, n_classes: int) -> int:
-    if top is None:
-        return min(MOST_CLASSES, n_classes)
-    if top > n_classes:
-        raise StudyError(
-            f"--top must be at most {n_classes}, the classes of the model, got {top}: lower it"
-        )
-    return top
-
-
-def _describe_score(scorer: "Scorer | None", n_broken: int) -> list[str]:
-    from study.prediction.scoring import score_lines
-
-    if scorer is None:
-        return []
-    evaluation = scorer.evaluation()
-    if evaluation is None:
-        return ["not scored: no image can be read"]
-    left_out = f"{_count(n_broken)} that cannot be read: not part of the score"
-    return [*score_lines(evaluation), *([left_out] if n_broken else [])]
+    return n_broken, list(plan.describe(scorer, n_broken=n_broken))
 
 
 def _find_final_model(request: Request) -> Path:

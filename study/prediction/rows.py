@@ -62,11 +62,9 @@ def column_names(n_top: int) -> list[str]:
 
 def _csv_row(n_top: int) -> Callable[[Prediction], str]:
     def write(prediction: Prediction) -> str:
-        ranked = [(name, f"{value:.{DIGITS}g}") for name, value in prediction.ranked]
-        pairs = ranked or [("", "")] * n_top
-        return _csv_line(
-            [readable(prediction.file), *chain.from_iterable(pairs), readable(prediction.error)]
-        )
+        ranked = ((name, f"{value:.{DIGITS}g}") for name, value in prediction.ranked)
+        pairs = [*chain.from_iterable(ranked)] or [""] * (2 * n_top)
+        return _csv_line([readable(prediction.file), *pairs, readable(prediction.error)])
 
     return write
 
@@ -81,10 +79,10 @@ def _json_row(n_top: int) -> Callable[[Prediction], str]:
     names = column_names(n_top)
 
     def write(prediction: Prediction) -> str:
-        ranked = [(name, float(f"{value:.{DIGITS}g}")) for name, value in prediction.ranked]
-        pairs = ranked or [(None, None)] * n_top
+        ranked = ((name, float(f"{value:.{DIGITS}g}")) for name, value in prediction.ranked)
+        pairs = [*chain.from_iterable(ranked)] or [None] * (2 * n_top)
         error = readable(prediction.error) or None
-        values = [readable(prediction.file), *chain.from_iterable(pairs), error]
+        values = [readable(prediction.file), *pairs, error]
         return json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) + "\n"
 
     return write

@@ -104,7 +104,7 @@ def test_stream_decodes_no_more_than_a_batch_ahead(tmp_path: Path) -> None:
     for _ in range(3):
         next(pictures)
     assert listed == 3 + chunk_images(512) + 2 * count_threads()
-    pictures.close()  # type: ignore[attr-defined]
+    pictures.close()
 
 
 def test_batches_hold_every_item_in_order() -> None:

@@ -141,6 +141,7 @@ SHARED = {
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
     **dict.fromkeys(["sweep", "grid", "compare"], CREATING),
     **dict.fromkeys(["data", "baselines"], READING | {"data"}),
+    "predict": READING | {"device"},
     "evaluate": TRAINING - {"storage", "runs", "name"},
     "extend": READING | {"trials"},
 }

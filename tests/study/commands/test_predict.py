@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from study.configuration.config import Request
+from study.export.data_origin import describe_data
+from study.session.session import open_session
 from tests.data.pictures import encoded, picture
 from tests.study.conftest import ROOT, Call
 from tests.tools.models import write_model_folder
+from tests.tools.pictures import write_pictures
 from tests.tools.processes import wait_until
 
 NAMES = ("columns", "dots", "rows")
@@ -139,6 +144,36 @@ def test_no_name_and_no_study_are_misuse(
     assert "Missing argument 'IMAGES...'" in call("predict").err
     ended = call("predict", str(pictures))
     assert ended.code == 2 and "or give a model folder with --model" in ended.err
+
+
+def test_study_predicts_with_its_last_final_run_but_not_on_its_test_images(
+    pictures: Path, call: Call, config_file: str, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    pictures.rename(data / "train")
+    write_pictures(data / "test", n_per_class=4)
+    call("init", "--config", config_file, "--data", str(data))
+    location = ("--config", config_file)
+    ended = call("predict", str(data / "train"), *location)
+    assert ended.code == 2 and "study 'tiny' must have the model of a final run" in ended.err
+    session = open_session(Request(file=Path(config_file), options={"data.source": str(data)}))
+    for slot, name in ((0, "old"), (1, "dots"), (2, None)):
+        folder = session.paths.final(slot).folder
+        folder.mkdir()
+        origin = {"study": "tiny", **describe_data(session.protocol)}
+        if name is not None:
+            write_model_folder(folder / "model", [name, *NAMES[::2]], origin=origin)
+    ended = call("predict", str(data / "train"), *location)
+    assert ended.code == 0 and "dots" in ended.out and "old" not in ended.out
+    score, _, caution = ended.err.splitlines()
+    assert score.startswith("score: macro-F1 ")
+    assert caution.startswith(
+        "caution: these images are of study 'tiny' itself (72 in its train split)"
+    )
+    ended = call("predict", str(data / "test" / "dots"), *location)
+    assert (ended.code, ended.out) == (2, "")
+    assert "IMAGES must not be of the test split of study 'tiny'" in ended.err
 
 
 def write_copies(folder: Path, n_pictures: int) -> Path:

@@ -52,7 +52,7 @@ def test_logits_are_those_of_the_images_that_training_sees(tmp_path: Path) -> No
         with torch.inference_mode():
             expected_BC = model(torch.from_numpy(np.array(split.images_NHWC)))
         for image, logits in zip(split.images_NHWC, expected_BC, strict=True):
-            torch.testing.assert_close(streamed[image.tobytes()], logits)
+            assert torch.allclose(streamed[image.tobytes()], logits, rtol=1e-4, atol=1e-5)
 
 
 def test_classes_are_ranked_and_broken_pictures_keep_their_place(tmp_path: Path) -> None:
