@@ -6,7 +6,6 @@ command line.
 
 import os
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -181,13 +180,15 @@ class Study:
             of an image that cannot be read.
 
         Raises:
-            StudyError: If there is no such model, or `top` is below 1.
+            StudyError: If there is no such model, `top` is below 1, or images lie in the folder
+                of the study's test split.
             DataError: If there are no such images.
             ModelError: If the device is not there.
         """
         import pandas as pd
 
         from data.sources.given_pictures import find_given_pictures
+        from study.prediction.own_data import reject_test_images
         from study.prediction.predictions import predict_batches
         from study.prediction.rows import column_names
 
@@ -197,6 +198,7 @@ class Study:
         paths = [path for one in find_given_pictures(map(str, names)) for path in one.paths]
         execution = _resolve(device)
         model = self.model(trial, device=device)
+        reject_test_images(paths, model.config.origin)
         n_top = min(top, len(model.class_names))
         rows = [
             _values(one, n_top)
@@ -211,8 +213,11 @@ class Study:
 
 def _values(prediction: "Prediction", n_top: int) -> list[str | float | None]:
     """Return the columns of a prediction; None where there is no class, or no error."""
-    pairs = [*chain.from_iterable(prediction.ranked)] or [None] * (2 * n_top)
-    return [readable(prediction.file), *pairs, readable(prediction.error) or None]
+    pairs: list[str | float | None] = []
+    for name, probability in prediction.ranked:
+        pairs += (name, probability)
+    error = readable(prediction.error) or None
+    return [readable(prediction.file), *(pairs or [None] * (2 * n_top)), error]
 
 
 def _resolve(device: str) -> "Execution":

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 
 import study
 from data.errors import DataError
-from model.export import load_model, save_model
+from model.export import ExportedModel, load_model, save_model
 from storage.checkpoints import load_checkpoint
 from storage.errors import StudyNotFoundError
 from study import Study
@@ -202,6 +202,21 @@ def test_predictions_are_those_of_the_command(
     listed = usual.predict([photos / "rows.png", str(photos / "dots.png")], trial=0)
     assert listed["file"].tolist() == [f"{photos}/rows.png", f"{photos}/dots.png"]
     assert [name for name in listed.columns if name.startswith("class")] == ["class_2", "class_3"]
+
+
+def test_images_of_the_test_split_stay_sealed(usual: Study, finished: Path) -> None:
+    model = usual.model()
+    splits = {"test": "dots"}  # as if the source had a folder of its own for the test
+    model.config.origin["data_splits"] = splits
+
+    class Sealed(Study):
+        def model(self, *_: object, **__: object) -> ExportedModel:
+            return model
+
+    sealed = Sealed(usual._request, usual._session)
+    assert len(sealed.predict(finished / "pictures" / "rows")) == 12
+    with pytest.raises(StudyError, match="must not be of the test split"):
+        sealed.predict(finished / "pictures" / "dots")
 
 
 def test_what_cannot_be_predicted_is_rejected_by_name(usual: Study, tmp_path: Path) -> None:
