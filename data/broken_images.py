@@ -4,7 +4,10 @@ Must not decode anything.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from PIL import UnidentifiedImageError
 
 from data.errors import BrokenImageError
 from data.statistics import BrokenImage
@@ -35,6 +38,21 @@ def find_reason(content: bytes | Path | None) -> str | None:
         if stored.startswith(POINTER_START):
             return POINTER_REASON
     return None
+
+
+def describe_error(content: bytes | Path | None, error: Exception) -> str:
+    """Says in one line why a picture cannot be decoded.
+
+    Args:
+        content: the encoded picture, the file that holds it, or nothing.
+        error: what decoding it raised.
+    """
+    with suppress(OSError):
+        if reason := find_reason(content):
+            return reason
+    if isinstance(error, UnidentifiedImageError):  # it names the file, or an object in memory
+        return "cannot identify image file"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def reject(broken: Sequence[BrokenImage], *, n_broken: int) -> BrokenImageError:

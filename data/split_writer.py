@@ -4,32 +4,25 @@ Threads, not processes: Pillow releases the interpreter while it decodes, and a 
 leaves no orphans. Must not decide which rows belong to the split.
 """
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 
-from data.broken_images import find_reason, reject
+from data.broken_images import describe_error, find_reason, reject
 from data.configuration import DataConfig
 from data.decoding import Original, decode
+from data.decoding_threads import chunk_images, count_threads, in_order
 from data.sources.encoded_images import EncodedImage, EncodedSplit
 from data.splits import SplitRows
 from data.statistics import BrokenImage, SplitTally, join_tallies, tally_images
 
 T = TypeVar("T")
-R = TypeVar("R")
-MOST_CHUNK_IMAGES = 256
-CHUNK_BYTES = 2**22
-"""Of pixels that a thread decodes at a time."""
 READ_BYTES = 2**23
 """Of encoded images that a thread reads at a time, unless a single one has more."""
 READ_GROWTH = 4
@@ -84,11 +77,11 @@ def write_split(
             rest is decoded in any case, and written unless `broken_images` is "stop".
         track: shows the progress.
     """
-    n_images = _chunk_images(config.image_size)
+    n_images = chunk_images(config.image_size)
     decoder = _ChunkDecoder(source, rows, config, n_images)
     starts = range(0, len(rows.rows_N), n_images)
-    with path.open("wb") as file, ThreadPoolExecutor(_n_threads()) as threads:
-        chunks = _in_order(threads, decoder, starts)
+    with path.open("wb") as file, ThreadPoolExecutor(count_threads()) as threads:
+        chunks = in_order(threads, decoder, starts, n_ahead=2 * count_threads())
         shown = track(chunks, f"decoding {path.stem}", len(rows.rows_N), n_images)
 
         def write() -> Iterator[SplitTally]:
@@ -139,7 +132,7 @@ class _ChunkDecoder:
                 images_NHWC[len(kept)], original = self._decode(image)
             # Pillow raises nearly anything on damaged files; each is reported or counted.
             except Exception as error:
-                dropped.append(_broken(image, self.rows, _reason(image, error)))
+                dropped.append(_broken(image, self.rows, describe_error(image.content, error)))
                 continue
             originals.append(original)
             kept.append(position)
@@ -159,10 +152,6 @@ class _ChunkDecoder:
             resize=self.config.resize,
             value_range=self.config.value_range,
         )
-
-
-def _chunk_images(image_size: int) -> int:
-    return min(MOST_CHUNK_IMAGES, max(1, CHUNK_BYTES // (3 * image_size**2)))
 
 
 def _read(source: EncodedSplit, rows_N: NDArray[np.int64]) -> Iterator[EncodedImage]:
@@ -189,33 +178,3 @@ def _find_hollow(source: EncodedSplit, rows: SplitRows) -> Iterator[BrokenImage]
 
 def _broken(image: EncodedImage, rows: SplitRows, reason: str) -> BrokenImage:
     return BrokenImage(source_split=rows.source_split, name=image.name, reason=reason)
-
-
-def _reason(image: EncodedImage, error: Exception) -> str:
-    with suppress(OSError):
-        if reason := find_reason(image.content):
-            return reason
-    if isinstance(error, UnidentifiedImageError):  # it names the file, or an object in memory
-        return "cannot identify image file"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def _in_order(
-    threads: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]
-) -> Iterator[R]:
-    """Like `threads.map`, but never more than a few results ahead of the reader."""
-    remaining = iter(items)
-    pending: deque[Future[R]] = deque()
-    try:
-        pending.extend(threads.submit(work, item) for item in islice(remaining, 2 * _n_threads()))
-        while pending:
-            result = pending.popleft().result()
-            pending.extend(threads.submit(work, item) for item in islice(remaining, 1))
-            yield result
-    finally:
-        for future in pending:
-            future.cancel()
-
-
-def _n_threads() -> int:
-    return min(32, len(os.sched_getaffinity(0)))

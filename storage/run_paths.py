@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 
@@ -415,11 +416,22 @@ def replace_file(path: Path, content: bytes) -> None:
         OSError: If the disk is full or the folder cannot be written; no half file stays.
     """
     path.parent.mkdir(exist_ok=True)
+    with replacing_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write in parts, which takes its name when the context ends without an error.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; no half file stays.
+    """
     # Nobody who may write the folder can know the name, to plant a link there.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:
         with beside.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

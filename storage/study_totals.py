@@ -90,6 +90,12 @@ def foreign_ids(database: Database, study_name: str) -> list[int]:
     return list(database.read(lambda connection: connection.scalars(wanted).all()))
 
 
+def own_ids(database: Database, study_name: str) -> list[int]:
+    """Return the row numbers of the trials of a study by number, foreign ones left out."""
+    wanted = select(trials.c.trial_id).where(_own(study_name)).order_by(trials.c.number)
+    return list(database.read(lambda connection: connection.scalars(wanted).all()))
+
+
 def read_slots(database: Database, study_name: str) -> list[Slot]:
     """Return the slots of a study's queue, by trial number."""
     wanted = (

@@ -117,13 +117,14 @@ def _rows(storage: StudyStorage, trials: Sequence[FrozenTrial]) -> list[TrialRow
     # After the trials: whatever was finished then has all its epochs now.
     found = {trial._trial_id: trial for trial in trials}
     rows = {
-        trial_id: _row(found[trial_id], records)
+        trial_id: build_row(found[trial_id], records)
         for trial_id, records in stream_epochs(storage.database, [*found])
     }
-    return [rows.get(trial._trial_id) or _row(trial, []) for trial in trials]
+    return [rows.get(trial._trial_id) or build_row(trial, []) for trial in trials]
 
 
-def _row(trial: FrozenTrial, records: Sequence[Any]) -> TrialRow:
+def build_row(trial: FrozenTrial, records: Sequence[Any]) -> TrialRow:
+    """Return a trial with its rows of the table `epochs`, in order."""
     best = max(records, key=lambda record: record.validation_macro_f1, default=None)
     noted = dict(trial.user_attrs)
     complete = trial.state is TrialState.COMPLETE

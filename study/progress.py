@@ -50,9 +50,13 @@ def say(text: str) -> None:
 def fail(message: str, code: int) -> NoReturn:
     """End with one line and an exit code; a name in it cannot steer the terminal."""
     line = " ".join(map(str.strip, message.splitlines()))
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    print(f"study: {safe}", file=sys.stderr)
+    print(f"study: {printable(line)}", file=sys.stderr)
     sys.exit(code)
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot steer the terminal, or break a line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def is_terminal() -> bool:

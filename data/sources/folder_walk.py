@@ -43,7 +43,11 @@ class Folder:
 
 
 def walk(
-    root: Path, *, is_used: Callable[[str, str], bool], skipped: Path | None = None
+    root: Path,
+    *,
+    is_used: Callable[[str, str], bool],
+    skipped: Path | None = None,
+    setting: str = "data.source",
 ) -> Folder:
     """List the files below a folder, without hidden ones and without runs of studies.
 
@@ -54,6 +58,7 @@ def walk(
         root: The folder.
         is_used: Says of a folder's path and of a name in it whether that file is used.
         skipped: A folder that is not entered.
+        setting: What messages call the setting, or argument, that names the folder.
 
     Raises:
         DataError: A folder cannot be read or is reached twice, or something is no regular file.
@@ -74,11 +79,11 @@ def walk(
             entries = _entries(path)
             if visited and (identity == skipped_identity or _holds_runs(entries)):
                 continue
-            _enter(path, identity, entered)
-            subfolders = _sort_in(folder, entries, is_used)
+            _enter(path, identity, entered, setting)
+            subfolders = _sort_in(folder, entries, is_used, setting)
         except OSError as error:
             raise DataError(
-                f"data.source: '{readable(error.filename)}' cannot be read ({error.strerror}); "
+                f"{setting}: '{readable(error.filename)}' cannot be read ({error.strerror}); "
                 "repair that or move it away"
             ) from error
         siblings.append(folder)
@@ -87,6 +92,14 @@ def walk(
     for folder in reversed(visited):
         folder.n_used = len(folder.used) + sum(below.n_used for below in folder.folders)
     return top[0]
+
+
+def neither_file_nor_folder(path: str, setting: str) -> DataError:
+    """Make the error that rejects a pipe, a device, or a link that leads nowhere."""
+    return DataError(
+        f"{setting}: '{readable(path)}' must be a file or folder, or a link to one, it is none; "
+        "remove it"
+    )
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -108,11 +121,13 @@ def _identity(path: str) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def _enter(path: str, identity: tuple[int, int], entered: dict[tuple[int, int], str]) -> None:
+def _enter(
+    path: str, identity: tuple[int, int], entered: dict[tuple[int, int], str], setting: str
+) -> None:
     first = entered.setdefault(identity, path)
     if first is not path:
         raise DataError(
-            f"data.source: folder '{readable(path)}' must be reached once, it is "
+            f"{setting}: folder '{readable(path)}' must be reached once, it is "
             f"'{readable(first)}' too; remove the link"
         )
 
@@ -127,7 +142,10 @@ def _holds_runs(entries: list[os.DirEntry[str]]) -> bool:
 
 
 def _sort_in(
-    folder: Folder, entries: list[os.DirEntry[str]], is_used: Callable[[str, str], bool]
+    folder: Folder,
+    entries: list[os.DirEntry[str]],
+    is_used: Callable[[str, str], bool],
+    setting: str,
 ) -> list[str]:
     """Put the files into the folder; return the names of its folders."""
     subfolders = []
@@ -140,8 +158,5 @@ def _sort_in(
             files = folder.used if is_used(folder.path, entry.name) else folder.others
             files.append(entry.name)
         else:  # opening a pipe would wait for ever
-            raise DataError(
-                f"data.source: '{readable(entry.path)}' must be a file or folder, or a link to "
-                "one, it is none; remove it"
-            )
+            raise neither_file_nor_folder(entry.path, setting)
     return subfolders

@@ -23,14 +23,19 @@ UNUSED_FORMATS = frozenset(("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
 MOST_ENDINGS = 5
 
 
-def is_picture(folder: str, name: str) -> bool:
+def is_picture(folder: str, name: str, *, setting: str = "data.source") -> bool:
     """Return whether a file is a picture by its ending, or by its first bytes if it has none.
+
+    Args:
+        folder: Where the file lies.
+        name: Of the file.
+        setting: What messages call the setting, or argument, that names the folder.
 
     Raises:
         DataError: A file without an ending cannot be read.
     """
     ending = ending_of(name)
-    return ending in PICTURE_ENDINGS or (not ending and _opens(f"{folder}/{name}"))
+    return ending in PICTURE_ENDINGS or (not ending and _opens(f"{folder}/{name}", setting))
 
 
 def ending_of(name: str) -> str:
@@ -38,7 +43,7 @@ def ending_of(name: str) -> str:
     return splitext(name)[1].lower()
 
 
-def _opens(path: str) -> bool:
+def _opens(path: str, setting: str) -> bool:
     from PIL import Image
 
     try:
@@ -49,8 +54,8 @@ def _opens(path: str) -> bool:
     except Exception as error:  # Pillow raises nearly anything on what is no picture
         if isinstance(error, OSError) and error.errno:
             raise DataError(
-                f"data.source: '{readable(path)}' cannot be read ({error.strerror}); repair that "
-                "or move it away"
+                f"{setting}: '{readable(path)}' cannot be read ({error.strerror}); repair that or "
+                "move it away"
             ) from error
         return False
 

@@ -27,6 +27,9 @@ COMMANDS = {
     "replay": {
         "replay": "Train a trial anew from its record; compare every epoch and the weights.",
     },
+    "predict": {
+        "predict": "Predict the classes of images: files, folders and patterns such as '*.jpg'.",
+    },
     "grids": {
         "sweep": "Train learning rates by weight decays for a few epochs; draw a heat map.",
         "grid": "Train every combination of the --axis options, or of the configured points.",
@@ -41,6 +44,9 @@ COMMANDS = {
         "trials": "List the best hundred trials of a study; with --json all.",
         "best": "Show the best complete trial of a study so far.",
         "report": "Write the report of a study: one HTML file, and a summary in Markdown.",
+    },
+    "export_trials": {
+        "export-trials": "Write a row for each trial and each epoch: Parquet, CSV or MLflow.",
     },
     "serve": {
         "dashboard": "Serve optuna-dashboard on all studies, read-only unless --writable.",

@@ -2,12 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import click
 
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint
-from storage.records import study_names
 from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
 from study.commands.output import (
     best_baseline,
@@ -20,11 +20,11 @@ from study.configuration.config import Request
 from study.errors import StudyError
 from study.progress import fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
-from study.session.session import final_name, open_session
+from study.session.session import open_session
 from study.session.winner import choose_winner
 from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
 
-FINAL = "final"
+FINAL: Final = "final"
 
 
 @command("final", LOCATION, DATA, DEVICE)
@@ -102,18 +102,11 @@ def _export(request: Request, run: str, folder: Path) -> None:
     session = open_session(request, reading=True, with_runs=True)
 
     from model.export import reject_other_folder
-    from study.export.kept_run import no_tested_run, open_tested, open_trial
+    from study.export.kept_run import open_run
     from study.export.model_folder import write_model_folder
 
     reject_other_folder(folder)
-    if run == FINAL:
-        name = final_name(session.protocol.study_name)
-        if name not in study_names(session.storage_handle.database):
-            raise no_tested_run(session)
-        queue = open_session(request, name, location=session.location, with_runs=True)
-        kept = open_tested(queue)
-    else:
-        kept = open_trial(session, int(run))
+    kept = open_run(request, session, FINAL if run == FINAL else int(run))
     write_model_folder(kept, folder)
     what = "the final run" if kept.test else f"trial {kept.row.number}, which was not tested,"
     say(f"the model of {what} lies in {folder}: its README.md says how to load it")

@@ -6,14 +6,13 @@ import click
 
 from dashboards.terminal.trials import trials_table
 from storage.configuration import shown_url
-from storage.study_totals import best_ids
-from storage.trial_rows import read_some, read_trials
+from storage.trial_rows import read_trials
 from study.commands.options import LOCATION, STUDY, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
 from study.configuration.config import Request, as_yaml, preset_names
-from study.errors import StudyError
 from study.progress import say
 from study.session.session import open_session
+from study.session.winner import read_best
 
 
 @command("config", STUDY)
@@ -39,16 +38,11 @@ def _trials(request: Request, as_json: bool) -> None:
 @json_option
 def _best(request: Request, as_json: bool) -> None:
     session = open_session(request, reading=True)
-    name, handle = session.protocol.study_name, session.storage_handle
-    best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
-    if not best:
-        raise StudyError(
-            f"study {name!r} must have a complete trial, it has none yet: see `study status`"
-        )
+    best = read_best(session)
     if as_json:
-        print_json(best[0].as_json())
+        print_json(best.as_json())
     else:
-        print_rich(trials_table(best))
+        print_rich(trials_table([best]))
         say(str(best_baseline(session)))
 
 

@@ -1,18 +1,20 @@
 """Which run of a study is exported: a finished trial, or a final run after its test."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from optuna.trial import TrialState
 
 from storage.checkpoints import file_sha256, load_checkpoint
-from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests
+from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests, study_names
 from storage.run_paths import TrialPaths
 from storage.study_totals import Slot
 from storage.trial_rows import TrialRow, read_some
+from study.configuration.config import Request
 from study.configuration.fixed_trial import OutOfRangeError
 from study.errors import StudyError
-from study.session.session import StudySession
+from study.session.location import Location
+from study.session.session import StudySession, final_name, open_session
 from study.session.suggested_commands import suggest_command
 from study.trial.identity import Identity
 
@@ -38,6 +40,29 @@ class KeptRun:
     checkpoint: dict[str, Any]
     epoch: EpochRecord
     test: TestEvaluation | None
+
+
+def open_run(request: Request, session: StudySession, run: int | Literal["final"]) -> KeptRun:
+    """Open the weights of a trial, or of the newest final run that was tested; only reads.
+
+    Args:
+        request: That opened the session.
+        session: The searched study.
+        run: Number of the trial, or `final`.
+
+    Raises:
+        StudyError: If there is no such run, or its weights are not there.
+        StorageError: If the runs folder is rejected.
+        CheckpointError: If the weights are damaged.
+    """
+    handle, name = session.storage_handle, session.protocol.study_name
+    if run == "final":
+        name = final_name(name)
+        if name not in study_names(handle.database):
+            raise no_tested_run(session)
+    location = Location(session.config.storage, handle=handle, read_only=True)
+    opened = open_session(request, name, location=location, with_runs=True)
+    return open_tested(opened) if run == "final" else open_trial(opened, run)
 
 
 def open_trial(session: StudySession, number: int) -> KeptRun:

@@ -15,6 +15,7 @@ from model.export import (
     writing_folder,
 )
 from model.onnx_export import save_onnx
+from study.export.data_origin import describe_data
 from study.export.kept_run import KeptRun
 from study.export.model_card import Described, write_card
 from study.trial.saved_weights import saved_config, saved_weights
@@ -82,17 +83,11 @@ def _origin(run: KeptRun) -> dict[str, Any]:
         "seed": noted["seed"],
         "device": noted["device"],
         "epoch": run.checkpoint["epoch"],
-        "data_source": shown_source(protocol.data_source),
-        "data_fingerprint": protocol.data_fingerprint,
+        **describe_data(protocol),
         "git_revision": noted.get("git_revision"),
         "versions": noted.get("versions", {}),
         "program": PROGRAM,
     }
-
-
-def shown_source(source: str) -> str:
-    """Return a source without the folders of this machine above it."""
-    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _metrics(run: KeptRun) -> dict[str, Any]:

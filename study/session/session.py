@@ -105,13 +105,14 @@ class StudySession:
 
     def count_unfinished(self) -> int:
         """Return how many trials wait or run."""
-        return sum(n for state, n in self._states().items() if not state.is_finished())
+        return sum(n for state, n in self.count_states().items() if not state.is_finished())
 
     def has_complete_trial(self) -> bool:
         """Return whether there is a result to choose from."""
-        return TrialState.COMPLETE in self._states()
+        return TrialState.COMPLETE in self.count_states()
 
-    def _states(self) -> dict[TrialState, int]:
+    def count_states(self) -> dict[TrialState, int]:
+        """Return how many trials are in each state."""
         return count_states(self.storage_handle.database, self.protocol.study_name)
 
     def longest_epoch_seconds(self) -> float | None:

@@ -7,6 +7,21 @@ from study.session.session import StudySession
 from study.session.suggested_commands import suggest_command
 
 
+def read_best(session: StudySession) -> TrialRow:
+    """Return the best complete trial of a study so far, the earliest of equals.
+
+    Raises:
+        StudyError: If there is none.
+    """
+    name, handle = session.protocol.study_name, session.storage_handle
+    best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
+    if not best:
+        raise StudyError(
+            f"study {name!r} must have a complete trial, it has none yet: see `study status`"
+        )
+    return best[0]
+
+
 def choose_winner(session: StudySession) -> TrialRow:
     """Return the complete trial with the highest validation macro-F1, the earliest of equals.
 

@@ -135,11 +135,13 @@ SHARED = {
     **dict.fromkeys(
         ["status", "metrics", "trials", "best", "report", "doctor", "export"], READING
     ),
+    "export-trials": READING,
     **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
     **dict.fromkeys(["worker", "final", "replay", "slurm-script"], TRAINING),
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
     **dict.fromkeys(["sweep", "grid", "compare"], CREATING),
     **dict.fromkeys(["data", "baselines"], READING | {"data"}),
+    "predict": READING | {"device"},
     "evaluate": TRAINING - {"storage", "runs", "name"},
     "extend": READING | {"trials"},
 }

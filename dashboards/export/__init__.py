@@ -1,0 +1,1 @@
+"""Trials and epochs of a study for other programs: data frames, Parquet, CSV and MLflow."""
