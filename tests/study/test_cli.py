@@ -273,9 +273,6 @@ def test_whole_path_by_commands_with_two_workers(
     assert again.returncode == 0, again.stderr
     assert "was tested before; its result stands" in again.stdout
     assert load_config(model).metrics["test"] == metrics["test"]
-    exported = command("export", *place, "--to", "model")
-    assert "the model of the final run lies in model" in exported.stdout
-    assert load_config(tmp_path / "model") == load_config(model)
     evaluated = command("evaluate", str(tmp_path / "runs/tiny/final/best.pt"), "--json")
     assert json.loads(evaluated.stdout) == pytest.approx(metrics["validation"])
     assert command("report", *place).returncode == 0

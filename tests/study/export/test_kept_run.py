@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from model.export import load_config
 from storage.checkpoints import load_checkpoint, save_checkpoint
 from study.errors import StudyError
 from study.export.kept_run import open_tested, open_trial
@@ -60,6 +61,10 @@ def test_command_exports_and_changes_nothing(
     assert (ended.code, ended.err) == (0, "")
     assert f"the model of trial {number}, which was not tested, lies in {folder}" in ended.out
     assert len(list(folder.iterdir())) == 5
+    ended = call("export", *place, "--to", str(folder))
+    assert (ended.code, ended.err) == (0, "")
+    assert f"the model of the final run lies in {folder}" in ended.out
+    assert load_config(folder).metrics["test"] == tested.run.test.metrics  # type: ignore[union-attr]
     assert snapshot(storage.runs) == before
 
     (tmp_path / "mine").mkdir()
