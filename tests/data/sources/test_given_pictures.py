@@ -80,7 +80,7 @@ def test_what_is_no_picture_is_rejected_with_its_name(tmp_path: Path) -> None:
         f"IMAGES must exist, '{tmp_path}/away.png' does not; correct the path"
     )
     assert rejection(tmp_path / "empty") == (
-        f"IMAGES must hold pictures, folder '{tmp_path}/empty' has none (2 files .heic); name "
+        f"IMAGES must hold pictures, folder '{tmp_path}/empty' has none (2 .heic files); name "
         "another one"
     )
     assert "matches none (it matches 1 other file); " in rejection(tmp_path / "*.txt")

@@ -50,6 +50,7 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_command_exports_and_changes_nothing(
     tested: FinishedStudy, call: Call, tmp_path: Path
 ) -> None:

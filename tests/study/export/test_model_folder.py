@@ -77,6 +77,7 @@ def test_loaded_model_gives_the_logits_of_the_test(folder: Path, tested: Finishe
     onnx.checker.check_model(folder / "model.onnx", full_check=True)
 
 
+@pytest.mark.slow
 def test_program_in_the_card_gives_the_logits_of_the_test_without_this_program(
     folder: Path, tested: FinishedStudy
 ) -> None:
