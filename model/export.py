@@ -136,7 +136,7 @@ def save_model(
     """Write weights, configuration and network code to a folder, whole or not at all.
 
     Args:
-        folder: Must not exist, or be a model folder, which is replaced.
+        folder: Must not exist, be empty, or be a model folder, which is replaced.
         config: How images become logits, and where the weights come from.
         state_dict: All weights and statistics of the network.
 
@@ -158,8 +158,13 @@ def write_model(
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
     # Not `save_file`, whose files nobody else may read.
     (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
-    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(as_text(config), encoding="utf-8")
     shutil.copyfile(str(network_module.__file__), folder / NETWORK_FILE)
+
+
+def as_text(config: ExportedConfig) -> str:
+    """Return what `config.json` holds."""
+    return config.model_dump_json(indent=2) + "\n"
 
 
 def load_model(folder: Path | str, *, device: torch.device | str = "cpu") -> ExportedModel:
@@ -224,7 +229,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
     A crash leaves the old folder, the new one or none, and beside it a name that ends in `.part`.
 
     Args:
-        folder: Must not exist, or be a model folder, which is replaced.
+        folder: Must not exist, be empty, or be a model folder, which is replaced.
 
     Raises:
         ModelError: If the folder holds anything else, or cannot be written.
@@ -257,17 +262,24 @@ def reject_other_folder(folder: Path) -> None:
         return
     if folder.is_symlink() or not folder.is_dir():
         raise _other_folder(folder, "is no folder")
-    names = {entry.name for entry in folder.iterdir()}
-    if CONFIG_FILE not in names:
+    entries = {entry.name: entry for entry in folder.iterdir() if entry.name != BYTECODE}
+    if not entries:
+        return
+    if CONFIG_FILE not in entries:
         raise _other_folder(folder, f"has no {CONFIG_FILE}")
-    if others := sorted(names - FILES - {BYTECODE}):
-        raise _other_folder(folder, f"has {others[0]!r} too")
+    for name, entry in sorted(entries.items()):
+        if name not in FILES or entry.is_symlink() or not entry.is_file():
+            raise _other_folder(folder, f"has {name!r} too")
+    try:
+        load_config(folder)
+    except ModelError:
+        raise _other_folder(folder, f"has a {CONFIG_FILE} of something else") from None
 
 
 def _other_folder(folder: Path, found: str) -> ModelError:
     return ModelError(
-        f"a model folder must be new, or hold nothing but a model, {folder} {found}: give another "
-        "folder"
+        "a model folder must be new or empty, or hold nothing but a model, "
+        f"{folder} {found}: give another folder"
     )
 
 

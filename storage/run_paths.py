@@ -348,6 +348,14 @@ def mark_runs(folder: Path) -> None:
             (marked / RUNS_MARKER).open("x").close()
 
 
+def lies_in_runs(path: Path) -> bool:
+    """Return whether a path lies in the run folder of a study, whose files are its own."""
+    return any(
+        (above / RUNS_MARKER).exists() and (above.parent / RUNS_MARKER).exists()
+        for above in path.resolve().parents
+    )
+
+
 def free_name(folder: Path) -> Path:
     """Return a name beside a folder that nothing has: `tiny-old`, `tiny-old-2`, ..."""
     numbers = itertools.count(2)

@@ -98,7 +98,7 @@ def neither_file_nor_folder(path: str, setting: str) -> DataError:
     """Make the error that rejects a pipe, a device, or a link that leads nowhere."""
     return DataError(
         f"{setting}: '{readable(path)}' must be a file or folder, or a link to one, it is none; "
-        "remove it"
+        "move it away, or name what lies beside it"
     )
 
 

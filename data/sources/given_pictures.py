@@ -6,7 +6,7 @@ Folders are walked as those of a source are. Must not decode anything, nor know 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -42,12 +42,17 @@ def find_given_pictures(names: Iterable[str]) -> list[GivenPictures]:
             cannot be read.
     """
     seen: set[str] = set()
+    real = cache(os.path.realpath)
     found = []
     for name in names:
         pictures = _find(name)
-        new = tuple(path for path in dict.fromkeys(pictures.paths) if path not in seen)
-        seen.update(new)
-        found.append(GivenPictures(new, pictures.folder))
+        new = []
+        for path in pictures.paths:
+            folder, file = os.path.split(path)
+            if (place := os.path.join(real(folder), file)) not in seen:
+                seen.add(place)
+                new.append(path)
+        found.append(GivenPictures(tuple(new), pictures.folder))
     return found
 
 
@@ -73,7 +78,7 @@ def label_by_folders(
         for path in pictures.paths:
             folder = os.path.dirname(path)
             if folder not in known:
-                inside = folder if any_folder else _below(folder, pictures.folder)
+                inside = os.path.abspath(folder) if any_folder else _below(folder, pictures.folder)
                 known[folder] = _nearest_label(inside, label_of)
             labels.append(known[folder])
             if known[folder] < 0:
@@ -92,6 +97,8 @@ def _nearest_label(folder: str, label_of: dict[str, int]) -> int:
 
 
 def _find(name: str) -> GivenPictures:
+    if not name:
+        raise DataError(f"{SETTING} must be named, one name is empty; name files or folders")
     path = str(Path(name))
     if os.path.isdir(path):
         return GivenPictures(tuple(_list(path)), path)

@@ -8,6 +8,7 @@ import click
 
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint
+from storage.run_paths import lies_in_runs
 from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
 from study.commands.output import (
     best_baseline,
@@ -106,6 +107,11 @@ def _export(request: Request, run: str, folder: Path) -> None:
     from study.export.model_folder import write_model_folder
 
     reject_other_folder(folder)
+    if lies_in_runs(folder):
+        raise StudyError(
+            f"--to must lie outside the run folders of studies, {folder} lies in one: give "
+            "another folder"
+        )
     kept = open_run(request, session, FINAL if run == FINAL else int(run))
     write_model_folder(kept, folder)
     what = "the final run" if kept.test else f"trial {kept.row.number}, which was not tested,"

@@ -64,9 +64,9 @@ def _predict(
     score: bool,
 ) -> None:
     kind = choose_format(kind, out)
-    if out is not None:
-        reject_unwritable(out)
     given = find_given_pictures(images)
+    if out is not None:
+        reject_unwritable(out, given)
     folder = folder or _find_final_model(request)
 
     from model.device import resolve_execution

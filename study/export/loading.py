@@ -41,10 +41,13 @@ print(class_names[probabilities[0].argmax()])
 """
 
 _WITH_THIS_PROGRAM = """\
+import torch
 from model.export import load_model
 
-model = load_model(".")  # a torch.nn.Module with model.class_names and model.config
-logits = model(images)  # torch.uint8, RGB, [batch, {size}, {size}, 3]
+model = load_model(".")  # a torch.nn.Module with model.config
+images = torch.zeros((1, {size}, {size}, 3), dtype=torch.uint8)  # RGB
+logits = model(images)
+print(model.class_names[logits[0].argmax()])
 """
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from model.export import (
     CARD_FILE,
+    CONFIG_FILE,
     FILES,
     ONNX_FILE,
     ExportedConfig,
     ExportedModel,
+    as_text,
     write_model,
     writing_folder,
 )
@@ -33,8 +35,12 @@ COUNTS = (
 
 
 def has_model_folder(run: KeptRun) -> bool:
-    """Return whether a final run has its model folder, whole."""
-    return all((run.paths.model / name).is_file() for name in FILES)
+    """Return whether a final run has its model folder, whole and of its own weights."""
+    if not all((run.paths.model / name).is_file() for name in FILES):
+        return False
+    return (run.paths.model / CONFIG_FILE).read_text(encoding="utf-8") == as_text(
+        build_config(run)
+    )
 
 
 def write_model_folder(run: KeptRun, folder: Path) -> None:
@@ -42,7 +48,7 @@ def write_model_folder(run: KeptRun, folder: Path) -> None:
 
     Args:
         run: Whose weights are kept.
-        folder: Must not exist, or be a model folder, which is replaced.
+        folder: Must not exist, be empty, or be a model folder, which is replaced.
 
     Raises:
         ModelError: If the folder holds anything else, or cannot be written.

@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from data.sources.folder_walk import readable
-from storage.run_paths import replacing_file
+from data.sources.given_pictures import GivenPictures
+from storage.run_paths import lies_in_runs, replacing_file
 from study.errors import StudyError
 from study.prediction.rows import Format
 from study.progress import is_terminal
@@ -39,17 +40,36 @@ def choose_format(kind: Format | None, out: Path | None) -> Format:
     return FORMAT_OF_ENDING[out.suffix.lower()]
 
 
-def reject_unwritable(out: Path) -> None:
-    """Reject a file that could not take its name in the end, before anything is computed.
+def reject_unwritable(out: Path, given: Iterable[GivenPictures]) -> None:
+    """Reject a file that could not or must not be replaced, before anything is computed.
+
+    Args:
+        out: The file.
+        given: The pictures that are read.
 
     Raises:
-        StudyError: If its folder is missing or cannot be written, or it is no file.
+        StudyError: If its folder is missing or cannot be written, if it is no file, or is one
+            of something else: a picture, a file of a study, or of another ending.
     """
     shown = f"'{readable(out)}'"
     if not out.parent.is_dir():
         raise StudyError(f"--out must lie in a folder that exists, {shown} does not: create it")
     if out.exists() and not out.is_file():
         raise StudyError(f"--out must be a file, {shown} is none: give another name")
+    real = os.path.realpath(out)
+    is_read = any(os.path.realpath(path) == real for pictures in given for path in pictures.paths)
+    is_other = out.exists() and Path(real).suffix.lower() not in FORMAT_OF_ENDING
+    if is_read or is_other:
+        kinds = " or ".join(FORMAT_OF_ENDING)
+        raise StudyError(
+            f"--out must be new, or replace a file that ends in {kinds}, {shown} is none of "
+            "these: give another name"
+        )
+    if lies_in_runs(out):
+        raise StudyError(
+            f"--out must lie outside the run folders of studies, {shown} lies in one: give "
+            "another folder"
+        )
     if not os.access(out.parent, os.W_OK):
         raise StudyError(
             f"--out must lie in a folder that can be written, {shown} does not: repair the "

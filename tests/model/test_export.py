@@ -122,6 +122,15 @@ def remove_configuration(folder: Path) -> None:
     (folder / "config.json").unlink()
 
 
+def write_another_configuration(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+
+
+def put_a_folder_in_the_place_of_a_file(folder: Path) -> None:
+    (folder / "README.md").mkdir()
+    (folder / "README.md" / "thesis.txt").write_text("mine")
+
+
 def replace_by_a_file(folder: Path) -> None:
     folder.rename(folder.with_name("moved"))
     folder.write_text("mine")
@@ -137,6 +146,8 @@ def replace_by_a_link(folder: Path) -> None:
     [
         (add_a_file, "has 'notes.txt' too"),
         (remove_configuration, "has no config.json"),
+        (write_another_configuration, "has a config.json of something else"),
+        (put_a_folder_in_the_place_of_a_file, "has 'README.md' too"),
         (replace_by_a_file, "is no folder"),
         (replace_by_a_link, "is no folder"),
     ],
@@ -149,6 +160,12 @@ def test_other_folder_is_never_replaced(
     with pytest.raises(ModelError, match=f"{found}: give another folder"):
         save_model(folder, exported(), trained(exported()).state_dict())
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    save_model(tmp_path / "new", exported(), trained(exported()).state_dict())
+    assert load_model(tmp_path / "new").config == exported()
 
 
 def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

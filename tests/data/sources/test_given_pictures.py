@@ -118,6 +118,27 @@ def test_class_of_a_picture_is_the_nearest_folder_called_like_one(tmp_path: Path
     assert unknown == [f"{tmp_path}/ant", f"{tmp_path}/ant/Bee", f"{tmp_path}/ant/z"]
 
 
+def test_current_folder_says_the_class_where_any_folder_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "bee/1.png")
+    monkeypatch.chdir(tmp_path / "bee")
+    assert labels(".", any_folder=True) == labels("1.png", any_folder=True) == ([1], [])
+
+
+def test_picture_of_two_spellings_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a/1.png", "a/2.png")
+    (tmp_path / "b").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    assert paths("a", str(tmp_path / "a"), "a/../a/1.png", "b") == ["a/1.png", "a/2.png"]
+
+
+def test_empty_name_is_not_the_current_folder() -> None:
+    assert rejection("") == "IMAGES must be named, one name is empty; name files or folders"
+
+
 def test_folder_that_was_named_says_the_class_only_where_any_folder_may(tmp_path: Path) -> None:
     touch(tmp_path, "bee/1.png", "ant/2.png")
     named = (tmp_path / "bee", tmp_path / "ant" / "2.png")

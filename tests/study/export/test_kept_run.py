@@ -91,3 +91,6 @@ def test_final_run_before_its_test_is_rejected(
     ended = call("export", "0", *place, "--to", str(tmp_path / "model"))
     assert ended.code == 2 and "TRIAL must be finished, 0 is waiting" in ended.err
     assert not (tmp_path / "model").exists()
+    (study,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    ended = call("export", "0", *place, "--to", str(study / "final" / "model"))
+    assert ended.code == 2 and "--to must lie outside the run folders of studies" in ended.err

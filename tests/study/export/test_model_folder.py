@@ -181,4 +181,6 @@ def test_model_of_a_final_run_is_whole_or_missing(folder: Path, tested: Finished
     assert has_model_folder(run)
     (run.paths.model / "model.onnx").unlink()
     assert not has_model_folder(run)
+    write_model_folder(tested.winner, run.paths.model)
+    assert not has_model_folder(run)
     shutil.rmtree(run.paths.model)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from data.sources.given_pictures import GivenPictures
+from storage.run_paths import mark_runs
 from study.errors import StudyError
 from study.prediction.output import OutputError, choose_format, reject_unwritable, writing_to
 from study.prediction.rows import Format
@@ -68,9 +70,9 @@ def test_full_disk_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def rejection(out: Path) -> str:
+def rejection(out: Path, *given: GivenPictures) -> str:
     with pytest.raises(StudyError) as caught:
-        reject_unwritable(out)
+        reject_unwritable(out, given)
     return str(caught.value)
 
 
@@ -80,4 +82,22 @@ def test_file_that_cannot_be_written_is_rejected_first(tmp_path: Path) -> None:
     assert "must be a file" in rejection(Path("/dev/null"))
     assert "must be a file" in rejection(tmp_path)
     assert "folder that can be written" in unprivileged(lambda: rejection(tmp_path / "a.csv"))
-    reject_unwritable(Path("out.csv"))
+    reject_unwritable(Path("out.csv"), [])
+
+
+def test_file_of_something_else_is_never_replaced(tmp_path: Path) -> None:
+    study = tmp_path / "runs" / "study"
+    mark_runs(study)
+    for name in ("1.csv", "2.png", "study.db", "old.csv", "runs/study/predictions.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.csv").symlink_to("study.db")
+    given = GivenPictures((str(tmp_path / "1.csv"),))
+    for name in ("1.csv", "2.png", "study.db", "link.csv"):
+        assert "must be new, or replace a file that ends in .csv" in rejection(
+            tmp_path / name, given
+        )
+    assert "outside the run folders of studies" in rejection(study / "predictions.csv")
+    assert "outside the run folders of studies" in rejection(study / "new.csv")
+    reject_unwritable(tmp_path / "old.csv", [given])
+    reject_unwritable(tmp_path / "new.txt", [given])
+    reject_unwritable(tmp_path / "runs" / "new.csv", [given])
