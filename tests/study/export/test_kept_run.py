@@ -69,6 +69,7 @@ def test_command_exports_and_changes_nothing(
     assert snapshot(storage.runs) == before
 
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
     for arguments, said in (
         (["--to", str(tmp_path / "mine")], "has no config.json: give another folder"),
         (["best", "--to", str(tmp_path / "a")], "must be the number of a trial, or final"),
