@@ -166,19 +166,7 @@ def test_folder_that_cannot_be_made_is_rejected(
     for folder in (tmp_path / "file" / "new", tmp_path / ("long" * 100)):
         with pytest.raises(DashboardError, match=f"--tables {told}"):
             write_tables(content, folder)
-        with pytest.raises(DashboardError, match=f"--figures {told}"):
-            write_figures(replace(content, search=few), folder)
     with pytest.raises(DashboardError, match=f"--tables {told}"):
         write_tables(content, tmp_path)
-
-
-def test_figures_and_tables_of_one_folder_are_returned_apart(
-    searched_study: StudyStorage, runs: Path, tmp_path: Path
-) -> None:
-    page, folder = runs / "pets" / "report.html", tmp_path / "papers"
-    done = write_report(
-        searched_study, "pets", runs=runs, path=page, figures=folder, tables=folder
-    )
-    assert {path.suffix for path in done.figures} == {".svg", ".pdf"}
-    assert {path.name for path in done.tables} == {"best-trials.csv", "best-trials.tex"}
-    assert {*done.figures, *done.tables} == set(folder.iterdir())
+    with pytest.raises(DashboardError, match=f"--figures {told}"):
+        write_figures(replace(content, search=few), tmp_path / "file")
