@@ -6,14 +6,17 @@ command line.
 
 import os
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from data.sources.folder_walk import readable
+from model.errors import ModelError
+from storage.configuration import StorageConfig
 from storage.records import EpochRecord
 from storage.trial_records import TrialRecord, read_trial_records, stream_trial_records
 from study.configuration.config import Request
-from study.errors import StudyError
+from study.errors import ConfigurationError, StudyError
 from study.session.session import StudySession, open_session
 from study.session.winner import read_best
 
@@ -50,6 +53,7 @@ class Study:
             storage: Address of the database; default the environment's `STUDY_STORAGE`, else
                 `sqlite:///runs/study.db`.
             runs: Folder of all runs, which only models need; default `STUDY_RUNS`, else `runs`.
+                A later `os.chdir` changes neither this nor the database.
 
         Raises:
             StudyNotFoundError: If there is no such database or study.
@@ -59,7 +63,9 @@ class Study:
         options = {
             "name": name,
             "storage.url": storage or os.environ.get("STUDY_STORAGE"),
-            "storage.runs": runs or os.environ.get("STUDY_RUNS"),
+            "storage.runs": _absolute(
+                runs or os.environ.get("STUDY_RUNS") or StorageConfig().runs
+            ),
         }
         request = Request(options=options)
         return cls(request, open_session(request, reading=True))
@@ -145,7 +151,7 @@ class Study:
             of the prepared size, uint8 [B, H, W, 3], and returns logits.
 
         Raises:
-            StudyError: If there is no such run, or it has not kept its weights.
+            StudyError: If there is no such run, or it has no weights.
             StorageError: If the runs folder or the file of weights is rejected.
             ModelError: If the device is not there.
         """
@@ -154,7 +160,7 @@ class Study:
         from study.export.model_folder import build_config
         from study.trial.saved_weights import saved_weights
 
-        run = open_run(self._request, self._session, trial)
+        run = open_run(self._request, self._session, _run(trial))
         model = ExportedModel(build_config(run), saved_weights(run.checkpoint))
         return model.to(_resolve(device).device)
 
@@ -180,8 +186,8 @@ class Study:
             of an image that cannot be read.
 
         Raises:
-            StudyError: If there is no such model, `top` is below 1, or images lie in the folder
-                of the study's test split.
+            StudyError: If there is no such model, `top` is no whole number above 0, `images` are
+                no paths, or they lie in the folder of the study's test split.
             DataError: If there are no such images.
             ModelError: If the device is not there.
         """
@@ -192,10 +198,12 @@ class Study:
         from study.prediction.predictions import predict_batches
         from study.prediction.rows import column_names
 
-        if top < 1:
-            raise StudyError(f"top must be at least 1, got {top}: raise it")
-        names = [images] if isinstance(images, str | Path) else images
-        paths = [path for one in find_given_pictures(map(str, names)) for path in one.paths]
+        if not _is_whole(top) or top < 1:
+            raise StudyError(
+                f"top must be a whole number of at least 1, got {top!r}: give one such as 5"
+            )
+        names = _paths(images)
+        paths = [path for one in find_given_pictures(names) for path in one.paths]
         execution = _resolve(device)
         model = self.model(trial, device=device)
         reject_test_images(paths, model.config.origin)
@@ -211,6 +219,37 @@ class Study:
         return stream_trial_records(self._session.storage_handle, self.name)
 
 
+def _absolute(folder: object) -> object:
+    return Path(folder).absolute() if isinstance(folder, str | os.PathLike) else folder
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _run(trial: object) -> int | Literal["final"]:
+    if isinstance(trial, str) and trial == "final":
+        return "final"
+    if not isinstance(trial, Integral) or isinstance(trial, bool):
+        raise StudyError(
+            f"trial must be the number of a trial, as an int, or 'final', got {trial!r}: "
+            "trials() lists them"
+        )
+    return int(trial)
+
+
+def _paths(images: object) -> list[str]:
+    given = [images] if isinstance(images, str | Path) else images
+    listed = list(given) if isinstance(given, Iterable) else [given]
+    wrong = [one for one in listed if not isinstance(one, str | Path)]
+    if wrong:
+        raise StudyError(
+            f"images must be a path or several, as str or Path, got {readable(repr(wrong[0]))}: "
+            "give files, folders or patterns such as 'photos/*.jpg'"
+        )
+    return [str(one) for one in listed]
+
+
 def _values(prediction: "Prediction", n_top: int) -> list[str | float | None]:
     """Return the columns of a prediction; None where there is no class, or no error."""
     pairs: list[str | float | None] = []
@@ -224,4 +263,7 @@ def _resolve(device: str) -> "Execution":
     from model.device import resolve_execution
 
     given = Request(options={"execution.device": device})
-    return resolve_execution(given.resolve(base={}).execution)
+    try:
+        return resolve_execution(given.resolve(base={}).execution)
+    except (ConfigurationError, ModelError) as error:
+        raise type(error)(str(error).replace("execution.device", "device")) from None

@@ -4,6 +4,7 @@ MLflow is an extra, and imported only while an export runs. Repeating an export 
 run is found again by a tag, and an epoch of it by its step.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,10 @@ from storage.trial_rows import FINISHED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Experiment, Metric, Run
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 KEY_TAG = "study.key"
 TRIAL_TAG = "study.trial"
@@ -103,6 +105,8 @@ def _open_client(uri: str | None) -> tuple["MlflowClient", str]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     # A quarter of a minute, not four, for a server that is not there.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    # A database that is not there is tried ten times.
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     try:
         import mlflow
     except ImportError:
@@ -113,8 +117,64 @@ def _open_client(uri: str | None) -> tuple["MlflowClient", str]:
     uri = uri or mlflow.get_tracking_uri()
     if uri.startswith("file:"):
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    _reject_unusable_file(uri)
     with _one_line_errors(uri):
         return mlflow.MlflowClient(tracking_uri=uri), uri
+
+
+def _reject_unusable_file(uri: str) -> None:
+    """Reject a SQLite file that cannot be opened, before MLflow retries it for two minutes."""
+    scheme, _, rest = uri.partition(":///")
+    path = rest.partition("?")[0]
+    if scheme.partition("+")[0] != "sqlite" or path in ("", ":memory:") or path[:5] == "file:":
+        return
+    file = Path(path).absolute()
+    # MLflow creates missing folders, but only where no driver is named.
+    parents = file.parents if scheme == "sqlite" else [file.parent]
+    folder = next((one for one in parents if os.path.exists(one)), file.parent)
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        reason = f"{folder} is no folder that can be written"
+    elif os.path.isdir(file):
+        reason = "it is a folder"
+    elif os.path.exists(file) and not os.access(file, os.R_OK | os.W_OK):
+        reason = "the file cannot be read and written"
+    else:
+        return
+    raise DashboardError(
+        f"--to mlflow must name a database that can be opened, {shown_url(uri)} cannot "
+        f"({reason}): choose another file, or change the rights"
+    )
+
+
+class _RetryNotices(logging.Filter):
+    """Says in one line of our own that MLflow retries a database, and hides its lines."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self._uri = uri
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        for error in arguments:
+            if isinstance(error, Exception):
+                shown = shown_url(self._uri)
+                reason = reason_of(error).replace(self._uri, shown)
+                logger.warning("%s does not open (%s); retried for two minutes", shown, reason)
+        return record.levelno >= logging.ERROR
+
+
+@contextmanager
+def _notices_of_retries(uri: str) -> Iterator[None]:
+    # MLflow warns of them, but in many lines, and below the level that is set here.
+    source, notices = logging.getLogger("mlflow.store.db.utils"), _RetryNotices(uri)
+    level = source.level
+    source.addFilter(notices)
+    source.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        source.setLevel(level)
+        source.removeFilter(notices)
 
 
 @contextmanager
@@ -122,7 +182,8 @@ def _one_line_errors(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with _notices_of_retries(uri):
+            yield
     except Exception as error:
         if not (isinstance(error, MlflowException | OSError) or is_database_error(error)):
             raise
@@ -135,11 +196,20 @@ def _one_line_errors(uri: str) -> Iterator[None]:
 
 def _open_experiment(client: "MlflowClient", protocol: Protocol) -> tuple[str, str]:
     """Return id and name of the study's experiment, created where there is none."""
+    from mlflow.entities import ViewType
+
     mine = f"tags.`{KEY_TAG}` = '{protocol.study_key}'"
-    for experiment in client.search_experiments(filter_string=mine):
+    found = client.search_experiments(view_type=ViewType.ALL, filter_string=mine)
+    for experiment in sorted(found, key=_is_deleted):
+        if _is_deleted(experiment):
+            remedy = "restore it there with `mlflow experiments restore`"
+            raise _in_trash(experiment, "of this study", remedy)
         return experiment.experiment_id, experiment.name
     name = protocol.study_name
-    if client.get_experiment_by_name(name) is not None:
+    other = client.get_experiment_by_name(name)
+    if other is not None and _is_deleted(other):
+        raise _in_trash(other, "of this name", "restore and rename it there")
+    if other is not None:
         raise DashboardError(
             f"--to mlflow must name a store without another experiment {name!r}, it has one "
             "that is not of this study: rename that one there, or export to another store"
@@ -151,6 +221,18 @@ def _open_experiment(client: "MlflowClient", protocol: Protocol) -> tuple[str, s
         "study.fingerprint": protocol.fingerprint,
     }
     return client.create_experiment(name, tags=tags), name
+
+
+def _is_deleted(experiment: "Experiment") -> bool:
+    return bool(experiment.lifecycle_stage == "deleted")
+
+
+def _in_trash(experiment: "Experiment", which: str, remedy: str) -> DashboardError:
+    return DashboardError(
+        f"--to mlflow must name a store whose experiment {which} is not deleted, "
+        f"{experiment.name!r} (ID {experiment.experiment_id}) is in its trash: {remedy}, "
+        "or delete it for good with `mlflow gc`"
+    )
 
 
 def _read_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:

@@ -68,22 +68,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         DashboardError: If the file cannot be written.
     """
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a report, or a figure of one.
-
-    Args:
-        path: The file; an older one is replaced.
-        content: What is in it.
-
-    Raises:
-        DashboardError: If the file cannot be written.
-    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content)
+        replace_file(path, text.encode())
     except OSError as error:
         raise DashboardError(
             f"report must be a file that can be written, {path} cannot ({error.strerror}): "

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dashboards.errors import DashboardError
 from dashboards.figures.publishing import encode_pdf, encode_svg
 from dashboards.report.captioned import CaptionedFigure
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun
-from dashboards.report.html import write_bytes
 from dashboards.report.result_tables import compose_tables
 from dashboards.report.table_formats import render_csv, render_latex
+from storage.run_paths import replace_file
 
 
 def write_figures(content: ReportContent, folder: Path) -> list[Path]:
@@ -30,7 +31,7 @@ def write_figures(content: ReportContent, folder: Path) -> list[Path]:
         for name, figure in name_figures(content).items()
         for suffix, encode in encodings.items()
     }
-    return _write(files)
+    return _write(files, folder, "--figures")
 
 
 def write_tables(content: ReportContent, folder: Path) -> list[Path]:
@@ -45,12 +46,20 @@ def write_tables(content: ReportContent, folder: Path) -> list[Path]:
         for table in compose_tables(content)
         for suffix, render in formats.items()
     }
-    return _write(files)
+    return _write(files, folder, "--tables")
 
 
-def _write(files: dict[Path, bytes]) -> list[Path]:
-    for path, encoded in files.items():
-        write_bytes(path, encoded)
+def _write(files: dict[Path, bytes], folder: Path, option: str) -> list[Path]:
+    path = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, encoded in files.items():
+            replace_file(path, encoded)
+    except OSError as error:
+        raise DashboardError(
+            f"{option} must be a folder that can be written, {path} cannot ({error.strerror}): "
+            "choose another folder"
+        ) from None
     return list(files)
 
 

@@ -4,6 +4,8 @@ It shows what was searched, the results, what they cost and how far to trust the
 no network, no server and no other file.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dashboards.report.content import compose_report
@@ -11,6 +13,19 @@ from dashboards.report.html import write_page, write_text
 from dashboards.report.publication import write_figures, write_tables
 from dashboards.report.summary import render_summary
 from storage.study_storage import StudyStorage
+
+
+@dataclass(frozen=True)
+class PublishedFiles:
+    """What was written beside a report.
+
+    Attributes:
+        figures: The files of its figures.
+        tables: The files of its tables.
+    """
+
+    figures: Sequence[Path]
+    tables: Sequence[Path]
 
 
 def write_report(
@@ -22,7 +37,7 @@ def write_report(
     cache: Path | None = None,
     figures: Path | None = None,
     tables: Path | None = None,
-) -> list[Path]:
+) -> PublishedFiles:
     """Write the report of a study, finished or not.
 
     Args:
@@ -39,11 +54,13 @@ def write_report(
 
     Raises:
         StorageError: If there is no such study, or the folder of runs is of another one.
-        DashboardError: If a file cannot be written, or a confusion matrix is damaged.
+        DashboardError: If a file or folder cannot be written, or a confusion matrix is damaged.
     """
     content = compose_report(storage, study_name, runs=runs, cache=cache)
     names = {"facts": content.protocol.facts, "best": content.status.best}
     write_page(path, "report.html", vars(content) | names)
     write_text(path.with_suffix(".md"), render_summary(content, page=path.name))
-    published = [] if figures is None else write_figures(content, figures)
-    return published + ([] if tables is None else write_tables(content, tables))
+    return PublishedFiles(
+        figures=[] if figures is None else write_figures(content, figures),
+        tables=[] if tables is None else write_tables(content, tables),
+    )

@@ -97,7 +97,9 @@ def escape_latex(text: str) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
+    # LaTeX would take them for an argument of the command that ends the line before.
+    protection = "{}" if cells[0].startswith(("[", "*")) else ""
+    return protection + " & ".join(cells) + r" \\"
 
 
 def _cell(cell: Cell, form: str) -> str:

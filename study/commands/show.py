@@ -74,10 +74,9 @@ def _report(request: Request, figures: Path | None, tables: Path | None) -> None
     )
     report_file = session.paths.report
     say(f"the report is {report_file}, its summary {report_file.with_suffix('.md').name}")
-    for folder, kinds in (
-        (figures, "figures as SVG and PDF"),
-        (tables, "tables as CSV and LaTeX"),
+    for folder, files, kinds in (
+        (figures, published.figures, "figures as SVG and PDF"),
+        (tables, published.tables, "tables as CSV and LaTeX"),
     ):
         if folder is not None:
-            n_files = sum(path.parent == folder for path in published)
-            say(f"{n_files} files in {folder}: {kinds}")
+            say(f"{len(files)} files in {folder}: {kinds}")

@@ -6,10 +6,17 @@ from typing import Any, Literal
 from optuna.trial import TrialState
 
 from storage.checkpoints import file_sha256, load_checkpoint
-from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests, study_names
+from storage.records import (
+    IMPORTED_FROM,
+    EpochRecord,
+    TestEvaluation,
+    read_epochs,
+    read_tests,
+    study_names,
+)
 from storage.run_paths import TrialPaths
 from storage.study_totals import Slot
-from storage.trial_rows import TrialRow, read_some
+from storage.trial_rows import STATE_NAMES, TrialRow, read_some
 from study.configuration.config import Request
 from study.configuration.fixed_trial import OutOfRangeError
 from study.errors import StudyError
@@ -73,30 +80,48 @@ def open_trial(session: StudySession, number: int) -> KeptRun:
         number: Of the trial.
 
     Raises:
-        StudyError: If there is no such trial, if it is not finished or has kept no weights, or if
-            those in its folder are not its own.
+        StudyError: If there is no such trial, if another study trained it, if it is not finished
+            or has no weights, or if those in its folder are not its own.
         CheckpointError: If they are damaged.
     """
     slots = session.slots()
     slot = next((one for one in slots if one.number == number), None)
     if slot is None:
-        command = suggest_command(
-            "trials", "--name", session.searched_name, storage=session.config.storage
-        )
-        raise StudyError(
-            f"TRIAL must be a trial that study {session.searched_name!r} has trained, {number} is "
-            f"none: see `{command}`"
-        )
+        raise _not_trained_here(session, number)
     if not slot.state.is_finished():
         state = slot.state.name.lower()
         raise StudyError(f"TRIAL must be finished, {number} is {state}: wait for its end")
     paths = session.trial_paths(slot.slot)
     if not paths.best.is_file():
+        if slot.trial_id not in read_epochs(session.storage_handle.database, [slot.trial_id]):
+            raise StudyError(
+                f"TRIAL must have trained an epoch, {number} is {STATE_NAMES[slot.state]} and has "
+                f"none, so it never had weights: {_kept(session, slots)}"
+            )
         raise StudyError(
             f"TRIAL must have kept its weights, those of {number} are gone: "
             f"{_kept(session, slots)} (storage.kept_trials={session.config.storage.kept_trials})"
         )
     return _open(session, slot, test=None)
+
+
+def _not_trained_here(session: StudySession, number: int) -> StudyError:
+    handle, name = session.storage_handle, session.searched_name
+    trials = handle.get_all_trials(handle.get_study_id_from_name(name), deepcopy=False)
+    found = next((one for one in trials if one.number == number), None)
+    origin = None if found is None else found.user_attrs.get(IMPORTED_FROM)
+    if origin is not None:
+        words = ("export", str(origin["trial"]), "--name", origin["study"], "--to", "FOLDER")
+        command = suggest_command(*words, storage=session.config.storage)
+        return StudyError(
+            f"TRIAL must be one that study {name!r} trained, {number} is imported from study "
+            f"{origin['study']!r}: export it there with `{command}`"
+        )
+    what = "is none" if found is None else "is of another program"
+    command = suggest_command("trials", "--name", name, storage=session.config.storage)
+    return StudyError(
+        f"TRIAL must be a trial that study {name!r} has trained, {number} {what}: see `{command}`"
+    )
 
 
 def open_tested(final: StudySession) -> KeptRun:

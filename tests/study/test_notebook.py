@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -222,10 +223,46 @@ def test_images_of_the_test_split_stay_sealed(usual: Study, finished: Path) -> N
 def test_what_cannot_be_predicted_is_rejected_by_name(usual: Study, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must exist"):
         usual.predict(tmp_path / "none")
-    with pytest.raises(StudyError, match="top must be at least 1, got 0"):
+    with pytest.raises(StudyError, match="top must be a whole number of at least 1, got 0"):
         usual.predict("photos", top=0)
-    with pytest.raises(ConfigurationError, match="execution.device"):
+    with pytest.raises(ConfigurationError, match=r"^device"):
         usual.predict("photos", device="tpu")
+
+
+@pytest.mark.parametrize("top", ["3", 2.0, True, None])
+def test_top_of_another_type_is_rejected_in_one_line(opened: Study, top: Any) -> None:
+    with pytest.raises(StudyError, match=f"^top must be a whole .*got {top!r}: [^\n]*$"):
+        opened.predict("photos", top=top)
+
+
+@pytest.mark.parametrize("images", [5, None, [5], ["a.png", b"b.png"]])
+def test_images_that_are_no_paths_are_rejected_in_one_line(opened: Study, images: Any) -> None:
+    with pytest.raises(StudyError, match=r"^images must be a path or several, [^\n]*$"):
+        opened.predict(images)
+
+
+@pytest.mark.parametrize("trial", ["0", "best", 0.0, True, None])
+def test_trial_that_is_neither_number_nor_final_is_rejected(opened: Study, trial: Any) -> None:
+    with pytest.raises(StudyError, match=f"^trial must be the number .*got {trial!r}: trials"):
+        opened.model(trial)
+
+
+def test_trial_that_never_trained_is_not_said_to_have_lost_its_weights(opened: Study) -> None:
+    with pytest.raises(StudyError, match="3 is failed and has none, so it never had weights: no"):
+        opened.model(3)
+
+
+def test_opened_study_outlives_a_change_of_the_folder(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(finished)
+    for options in ({}, {"storage": "sqlite:///runs/study.db", "runs": "runs"}):
+        monkeypatch.chdir(finished)
+        with Study.open(**options) as found:  # type: ignore[arg-type]
+            monkeypatch.chdir(tmp_path)
+            found.close()
+            assert len(found.trials()) == 1
+            assert found.model(found.best["number"]).config.origin["run"] == "trial"
 
 
 def test_example_of_the_document_runs(

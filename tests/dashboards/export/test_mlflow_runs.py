@@ -174,6 +174,32 @@ def test_experiment_of_another_study_is_left_alone(searched_study: StudyStorage,
     assert client.search_runs([other]) == []
 
 
+def test_deleted_experiment_of_the_study_is_told_as_such(
+    searched_study: StudyStorage, uri: str
+) -> None:
+    export(searched_study, uri)
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(STUDY_NAME)
+    assert experiment is not None
+    for name in ("renamed", STUDY_NAME):
+        client.rename_experiment(experiment.experiment_id, name)
+        client.delete_experiment(experiment.experiment_id)
+        with pytest.raises(DashboardError, match="of this study is not deleted") as told:
+            export(searched_study, uri)
+        assert f"{name!r} (ID {experiment.experiment_id}) is in its trash" in str(told.value)
+        client.restore_experiment(experiment.experiment_id)
+    assert export(searched_study, uri).n_complete == 4
+
+
+def test_deleted_experiment_of_another_study_is_told_as_such(
+    searched_study: StudyStorage, uri: str
+) -> None:
+    client = MlflowClient(tracking_uri=uri)
+    client.delete_experiment(client.create_experiment(STUDY_NAME))
+    with pytest.raises(DashboardError, match="of this name is not deleted, .* in its trash"):
+        export(searched_study, uri)
+
+
 def test_study_of_the_same_name_and_another_key_is_no_repetition(
     searched_study: StudyStorage, uri: str
 ) -> None:
@@ -243,6 +269,40 @@ def test_file_that_is_no_store_is_told_in_one_line_and_left_alone(
         export(searched_study, f"{scheme}:///{file}" if scheme == "sqlite" else folder_uri(file))
     assert "\n" not in str(told.value)
     assert file.read_text() == "no store " * 1000
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path"),
+    [
+        ("sqlite", "folder"),
+        ("sqlite", "notes.txt/new/mlflow.db"),
+        ("sqlite+pysqlite", "notes.txt/mlflow.db"),
+        ("sqlite+pysqlite", "missing/mlflow.db"),
+    ],
+)
+def test_file_that_cannot_be_opened_is_told_at_once(
+    searched_study: StudyStorage, tmp_path: Path, scheme: str, path: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(DashboardError, match=r"can be opened, .* cannot \(.*is (a|no) f") as told:
+        export(searched_study, f"{scheme}:///{tmp_path / path}")
+    assert "\n" not in str(told.value)
+
+
+def test_retries_of_a_database_are_told_without_its_password(
+    searched_study: StudyStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(DashboardError, match="does not"):
+        export(searched_study, f"postgresql+psycopg://me:hunter2@127.0.0.1:{port}/runs")
+    (line,) = caplog.messages
+    assert "does not open" in line and "retried for two minutes" in line
+    assert "\n" not in line and "hunter2" not in line
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from dashboards.analysis.confusion import save_confusion_csv
 from dashboards.errors import DashboardError
 from dashboards.report.content import compose_report
 from dashboards.report.publication import name_figures, write_figures, write_tables
-from dashboards.report.report import write_report
+from dashboards.report.report import PublishedFiles, write_report
 from dashboards.report.result_tables import compose_tables
 from dashboards.report.table_formats import render_csv
 from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
@@ -50,7 +50,7 @@ def test_every_figure_of_the_report_has_a_name_of_its_own(
     tested: StudyStorage, runs: Path
 ) -> None:
     page = runs / "pets" / "report.html"
-    assert write_report(tested, "pets", runs=runs, path=page) == []
+    assert write_report(tested, "pets", runs=runs, path=page) == PublishedFiles([], [])
     names = name_figures(compose_report(tested, "pets", runs=runs)).keys()
     assert len(names) == page.read_text().count("<svg") == 15
     assert {
@@ -159,6 +159,14 @@ def test_folder_that_cannot_be_made_is_rejected(
     searched_study: StudyStorage, runs: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "best-trials.csv").mkdir()
     content = compose_report(searched_study, "pets", runs=runs)
-    with pytest.raises(DashboardError, match="choose another path"):
-        write_tables(content, tmp_path / "file" / "tables")
+    few = replace(content.search, curves=None, parallel=None, slices=(), pairs=())
+    told = "must be a folder that can be written, .* cannot .*: choose another folder"
+    for folder in (tmp_path / "file" / "new", tmp_path / ("long" * 100)):
+        with pytest.raises(DashboardError, match=f"--tables {told}"):
+            write_tables(content, folder)
+    with pytest.raises(DashboardError, match=f"--tables {told}"):
+        write_tables(content, tmp_path)
+    with pytest.raises(DashboardError, match=f"--figures {told}"):
+        write_figures(replace(content, search=few), tmp_path / "file")

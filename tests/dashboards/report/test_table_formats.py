@@ -2,6 +2,7 @@ import csv
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,20 @@ def test_every_special_character_is_escaped() -> None:
     assert escape_latex("Ünïcödé 猫") == "Ünïcödé 猫"
 
 
+@pytest.mark.parametrize("first", ["[cat]", "*", "*[2em] dog"])
+def test_first_cell_is_no_argument_of_the_line_before(first: str) -> None:
+    column = Column(first, first, is_text=True)
+    table = ResultTable("one", (column, column), ((first, first), ("cat", first)))
+    lines = render_latex(table).splitlines()
+    protected = rf"{{}}{first} & {first} \\"
+    assert lines[3] == lines[5] == protected
+    assert lines[6] == rf"cat & {first} \\"
+
+
 @requires_pdflatex
 def test_latex_table_compiles(tmp_path: Path) -> None:
-    (tmp_path / "table.tex").write_text(render_latex(TABLE))
+    table = replace(TABLE, rows=(*TABLE.rows, ("[cat]", 1, 1), ("* dog", 1, 1)))
+    (tmp_path / "table.tex").write_text(render_latex(table))
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}"
         "\\begin{document}\\input{table.tex}\\end{document}"

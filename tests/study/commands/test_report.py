@@ -27,6 +27,21 @@ def test_report_writes_figures_and_tables_where_it_is_told(
     ]
 
 
+def test_report_counts_each_kind_of_a_common_folder(
+    tiny_settings: dict[str, Any], call: Call, tmp_path: Path
+) -> None:
+    initialise(validated(tiny_settings)).location.close()
+    place, folder = tiny_settings["storage"], str(tmp_path / "papers")
+    ended = call(
+        *("report", "--storage", place["url"], "--runs", place["runs"]),
+        *("--figures", folder, "--tables", folder),
+    )
+    assert ended.out.splitlines()[1:] == [
+        f"6 files in {folder}: figures as SVG and PDF",
+        f"0 files in {folder}: tables as CSV and LaTeX",
+    ]
+
+
 def test_report_rejects_a_file_in_the_place_of_a_folder(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ended = call("report", "--figures", str(tmp_path / "file"))

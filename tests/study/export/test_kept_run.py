@@ -1,13 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model.export import load_config
 from storage.checkpoints import load_checkpoint, save_checkpoint
+from study.creation.create import initialise
 from study.errors import StudyError
 from study.export.kept_run import open_tested, open_trial
 from tests.study.conftest import Call
 from tests.study.export.conftest import FinishedStudy
+from tests.study.searches import configured, pretend_to_search
 
 
 def other_trial(tested: FinishedStudy) -> int:
@@ -26,6 +29,22 @@ def test_trial_without_weights_is_rejected_with_those_that_have_kept_theirs(
 def test_unknown_trial_is_rejected(tested: FinishedStudy) -> None:
     with pytest.raises(StudyError, match="that study 'tiny' has trained, 7 is none: see `study"):
         open_trial(tested.searched, 7)
+
+
+def test_imported_trial_is_exported_where_it_was_trained(
+    tiny_settings: dict[str, Any], call: Call, tmp_path: Path
+) -> None:
+    session = initialise(configured(tiny_settings, {"search.n_trials": 4}))
+    pretend_to_search(session)
+    place = session.config.storage
+    there = ["--storage", place.url, "--runs", str(place.runs)]
+    session.location.close()
+    ended = call("fork", "larger", "--name", "tiny", "--set", "search.n_trials=6", *there)
+    assert ended.code == 0, ended.err
+    ended = call("export", "0", "--name", "larger", *there, "--to", str(tmp_path / "model"))
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "0 is imported from study 'tiny': export it there with `study export 0" in ended.err
+    assert "--name tiny --to FOLDER" in ended.err
 
 
 def test_weights_of_another_run_are_rejected(tested: FinishedStudy) -> None:
