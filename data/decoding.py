@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps
 from xxhash import xxh3_64
 
 from data.colours import Range, convert_to_rgb, is_cut_to_8_bits, reject_cut_values
+from data.small_jpeg import Frame, decode_whole, read_frame, read_if_small
 
 # Pillow warns of a picture of more than 89 million pixels and rejects one of twice as many: a few
 # hundred kB may decode to gigabytes. Here the warning rejects it.
@@ -94,6 +95,35 @@ def decode(
     Raises:
         Exception: whatever Pillow raises for a picture it cannot read.
     """
+    small = read_if_small(content) if isinstance(content, Path) else content
+    if small and (prepared := _decode_small_jpeg(small, image_size, resize, value_range)):
+        return prepared
+    return _decode_any(small or content, image_size, resize, value_range)
+
+
+def _decode_small_jpeg(
+    content: bytes, image_size: int, resize: Resize, value_range: Range | None
+) -> tuple[NDArray[np.uint8], Original] | None:
+    """Decode what needs neither Pillow's own reading of the header nor its reduction."""
+    frame = read_frame(content)
+    if frame is None or _is_reducible(frame, image_size, resize):
+        return None
+    if (picture := decode_whole(content, frame)) is None:
+        return None
+    rgb = convert_to_rgb(picture, value_range=value_range)
+    pixels_HWC = np.asarray(_make_square(rgb, rgb.size, image_size, resize))
+    return pixels_HWC, Original(frame.mode, *rgb.size, _digest(pixels_HWC, rgb.size))
+
+
+def _is_reducible(frame: Frame, image_size: int, resize: Resize) -> bool:
+    """Return whether a JPEG decoder may leave every second pixel out, at least."""
+    width, height = _draft_size(frame[:2], image_size, resize)
+    return min(frame.width // width, frame.height // height) >= 2
+
+
+def _decode_any(
+    content: bytes | Path, image_size: int, resize: Resize, value_range: Range | None
+) -> tuple[NDArray[np.uint8], Original]:
     file = BytesIO(content) if isinstance(content, bytes) else content
     with Image.open(file, formats=_formats()) as picture:
         width, height = picture.size
