@@ -4,6 +4,7 @@ Opening a picture takes Pillow longer than decoding it where it has 64 x 64 pixe
 interpreter. Must not know what becomes of the pixels.
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,9 +41,13 @@ def read_if_small(path: Path) -> bytes | None:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
-        content = file.read(MOST_BYTES)
-    return content if content is not None and len(content) < MOST_BYTES else None
+    # Without a file object, whose calls give the interpreter to other threads three times more.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, MOST_BYTES)
+    finally:
+        os.close(descriptor)
+    return content if len(content) < MOST_BYTES else None
 
 
 def read_frame(content: bytes) -> Frame | None:
