@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args
@@ -62,8 +63,13 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
     )
     n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
-    pruner: Literal["percentile", "median", "halving", "none"] = Field(
-        "percentile", description="percentile, median, halving or none"
+    pruner: Literal["percentile", "median", "halving", "rungs", "none"] = Field(
+        "percentile", description="percentile, median, halving, rungs or none"
+    )
+    rungs: tuple[float, ...] = Field(
+        (0.1, 0.25, 0.5),
+        min_length=1,
+        description="Parts of the schedule after which the worse half is pruned (rungs)",
     )
     pruner_percentile: float = Field(
         75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
@@ -72,8 +78,19 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         5, ge=1, description="Complete trials before the first is pruned (percentile, median)"
     )
     pruner_warmup_epochs: int = Field(
-        10, ge=0, description="Epochs of a trial before it may be pruned"
+        10, ge=0, description="Epochs of a trial before it may be pruned, except by rungs"
     )
+
+    @field_validator("rungs")
+    @classmethod
+    def _rungs_lie_within_the_schedule(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        is_rising = all(low < high for low, high in pairwise((0.0, *rungs, 1.0)))
+        if not is_rising:
+            raise ValueError(
+                f"must be rising parts of the schedule between 0 and 1, got {list(rungs)}: for "
+                "example search.rungs=[0.1, 0.25, 0.5]"
+            )
+        return rungs
 
     @model_validator(mode="after")
     def _fixed_space_has_one_point(self) -> "SearchConfig":

@@ -24,6 +24,7 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.label_file": None,
     "data.resize": "crop",
     "data.value_range": None,
+    "search.rungs": [0.1, 0.25, 0.5],
     "network.stem.stride": 1,
     "network.stem.pool": False,
 }

@@ -107,7 +107,7 @@ def _as_row(
 
 def _pruner_notes(trial: FrozenTrial, new: StudyConfig) -> dict[str, Any]:
     """Return what the new study's pruner would have noted of a trial: halving keeps its rungs."""
-    replayed = optuna.create_study(direction="maximize", pruner=build_pruner(new.search))
+    replayed = optuna.create_study(direction="maximize", pruner=build_pruner(new))
     live = replayed.ask()
     for step in sorted(trial.intermediate_values):
         live.report(trial.intermediate_values[step], step)

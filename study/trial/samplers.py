@@ -12,7 +12,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
-from study.configuration.config import SearchConfig
+from study.configuration.config import SearchConfig, StudyConfig
+from study.trial.rung_pruner import RungPruner, rung_epochs
 
 
 def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:
@@ -49,14 +50,14 @@ def skip_draws(trial: optuna.Trial) -> None:
             study.sampler.sample_independent(study, frozen, name, distribution)
 
 
-def build_pruner(search: SearchConfig) -> BasePruner:
+def build_pruner(config: StudyConfig) -> BasePruner:
     """Return the pruner; steps are epochs, the first being 1.
 
     Percentile and median compare a trial's best epoch so far with complete trials at the same
     epoch, and only after the warm-up: trials anneal their learning rate, and what they reach early
     says little (weight decays cross late: rank correlation -0.4 between a quarter and the end).
     """
-    warmup = search.pruner_warmup_epochs
+    search, warmup = config.search, config.search.pruner_warmup_epochs
     match search.pruner:
         case "percentile":
             return PercentilePruner(
@@ -72,5 +73,12 @@ def build_pruner(search: SearchConfig) -> BasePruner:
             return SuccessiveHalvingPruner(
                 min_resource=max(1, warmup), reduction_factor=2, bootstrap_count=0
             )
+        case "rungs":
+            epochs = rung_epochs(
+                search.rungs,
+                n_epochs=search.n_epochs,
+                warmup_epochs=config.optimization.warmup_epochs,
+            )
+            return RungPruner(epochs)
         case "none":
             return NopPruner()

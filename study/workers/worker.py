@@ -106,7 +106,7 @@ class Worker:
         self._database = session.storage_handle.database
         self._database.leave_when(lambda: stop.is_set)
         self._optuna_study = session.optuna_study()
-        self._optuna_study.pruner = build_pruner(session.config.search)
+        self._optuna_study.pruner = build_pruner(session.config)
         self._claimant = Claimant(
             session.storage_handle, self._optuna_study, session.config.storage
         )

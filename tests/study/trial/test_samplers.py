@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.configuration.config import SearchConfig
+from study.configuration.config import SearchConfig, StudyConfig
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
 
 
@@ -34,7 +34,9 @@ def test_gp_learns_from_complete_trials() -> None:
 
 def pruned_at(search: SearchConfig, values: list[float]) -> int | None:
     """Run a bad trial after five good ones; return the epoch at which it is pruned."""
-    optuna_study = optuna.create_study(direction="maximize", pruner=build_pruner(search))
+    optuna_study = optuna.create_study(
+        direction="maximize", pruner=build_pruner(StudyConfig(search=search))
+    )
     for good in range(5):
         trial = optuna_study.ask()
         for epoch in range(1, 7):

@@ -1,0 +1,68 @@
+"""Prunes the worse half at a few rungs: epochs at which all trials are compared that reach them.
+
+The verdict follows from stored values alone, so that a worker that dies before it acts on one
+leaves nothing behind. Optuna's successive halving notes with the trial that it has passed a rung
+before it judges it; whoever resumes the trial then skips that rung.
+"""
+
+import math
+from collections.abc import Sequence
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial
+
+LEAST_TRIALS = 4
+"""Fewer trials at a rung say too little of any of them."""
+
+
+def rung_epochs(rungs: Sequence[float], *, n_epochs: int, warmup_epochs: float) -> list[int]:
+    """Returns the epochs of the rungs, in order and each once.
+
+    Args:
+        rungs: Parts of the schedule, between 0 and 1.
+        n_epochs: Epochs of the schedule.
+        warmup_epochs: Epochs in which the learning rate rises; the first rung lies after them.
+    """
+    least = math.floor(warmup_epochs) + 1
+    epochs = {max(least, round(part * n_epochs)) for part in rungs}
+    return sorted(epoch for epoch in epochs if epoch < n_epochs)
+
+
+class RungPruner(BasePruner):
+    """Prunes a trial in the worse half of all trials that reached a rung, at least four of them.
+
+    They are compared by their best value up to the rung. Whether they still run, are complete or
+    were pruned there makes no difference; a tie keeps both.
+
+    Args:
+        epochs: Epochs of the rungs, as reported steps.
+    """
+
+    def __init__(self, epochs: Sequence[int]) -> None:
+        self._epochs = frozenset(epochs)
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Judges a trial by its last epoch.
+
+        Args:
+            study: The study; values are maximised.
+            trial: One of its trials.
+        """
+        rung = trial.last_step
+        if rung not in self._epochs:
+            return False
+        trials = study.get_trials(deepcopy=False)
+        reached = [best_until(one, rung) for one in trials if rung in one.intermediate_values]
+        n_better = sum(value > best_until(trial, rung) for value in reached)
+        return len(reached) >= LEAST_TRIALS and n_better >= math.ceil(len(reached) / 2)
+
+
+def best_until(trial: FrozenTrial, epoch: int) -> float:
+    """Returns the best value that a trial reported until an epoch.
+
+    Args:
+        trial: A trial that reported one.
+        epoch: The last epoch that counts.
+    """
+    return max(value for step, value in trial.intermediate_values.items() if step <= epoch)
