@@ -36,7 +36,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from data.configuration import DataConfig
-from data.sources.image_folder import find_pictures
+from data.sources.folders.image_folder import find_pictures
 from data.split_writer import no_progress, write_split
 from data.splits import TRAIN, SplitRows
 

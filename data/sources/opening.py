@@ -15,10 +15,10 @@ from data.errors import DataError
 from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.file_index import digest_files, verify_files
 from data.sources.folder_walk import readable
-from data.sources.image_folder import find_pictures
+from data.sources.folders.image_folder import find_pictures
 from data.sources.synthetic import SYNTHETIC_RECIPE, build_synthetic
-from data.sources.table_folders import find_tables
-from data.sources.tables import hub_revision, open_tables
+from data.sources.tables.table_folders import find_tables
+from data.sources.tables.table_source import hub_revision, open_tables
 
 SYNTHETIC = "synthetic"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")

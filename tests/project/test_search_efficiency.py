@@ -33,12 +33,10 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = "setting learning_rate weight_decay blocks_1 blocks_2 blocks_3 dropout epoch"
     lines = [",".join([*names.split(), "validation_macro_f1"])]
     for setting in range(N_SETTINGS):
-        point = f"{setting},{0.01 * (setting + 1)},{1e-5 * (1 + setting % 3)},{1 + setting % 4}"
+        blocks = f"{1 + setting % 4},{1 + setting % 2},{1 + setting % 3}"
+        point = f"{0.01 * (setting + 1)},{1e-5 * (1 + setting % 3)},{blocks},{0.1 * (setting % 5)}"
         for epoch in range(1, 17):
-            score = 0.01 * setting + 0.02 * epoch
-            lines.append(
-                f"{point},{1 + setting % 2},{1 + setting % 3},{0.1 * (setting % 5)},{epoch},{score}"
-            )
+            lines.append(f"{setting},{point},{epoch},{0.01 * setting + 0.02 * epoch}")
     file.parent.mkdir()
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
     return file

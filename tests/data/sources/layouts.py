@@ -11,7 +11,7 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources import file_index
 from data.sources.encoded_images import EncodedImages
-from data.sources.image_folder import PictureFolder, find_pictures
+from data.sources.folders.image_folder import PictureFolder, find_pictures
 
 
 def touch(folder: Path, *names: str) -> Path:

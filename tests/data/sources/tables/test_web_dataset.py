@@ -9,10 +9,10 @@ import pytest
 
 from data.configuration import DataConfig
 from data.sources.folder_walk import RUNS_MARKER
-from data.sources.table_folders import find_tables
+from data.sources.tables.table_folders import find_tables
 from tests.data.pictures import encoded, picture
 from tests.data.sources.layouts import left_out, touch
-from tests.data.sources.tables import (
+from tests.data.sources.written_tables import (
     contents_of,
     find,
     labels_of,

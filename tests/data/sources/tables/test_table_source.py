@@ -11,13 +11,13 @@ import pytest
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.image_cache import prepare
-from data.sources import tables
 from data.sources.encoded_images import LeftOut
-from data.sources.table_folders import find_tables
-from data.sources.tables import hub_revision, open_tables
+from data.sources.tables import table_source
+from data.sources.tables.table_folders import find_tables
+from data.sources.tables.table_source import hub_revision, open_tables
 from tests.data.pictures import CLASS_NAMES, encoded, picture, write_tree
 from tests.data.sources.layouts import left_out
-from tests.data.sources.tables import (
+from tests.data.sources.written_tables import (
     contents_of,
     find,
     labels_of,
@@ -342,8 +342,8 @@ def test_downloaded_file_of_the_hub_is_found_by_its_url(
     kept = tmp_path / "datasets--someone--insects" / "snapshots" / "a1" / "data" / "train.parquet"
     write_parquet(kept, [0])
     url = "hf://datasets/someone/insects@a1/data/{}.parquet"
-    assert tables._find_download(url.format("train")) == kept
-    assert tables._find_download(url.format("test")) is None
+    assert table_source._find_download(url.format("train")) == kept
+    assert table_source._find_download(url.format("test")) is None
 
 
 def test_hub_id_that_cannot_be_reached_names_the_connection(

@@ -14,19 +14,19 @@ from pydantic import BaseModel, Field
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.file_digests import DIGESTS_FILE
-from data.sources.columns import find_columns, may_hold_images, require_images
 from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.folder_walk import walk
-from data.sources.hub_readme import README, Features
 from data.sources.labels import N_EXAMPLES
-from data.sources.named_files import NamedFiles
 from data.sources.picture_files import is_picture
 from data.sources.split_names import match_splits
-from data.sources.table_files import TableFile, reading
-from data.sources.table_layout import Layout, list_tables, read_layout
-from data.sources.tables import leave_out_split, open_files
+from data.sources.tables.columns import find_columns, may_hold_images, require_images
+from data.sources.tables.hub_readme import README, Features
+from data.sources.tables.named_files import NamedFiles
+from data.sources.tables.table_files import TableFile, reading
+from data.sources.tables.table_layout import Layout, list_tables, read_layout
+from data.sources.tables.table_source import leave_out_split, open_files
+from data.sources.tables.web_dataset import open_shards
 from data.sources.unused_files import count_files_beside
-from data.sources.web_dataset import open_shards
 from data.splits import SPLITS, TRAIN
 
 PARQUET, TAR = ".parquet", ".tar"

@@ -15,7 +15,7 @@ import pytest
 from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.encoded_images import EncodedImages
-from data.sources.table_folders import find_tables
+from data.sources.tables.table_folders import find_tables
 from tests.data.pictures import CLASS_NAMES, encoded, picture
 
 IMAGE = {"_type": "Image"}

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from data.built_folder import require_free_space
 from data.configuration import DataConfig
 from data.errors import DataError
-from data.sources.columns import Columns, find_columns, read_class_names
 from data.sources.encoded_images import (
     EncodedImage,
     EncodedImages,
@@ -27,10 +26,11 @@ from data.sources.encoded_images import (
     LeftOut,
 )
 from data.sources.labels import StoredLabels, encode_labels, find_unlabelled
-from data.sources.named_files import NamedFiles
 from data.sources.split_names import match_splits
-from data.sources.table_files import TableFile, reading
-from data.sources.table_layout import choose_configuration
+from data.sources.tables.columns import Columns, find_columns, read_class_names
+from data.sources.tables.named_files import NamedFiles
+from data.sources.tables.table_files import TableFile, reading
+from data.sources.tables.table_layout import choose_configuration
 from data.splits import TRAIN
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from glob import glob
 from pathlib import Path
 
 from data.errors import DataError
-from data.sources.hub_readme import (
+from data.sources.split_names import split_of
+from data.sources.tables.hub_readme import (
     DEFAULT,
     README,
     Features,
@@ -20,7 +21,6 @@ from data.sources.hub_readme import (
     read_features,
     read_front_matter,
 )
-from data.sources.split_names import split_of
 from data.splits import TRAIN
 
 DEEPEST = 2

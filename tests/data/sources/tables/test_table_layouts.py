@@ -9,10 +9,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 
 from data.configuration import DataConfig
 from data.sources.opening import inspect_source
-from data.sources.table_folders import find_tables
+from data.sources.tables.table_folders import find_tables
 from tests.data.pictures import CLASS_NAMES, encoded, picture, write_tree
 from tests.data.sources.layouts import left_out
-from tests.data.sources.tables import (
+from tests.data.sources.written_tables import (
     contents_of,
     find,
     labels_of,

@@ -19,10 +19,10 @@ from PIL import Image
 
 from data.configuration import DataConfig
 from data.errors import DataError
-from data.sources.columns import LABEL_NAMES
 from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, LeftOut
 from data.sources.labels import N_EXAMPLES, StoredLabels, encode_labels, find_unlabelled
-from data.sources.table_files import reading
+from data.sources.tables.columns import LABEL_NAMES
+from data.sources.tables.table_files import reading
 from data.splits import TRAIN
 
 JSON = "json"

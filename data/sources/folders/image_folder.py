@@ -18,21 +18,16 @@ from data.configuration import DataConfig
 from data.errors import DataError
 from data.sources.encoded_images import EncodedImage, EncodedImages, EncodedSplit, LeftOut
 from data.sources.folder_walk import Folder, readable, walk
-from data.sources.label_file import (
-    OUTSIDE,
-    LabelFile,
-    Labelled,
-    find_label_files,
-    read_labelled,
-)
-from data.sources.picture_files import count_kinds, is_picture, kind_of, others_held
-from data.sources.split_folders import (
+from data.sources.folders.label_file import LabelFile, find_label_files
+from data.sources.folders.labelled_pictures import OUTSIDE, Labelled, read_labelled
+from data.sources.folders.split_folders import (
     are_splits,
     find_splits,
     find_splits_loosely,
     holding_pictures,
     unwrap,
 )
+from data.sources.picture_files import count_kinds, is_picture, kind_of, others_held
 from data.sources.split_names import split_of
 from data.sources.unused_files import MOST_EXAMPLES, count_reasons
 from data.splits import SPLITS, TRAIN

@@ -1,0 +1,1 @@
+"""Class folders, and pictures that a file of labels names."""

@@ -1,0 +1,1 @@
+"""Tables: parquet in any layout of the hub, saved data sets, and tar shards."""
