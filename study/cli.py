@@ -1,7 +1,8 @@
 """The console script `study`: run a command, turn every error into one line and an exit code.
 
 Exit code 2 is misuse, 1 a failure, 130 an interruption. The module of a command is imported when
-the command runs, so that help comes at once.
+the command runs, so that help comes at once. Must import nothing of the other packages before it
+is known that they are this program's.
 """
 
 import logging
@@ -15,8 +16,9 @@ from typing import Any, NoReturn
 
 import click
 
-from storage.run_paths import open_without_following
 from study.commands import HELP, MODULES
+from study.errors import ForeignPackageError
+from study.foreign_packages import reject_foreign_packages
 from study.progress import fail
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
 
@@ -51,6 +53,10 @@ def app() -> None:
 def main() -> NoReturn:
     """Run the command line; turn every error into one line and an exit code."""
     follow_launcher()
+    try:
+        reject_foreign_packages()
+    except ForeignPackageError as error:
+        fail(str(error), error.exit_code)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=False)
@@ -92,6 +98,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 
 
 def _log_traceback() -> Path:
+    from storage.run_paths import open_without_following
+
     path = Path("study-error.log")
     try:
         with open(path, "a", opener=open_without_following) as file:
