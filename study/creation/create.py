@@ -52,7 +52,7 @@ from study.session.protocol import (
     resolve_source,
 )
 from study.session.session import StudySession, bind
-from study.session.versions import git_revision, versions
+from study.session.versions import git_revision, source_digest, versions
 from study.trial.dashboard_notes import note_study
 from study.workers.gpus import count_threads, count_workers
 
@@ -370,4 +370,5 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
         "runs_folder": str(config.storage.runs.absolute()),
         "versions": versions(),
         "git_revision": git_revision(),
+        "source_digest": source_digest(),
     }
