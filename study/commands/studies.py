@@ -62,7 +62,7 @@ def _init(request: Request) -> None:
 def _run(request: Request, stop_after: str | None, skip_checks: bool) -> None:
     run_locally(
         request,
-        partial(open_or_create, request),
+        partial(open_or_create, request, works_here=True),
         stop_after=stop_after,
         show=print_trials,
         skip_checks=skip_checks,
