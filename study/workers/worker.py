@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -41,6 +42,7 @@ from study.trial.objective import TrialRun
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
 from study.workers.checkpoint_retention import keep_best_checkpoints
 from study.workers.claims import Claimant
+from study.workers.core_watch import CoreWatch
 from study.workers.exit_reasons import describe_losses
 from study.workers.outcome import Outcome
 
@@ -92,7 +94,9 @@ class Worker:
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
         session.paths.reject_read_only()
-        set_threads(session.config.workers.threads or 1)
+        n_threads = session.config.workers.threads or 1
+        set_threads(n_threads)
+        self._cores = CoreWatch(n_threads)
 
     def work(self) -> None:
         """Run trials until the budget is done or a stop signal comes.
@@ -254,7 +258,12 @@ class Worker:
         trial = optuna.Trial(self._optuna_study, lease.trial_id)
         skip_draws(trial)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
-        return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
+        return run(lease.trial_id, heartbeat, partial(self._say_epoch, number))
+
+    def _say_epoch(self, number: int, result: EpochResult) -> None:
+        self._announce(number, result)
+        if (caution := self._cores.look()) is not None:
+            logger.warning("%s", caution)
 
     def _note(self, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> None:
         """Write the note of a trial that ends."""
