@@ -56,7 +56,7 @@ class Commands:
         words = [*arguments, *options]
         self.called.append(shlex.join(["study", *words]))
         print(f"\n$ {self.called[-1]}", flush=True)
-        command = [sys.executable, "-m", "study", *words]
+        command = [sys.executable, "-P", "-m", "study", *words]
         shown: list[str] = []
         data = {"STUDY_DATA": self._data}
         with subprocess.Popen(

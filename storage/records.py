@@ -112,6 +112,11 @@ class Protocol:
         return self.facts.get("git_revision")
 
     @property
+    def source_digest(self) -> str | None:
+        """Digest of the code that created the study; None where an early version created it."""
+        return self.facts.get("source_digest")
+
+    @property
     def versions(self) -> dict[str, str]:
         """Versions of Python and of the packages that created the study."""
         return dict(self.facts["versions"])

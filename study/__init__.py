@@ -14,6 +14,9 @@ __all__ = ["Study"]
 def __getattr__(name: str) -> Any:
     if name != "Study":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from study.foreign_packages import reject_foreign_packages
+
+    reject_foreign_packages()  # the folder of a notebook may hold a model.py
     from study.notebook import Study
 
     return Study

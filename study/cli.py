@@ -1,22 +1,23 @@
 """The console script `study`: run a command, turn every error into one line and an exit code.
 
 Exit code 2 is misuse, 1 a failure, 130 an interruption. The module of a command is imported when
-the command runs, so that help comes at once.
+the command runs, so that help comes at once. Must import nothing of the other packages before it
+is known that they are this program's.
 """
 
 import logging
 import os
 import sys
-import traceback
 from collections import UserDict
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from storage.run_paths import open_without_following
 from study.commands import HELP, MODULES
+from study.error_log import log_traceback
+from study.errors import ForeignPackageError
+from study.foreign_packages import reject_foreign_packages
 from study.progress import fail
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
 
@@ -51,6 +52,10 @@ def app() -> None:
 def main() -> NoReturn:
     """Run the command line; turn every error into one line and an exit code."""
     follow_launcher()
+    try:
+        reject_foreign_packages()
+    except ForeignPackageError as error:
+        fail(str(error), error.exit_code)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=False)
@@ -70,14 +75,14 @@ def main() -> NoReturn:
             fail(str(error), getattr(error, "exit_code", 2))
         from study.commands.output import outage_of
 
-        log = _log_traceback()
+        traceback = log_traceback()
         if (reason := outage_of(error)) is not None:
             fail(
-                f"the database did not answer for too long ({reason}), see {log}: "
+                f"the database did not answer for too long ({reason}), {traceback}: "
                 "nothing is lost, the same command continues when it is back",
                 1,
             )
-        fail(f"{type(error).__name__}: {error} (traceback in {log})", 1)
+        fail(f"{type(error).__name__}: {error} ({traceback})", 1)
     sys.exit(0)
 
 
@@ -89,13 +94,3 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from study.errors import StudyError
 
     return (StudyError, DataError, StorageError, ModelError, DashboardError)
-
-
-def _log_traceback() -> Path:
-    path = Path("study-error.log")
-    try:
-        with open(path, "a", opener=open_without_following) as file:
-            traceback.print_exc(file=file)
-    except OSError:  # a folder that cannot be written, or a link, must not hide what happened
-        traceback.print_exc()
-    return path

@@ -15,6 +15,10 @@ class ConfigurationError(StudyError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class ForeignPackageError(StudyError):
+    """A package of another program stands before one of this program's."""
+
+
 class ProtocolError(StudyError):
     """The study exists and its stored configuration differs."""
 

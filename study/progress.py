@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
+from study.log_lines import is_stamped
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -102,10 +104,13 @@ class EpochProgress:
         name = f"{self._kind} {number}"
         if self._bar is None:
             remaining = result.seconds * (self._n_epochs - result.epoch)
-            say(
-                f"{name} epoch {result.epoch}/{self._n_epochs}: validation {macro_f1}, "
-                f"loss {result.validation.loss:.4f}, {rate}, {remaining:.0f} s left"
+            line = (
+                f"validation {macro_f1}, loss {result.validation.loss:.4f}, {rate}, "
+                f"{remaining:.0f} s left"
             )
+            # Lines of a worker's log begin with trial and epoch anyway.
+            named = "" if is_stamped() else f"{name} epoch {result.epoch}/{self._n_epochs}: "
+            say(named + line)
             return
         if number not in self._tasks:
             self._tasks[number] = self._bar.add_task(name, total=self._n_epochs, rate="")

@@ -34,6 +34,13 @@ LAUNCHER_GRACE_SECONDS = 20.0
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in UNITS))
 EPOCH_MARGIN = 1.25
+MEANINGS = {
+    signal.SIGUSR1: "the time limit of the Slurm task is near",
+    signal.SIGTERM: "`study run` or Slurm ends it: stopped, preempted or requeued",
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGHUP: "the terminal is gone",
+    LAUNCHER_DIED: "`study run` is gone",
+}
 
 
 def follow_launcher() -> None:
@@ -60,6 +67,7 @@ class StopFlag:
 
     def __init__(self, *, after_seconds: float | None = None) -> None:
         self._signalled = False
+        self._signal: signal.Signals | None = None
         self._launcher = int(os.environ.get(LAUNCHER_PID, "0"))
         self._until = float("inf") if after_seconds is None else time.monotonic() + after_seconds
 
@@ -92,8 +100,9 @@ class StopFlag:
     def _listen(
         self, reader: int, listened: set[signal.Signals], grace_seconds: float | None, code: int
     ) -> None:
-        while os.read(reader, 1)[0] not in listened:
+        while (number := os.read(reader, 1)[0]) not in listened:
             pass
+        self._signal = signal.Signals(number)
         self._signalled = True
         # A signal to the whole process group is followed by that of the launcher, who had it too.
         forgiven = 1 if self._launcher else 0
@@ -122,6 +131,17 @@ class StopFlag:
             or time.monotonic() >= self._until
             or (self._launcher != 0 and os.getppid() != self._launcher)
         )
+
+    @property
+    def reason(self) -> str:
+        """Why it is set, in words; where it is not, why no other epoch begins."""
+        if self._signal is not None:
+            return f"{self._signal.name} ({MEANINGS[self._signal]})"
+        if self._launcher != 0 and os.getppid() != self._launcher:
+            return MEANINGS[LAUNCHER_DIED]
+        if time.monotonic() >= self._until:
+            return "the time of --stop-after is over"
+        return "another epoch would not end within --stop-after"
 
     @property
     def seconds_left(self) -> float:

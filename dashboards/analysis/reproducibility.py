@@ -52,6 +52,8 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
             ("protocol", protocol.fingerprint),
             ("data", facts["data_fingerprint"]),
             ("study key", protocol.study_key),
+            ("source, at init", protocol.source_digest or NOT_RECORDED),
+            ("source, workers", _list(_recorded(rows, "source_digest"))),
             ("git, at init", _revision(facts["git_revision"])),
             ("git, workers", _list(map(_revision, _recorded(rows, "git_revision")))),
         ],
@@ -68,7 +70,7 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
         settings=_settings(protocol),
         configuration=_configuration_text(protocol),
         commands=_commands(protocol),
-        citation=bibtex_entry(protocol.git_revision),
+        citation=bibtex_entry(protocol.git_revision, protocol.source_digest),
     )
 
 

@@ -132,7 +132,12 @@ def _protocol(
     yield from ((key.replace("_", " "), code(value)) for key, value in chosen.items() if value)
     yield "seed", f"{code(configuration.get('seed'))}; each trial's follows from it and its slot"
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    yield "versions", f"{code(versions)}, git {code(facts['git_revision'])}"
+    code_version = (
+        f"git {code(facts['git_revision'])}"
+        if facts["git_revision"]
+        else f"source digest {code(protocol.source_digest)}"
+    )
+    yield "versions", f"{code(versions)}, {code_version}"
     yield "run folder", code(paths.folder.absolute())
 
 

@@ -24,6 +24,7 @@ from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import open_session
 from study.session.winner import choose_winner
 from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
+from study.workers.gpus import reject_missing_gpu
 
 FINAL: Final = "final"
 
@@ -37,6 +38,8 @@ def _final(request: Request, reopen: str | None) -> None:
     requeue_finished_elsewhere(session)
     session.compare_code()
     winner = choose_winner(session)
+
+    reject_missing_gpu(session.config)  # before a final run is queued
 
     from study.export.kept_run import open_tested
     from study.export.model_folder import has_model_folder, write_model_folder

@@ -1,6 +1,7 @@
 """Commands that create, run and repair a study."""
 
 import logging
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 
 import click
 
+from storage.configuration import shown_url
 from storage.optuna_rows import SLOT
 from storage.trial_rows import STATE_NAMES
 from study.commands.local_run import run_locally
@@ -34,11 +36,13 @@ from study.creation.create import extend_budget, open_or_create
 from study.creation.fork import fork
 from study.doctor.doctor import examine
 from study.errors import StudyError
-from study.progress import fail, say, survive_lost_output, track
+from study.log_lines import note, stamp_lines
+from study.progress import fail, is_terminal, say, survive_lost_output, track
 from study.session.enqueue import enqueue
 from study.session.location import Location
-from study.session.session import await_session, open_session
+from study.session.session import StudySession, await_session, open_session
 from study.session.suggested_commands import suggest_command
+from study.session.versions import source_digest
 from study.stop_signal import (
     WORKER_GRACE_SECONDS,
     StopFlag,
@@ -62,7 +66,7 @@ def _init(request: Request) -> None:
 def _run(request: Request, stop_after: str | None, skip_checks: bool) -> None:
     run_locally(
         request,
-        partial(open_or_create, request),
+        partial(open_or_create, request, works_here=True),
         stop_after=stop_after,
         show=print_trials,
         skip_checks=skip_checks,
@@ -79,11 +83,14 @@ def _worker(
     request: Request, stop_after: str | None, leave_when_idle: bool, check_first: bool
 ) -> None:
     survive_lost_output()
+    if not is_terminal():
+        stamp_lines()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
     logging.getLogger("study").setLevel(logging.INFO)
 
     try:
         session = await_session(request, stop=stop)
+        note(f"worker of study {session.protocol.study_name}: {_describe_worker(session)}")
         session.compare_code()
 
         from study.checks.run_checks import reject_broken
@@ -92,6 +99,7 @@ def _worker(
         stop.install(grace_seconds=WORKER_GRACE_SECONDS)
         prepared = session.prepare_data(track=stoppable(stop))
     except StopRequested:
+        note(f"leaves before its first trial: {stop.reason}")
         return
 
     try:
@@ -106,6 +114,22 @@ def _worker(
         if not (stop.is_set and outage_of(error)):
             raise
         logger.warning("stopped while the database is away: another worker reclaims the trial")
+
+
+def _describe_worker(session: StudySession) -> str:
+    """Say where a worker works, for its log."""
+    config = session.config
+    facts = [
+        f"device {config.execution.device}",
+        f"threads {config.workers.threads}",
+        f"database {shown_url(config.storage.url)}",
+        f"runs {session.paths.folder}",
+        f"source digest {source_digest()}",
+    ]
+    if "SLURM_JOB_ID" in os.environ:
+        n_restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
+        facts.append(f"Slurm job {os.environ['SLURM_JOB_ID']}, restarted {n_restarts} times")
+    return ", ".join(facts)
 
 
 @command("extend", LOCATION, TRIALS)

@@ -52,9 +52,9 @@ from study.session.protocol import (
     resolve_source,
 )
 from study.session.session import StudySession, bind
-from study.session.versions import git_revision, versions
+from study.session.versions import git_revision, source_digest, versions
 from study.trial.dashboard_notes import note_study
-from study.workers.gpus import count_threads, count_workers
+from study.workers.gpus import count_threads, count_workers, reject_missing_gpu
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,11 @@ def build_points(config: StudyConfig, slots: range) -> list[Point]:
 
 
 def open_or_create(
-    request: Request, *, location: Location | None = None, track: Track = no_progress
+    request: Request,
+    *,
+    location: Location | None = None,
+    track: Track = no_progress,
+    works_here: bool = False,
 ) -> StudySession:
     """Create the study of a request, or open it where it exists.
 
@@ -108,9 +112,10 @@ def open_or_create(
         request: Names the study and its configuration.
         location: Where it is; default that of the request.
         track: Shows the progress of the decoding.
+        works_here: Whether workers of this machine follow, which must have the device.
 
     Raises:
-        StudyError: If `workers.n_workers` is auto and there is no GPU.
+        StudyError: If `workers.n_workers` is auto and there is no GPU, or the device is not here.
         ProtocolError: If the study exists and its stored configuration differs.
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is rejected.
@@ -118,6 +123,8 @@ def open_or_create(
     location = location or Location(request.location().storage)
     config, _ = resolve_at(location, request)
     count_workers(config)  # rejects what cannot be counted, before anything heavy or stored
+    if works_here:
+        reject_missing_gpu(config)
     # Workers that adopt enqueued trials let the budget grow.
     gives_budget = request.gives("search.n_trials")
     return initialise(config, location=location, gives_budget=gives_budget, track=track)
@@ -370,4 +377,5 @@ def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
         "runs_folder": str(config.storage.runs.absolute()),
         "versions": versions(),
         "git_revision": git_revision(),
+        "source_digest": source_digest(),
     }

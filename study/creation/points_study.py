@@ -21,7 +21,7 @@ from study.session.protocol import completed_by
 from study.session.session import StudySession, open_session
 from study.session.suggested_commands import suggest_command
 from study.session.winner import choose_winner
-from study.workers.gpus import count_workers
+from study.workers.gpus import count_workers, reject_missing_gpu
 
 UNSAMPLED: Mapping[str, Any] = {"search.sampler": "random", "search.pruner": "none"}
 
@@ -63,7 +63,7 @@ def open_given(
         track: Shows the progress of the decoding.
 
     Raises:
-        StudyError: If the study of this name is not one of given points.
+        StudyError: If the study of this name is not one of given points, or the GPU is not here.
         ConfigurationError: If a point is rejected.
         ProtocolError: If the study exists and its stored configuration differs.
         DataError: If the data cannot be used.
@@ -88,9 +88,10 @@ def open_given(
         elif plan.is_explicit:
             config = named.resolve(base=completed(found.configuration))
         else:
-            return open_or_create(named, location=location, track=track)
+            return open_or_create(named, location=location, track=track, works_here=True)
         config = completed_by(_with_points(config, plan, named, settings), found, named)
     count_workers(config)  # rejects what cannot be counted, before anything heavy or stored
+    reject_missing_gpu(config)
     return initialise(config, location=location, track=track)
 
 

@@ -235,6 +235,7 @@ def _recipe(described: Described) -> str:
         ("device", code(origin["device"])),
         ("program", code(origin["program"])),
         ("git revision", code(origin["git_revision"] or "not noted")),
+        ("source digest", code(origin["source_digest"] or "not noted")),
         ("versions", code(versions)),
     ]
     settings = _table(

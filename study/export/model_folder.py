@@ -91,6 +91,7 @@ def _origin(run: KeptRun) -> dict[str, Any]:
         "epoch": run.checkpoint["epoch"],
         **describe_data(protocol),
         "git_revision": noted.get("git_revision"),
+        "source_digest": noted.get("source_digest"),
         "versions": noted.get("versions", {}),
         "program": PROGRAM,
     }

@@ -12,6 +12,7 @@ from storage.study_storage import (
     open_study_storage,
     reject_read_only,
 )
+from study.error_log import log_errors_in
 from study.errors import StudyError
 from study.session.suggested_commands import suggest_command
 
@@ -40,6 +41,7 @@ class Location:
         if outage_seconds is not None:
             self.config = config.model_copy(update={"outage_seconds": outage_seconds})
         self.read_only = read_only
+        log_errors_in(config.runs)
         self._handle = handle
 
     def __enter__(self) -> Self:

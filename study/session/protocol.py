@@ -22,7 +22,7 @@ from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
 from study.errors import ProtocolError
 from study.session.suggested_commands import fork_command, suggest_command
-from study.session.versions import git_revision, versions
+from study.session.versions import comparable_code, git_revision, source_digest, versions
 
 logger = logging.getLogger(__name__)
 
@@ -263,8 +263,13 @@ def reject_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) 
 
 def code_differences(protocol: Protocol) -> list[Difference]:
     """Return how this code differs from that with which a study began."""
-    there = {"git_revision": protocol.git_revision, **protocol.versions}
-    return differences(there, {"git_revision": git_revision(), **versions()})
+    there = {
+        "git_revision": protocol.git_revision,
+        "source_digest": protocol.source_digest,
+        **protocol.versions,
+    }
+    here = {"git_revision": git_revision(), "source_digest": source_digest(), **versions()}
+    return differences(*comparable_code(there, here))
 
 
 def compare_code(protocol: Protocol, given: StudyConfig) -> None:

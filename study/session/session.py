@@ -25,6 +25,7 @@ from storage.study_totals import (
 )
 from study.configuration.config import Request, StudyConfig
 from study.configuration.stored_settings import completed
+from study.error_log import log_errors_in
 from study.session.location import Location
 from study.session.protocol import (
     compare_code,
@@ -241,4 +242,6 @@ def bind(
         }
     )
     is_final = protocol.study_name.endswith(FINAL_SUFFIX)
-    return StudySession(bound, protocol, handle, is_final)
+    session = StudySession(bound, protocol, handle, is_final)
+    log_errors_in(session.paths.folder)
+    return session

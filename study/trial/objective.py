@@ -25,7 +25,7 @@ from study.configuration.config import as_stored
 from study.configuration.points import LABEL, configured_by
 from study.errors import StudyError
 from study.session.session import StudySession
-from study.session.versions import git_revision, versions
+from study.session.versions import git_revision, source_digest, versions
 from study.stop_signal import StopFlag
 from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveCheckpoint, ShowEpoch
 from study.trial.faults import training
@@ -153,6 +153,7 @@ class TrialRun:
             "n_parameters": count_parameters(state.network),
             "versions": versions(),
             "git_revision": git_revision(),
+            "source_digest": source_digest(),
         }
         for key, value in attributes.items():
             if self._trial.user_attrs.get(key) != value:

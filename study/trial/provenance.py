@@ -11,7 +11,7 @@ from model.device import Execution, describe_execution
 from storage.optuna_rows import EXECUTION
 from study.session.protocol import Difference, differences
 from study.session.session import StudySession
-from study.session.versions import git_revision, versions
+from study.session.versions import comparable_code, git_revision, source_digest, versions
 
 Provenance = dict[str, Any]
 
@@ -39,6 +39,7 @@ def recorded_provenance(session: StudySession, trial: FrozenTrial) -> Provenance
     execution = unknown | {"threads": protocol.threads} | recorded.get(EXECUTION, {})
     return {
         "git_revision": recorded.get("git_revision"),
+        "source_digest": recorded.get("source_digest"),
         "data_fingerprint": protocol.data_fingerprint,
         "data_format": protocol.data_format,
         "seed": recorded.get("seed"),
@@ -59,6 +60,7 @@ def provenance_here(data_fingerprint: str, seed: int, execution: Execution) -> P
     """
     return {
         "git_revision": git_revision(),
+        "source_digest": source_digest(),
         "data_fingerprint": data_fingerprint,
         "data_format": CONTENT_FORMAT,
         "seed": seed,
@@ -70,10 +72,13 @@ def provenance_here(data_fingerprint: str, seed: int, execution: Execution) -> P
 
 def compare_provenance(there: Provenance, here: Provenance) -> ProvenanceComparison:
     """Return what differs, and what nobody knows."""
+    there, here = comparable_code(there, here)
     keys = sorted(there.keys() | here.keys())
     known = [key for key in keys if None not in (there.get(key), here.get(key))]
     unknown = [key for key in keys if key not in known]
-    if there["git_revision"] == here["git_revision"] and _is_changed(here["git_revision"]):
+    revision = here.get("git_revision")
+    is_same = revision == there.get("git_revision") and "source_digest" not in known
+    if is_same and _is_changed(revision):
         unknown.append("changes of the code that were not committed")
     found = differences({key: there[key] for key in known}, {key: here[key] for key in known})
     return ProvenanceComparison(found, unknown)

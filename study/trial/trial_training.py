@@ -9,6 +9,7 @@ from data.image_cache import PreparedData
 from model.targets import TrainBatch
 from model.training import EpochResult, train_epochs
 from study.configuration.config import StudyConfig
+from study.log_lines import about_epoch
 from study.stop_signal import StopFlag, StopRequested
 from study.trial.components import evaluation_batches, fresh_state, train_batches
 from study.trial.faults import training
@@ -60,12 +61,14 @@ class TrialTraining:
             TrainingError: If training the configuration fails otherwise.
         """
 
+        config = self._config
+
         def begin(epoch: int) -> Iterable[TrainBatch]:
             if not may_begin():
                 raise StopRequested
+            about_epoch(epoch, config.search.n_epochs)
             return self._batches(epoch)
 
-        config = self._config
         validation = evaluation_batches(config, self._prepared, self._prepared.validation())
         with training():
             yield from train_epochs(

@@ -78,7 +78,8 @@ class Claimant:
             lease = acquire(self._handle.database, trial_id, self._owner, lost=seen, running=True)
             if lease is None:
                 continue
-            logger.info("reclaimed trial row %d from a lost worker", trial_id)
+            number = self._handle.get_trial(trial_id).number
+            logger.info("reclaimed trial %d %s", number, _describe(seen))
             return lease
         return None
 
@@ -92,3 +93,14 @@ class Claimant:
         return not states.get(TrialState.WAITING) and (
             when_idle or not states.get(TrialState.RUNNING)
         )
+
+
+def _describe(lost: HeldLease | None) -> str:
+    """Say whose a reclaimed trial was."""
+    if lost is None:
+        return "that nobody held"
+    owner = Owner.parse(lost.owner)
+    return (
+        f"of a lost worker on {owner.host}, pid {owner.pid}: its last heartbeat was "
+        f"{lost.age_seconds:.0f} s ago"
+    )

@@ -29,6 +29,32 @@ def worker_environments(config: StudyConfig) -> list[dict[str, str]]:
     return share_gpus(gpus, workers.n_workers, workers.per_gpu)
 
 
+def reject_missing_gpu(config: StudyConfig, count: Callable[[], int] | None = None) -> None:
+    """Reject a GPU that this machine does not have, before anything heavy or stored.
+
+    Args:
+        config: Names the device.
+        count: Says how many GPUs torch finds.
+
+    Raises:
+        StudyError: If `execution.device` is such a GPU.
+    """
+    device = config.execution.device
+    if not device.startswith("cuda"):
+        return
+    count = count or _torch_count
+    n_gpus = count() if visible_gpus(os.environ.get(VARIABLE), count) else 0
+    if int(device.partition(":")[2] or 0) < n_gpus:
+        return
+    there = {0: "no GPU is", 1: "1 GPU is"}.get(n_gpus, f"{n_gpus} GPUs are")
+    remedy = "use --device auto or cpu" if n_gpus == 0 else f"use cuda:0 to cuda:{n_gpus - 1}"
+    remedy = "use cuda:0" if n_gpus == 1 else remedy
+    raise StudyError(
+        f"execution.device must exist on this machine, got {device!r}, {there} visible "
+        f"({_shown_variable()}): {remedy}"
+    )
+
+
 def count_workers(config: StudyConfig) -> int:
     """Return the number of local workers.
 
@@ -107,11 +133,14 @@ def _required_gpus(device: str) -> Sequence[str]:
         raise StudyError(
             f"workers.n_workers must be a number where execution.device is cpu, got auto: {remedy}"
         )
-    value = os.environ.get(VARIABLE)
-    gpus = visible_gpus(value)
+    gpus = visible_gpus(os.environ.get(VARIABLE))
     if not gpus:
-        shown = "is not set" if value is None else f"is {value!r}"
         raise StudyError(
-            f"workers.n_workers auto needs a GPU, none is visible ({VARIABLE} {shown}): {remedy}"
+            f"workers.n_workers auto needs a GPU, none is visible ({_shown_variable()}): {remedy}"
         )
     return gpus
+
+
+def _shown_variable() -> str:
+    value = os.environ.get(VARIABLE)
+    return f"{VARIABLE} is not set" if value is None else f"{VARIABLE} is {value!r}"

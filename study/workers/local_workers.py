@@ -76,7 +76,8 @@ class LocalWorker:
         """Return the signal that killed it, the likely reason and its trial, or its last line."""
         if not self.signal:
             last = (self._log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
-            return f"a worker failed: {last.removeprefix('study: ')} (log: {self._log})"
+            message = last.partition("study: ")[2] or last  # after the stamp of its line
+            return f"a worker failed: {message} (log: {self._log})"
         where = f"in trial {self._trials[0]}" if self._trials else "outside a trial"
         killer = describe_signal(name_signal(self.signal))
         return f"a worker was killed by {killer} {where} (log: {self._log})"

@@ -4,7 +4,8 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from functools import partial
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -31,6 +32,7 @@ from storage.leases import (
 )
 from storage.trial_rows import STATE_NAMES
 from study.errors import StudyError, WorkerStoppedError
+from study.log_lines import about_trial, note
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession
 from study.stop_signal import StopFlag, StopRequested
@@ -40,42 +42,19 @@ from study.trial.objective import TrialRun
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
 from study.workers.checkpoint_retention import keep_best_checkpoints
 from study.workers.claims import Claimant
+from study.workers.core_watch import CoreWatch
 from study.workers.exit_reasons import describe_losses
+from study.workers.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
 MOST_FAILURES_IN_A_ROW = 10
 TRACEBACK_CHARACTERS = 2000
+DONE = "nothing waits and nothing runs: the budget is spent"
+IDLE = "nothing waits (--leave-when-idle)"
 
 Announce = Callable[[int, EpochResult], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt at a trial ended.
-
-    Attributes:
-        state: Reported to Optuna; WAITING releases the trial.
-        ending: complete, pruned, diverged, out of memory, exception, preempted or lost.
-        value: Best validation macro-F1 of a complete trial.
-        message: Why it ended early.
-        traceback: Tail of the traceback of an exception.
-    """
-
-    state: TrialState
-    ending: str
-    value: float | None = None
-    message: str | None = None
-    traceback: str | None = None
-
-    @property
-    def reason(self) -> dict[str, str] | None:
-        """What is noted with a trial that ended early."""
-        if self.message is None or self.state == TrialState.WAITING:
-            return None
-        reason = {"kind": self.ending, "message": self.message}
-        return reason | {"traceback": self.traceback} if self.traceback else reason
 
 
 class Worker:
@@ -115,7 +94,9 @@ class Worker:
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
         session.paths.reject_read_only()
-        set_threads(session.config.workers.threads or 1)
+        n_threads = session.config.workers.threads or 1
+        set_threads(n_threads)
+        self._cores = CoreWatch(n_threads)
 
     def work(self) -> None:
         """Run trials until the budget is done or a stop signal comes.
@@ -127,7 +108,7 @@ class Worker:
             StudyDeletedError: If somebody has deleted the study.
         """
         try:
-            self._work()
+            note(f"leaves: {self._work()}")
         except KeyError:  # a row is missing
             self._reject_deleted()
             raise
@@ -136,7 +117,8 @@ class Worker:
         session = self._session
         session.location.reject_deleted(session.protocol)
 
-    def _work(self) -> None:
+    def _work(self) -> str:
+        """Run trials; return why none is left for this worker."""
         while self._stop.leaves_time_for(self._session.longest_epoch_seconds):
             adopt_enqueued(self._session)
             lease = self._claimant.claim()
@@ -146,9 +128,10 @@ class Worker:
                 continue
             elif self._claimant.is_over(when_idle=self._leave_when_idle):
                 self._reject_deleted()
-                return
+                return IDLE if self._leave_when_idle else DONE
             else:
                 self._wait()
+        return self._stop.reason
 
     def _wait(self) -> None:
         # Poll at least once per heartbeat: lost-worker detection needs observations without gaps.
@@ -162,12 +145,15 @@ class Worker:
         seconds = self._session.config.storage.heartbeat_seconds
         poll = self._claimant.watch.poll
         heartbeat = Heartbeat(self._database, lease, seconds=seconds, between=poll)
-        with heartbeat:
+        with heartbeat, ExitStack() as named:
             try:
+                named.enter_context(about_trial(self._number(lease), lease.attempt))
+                note("claimed")
                 outcome = self._outcome(lease, heartbeat)
                 heartbeat.confirm()
                 self._note(lease, heartbeat, outcome)
                 self._finish(lease, outcome)
+                note(outcome.line)
             except LeaseLostError as error:
                 logger.warning("%s", error)
                 return
@@ -178,6 +164,9 @@ class Worker:
         if outcome.state.is_finished():
             keep_best_checkpoints(self._session, self._tidied)
         self._stop_after_many_failures(outcome)
+
+    def _number(self, lease: Lease) -> int:
+        return self._session.storage_handle.get_trial(lease.trial_id).number
 
     def _outcome(self, lease: Lease, heartbeat: Heartbeat) -> Outcome:
         """Run a trial; the one place where an exception becomes an outcome.
@@ -263,13 +252,18 @@ class Worker:
         return Outcome(state, "out of memory", message=message)
 
     def _run(self, lease: Lease, heartbeat: Heartbeat) -> float:
-        number = self._session.storage_handle.get_trial(lease.trial_id).number
+        number = self._number(lease)
         config, seed = self._session.config, self._session.sampling_seed
         self._optuna_study.sampler = build_sampler(config.search, seed=seed, number=number)
         trial = optuna.Trial(self._optuna_study, lease.trial_id)
         skip_draws(trial)
         run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
-        return run(lease.trial_id, heartbeat, lambda result: self._announce(number, result))
+        return run(lease.trial_id, heartbeat, partial(self._say_epoch, number))
+
+    def _say_epoch(self, number: int, result: EpochResult) -> None:
+        self._announce(number, result)
+        if (caution := self._cores.look()) is not None:
+            logger.warning("%s", caution)
 
     def _note(self, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> None:
         """Write the note of a trial that ends."""
@@ -286,7 +280,7 @@ class Worker:
             if outcome.reason is not None:
                 handle.set_trial_user_attr(lease.trial_id, "reason", outcome.reason)
             self._optuna_study.tell(
-                handle.get_trial(lease.trial_id).number,
+                self._number(lease),
                 outcome.value,
                 state=outcome.state,
                 skip_if_finished=True,

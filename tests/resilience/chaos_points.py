@@ -17,7 +17,8 @@ import storage.leases
 import study.workers.claims
 from storage.study_storage import StudyStorage
 from study.trial.epoch_sinks import ReportAndPrune
-from study.workers.worker import Outcome, Worker
+from study.workers.outcome import Outcome
+from study.workers.worker import Worker
 
 COUNTDOWNS = "CHAOS_COUNTDOWNS"
 RELEASE = "inside the release after a signal"

@@ -46,7 +46,7 @@ def test_worker_without_a_study_says_so_after_a_minute(study: SmallStudy) -> Non
     assert worker.wait(75) == 2
     assert time.monotonic() - start > 55
     last = worker.errors.read_text().splitlines()[-1]
-    assert last.startswith("study: ") and "create it with `study init`" in last
+    assert ": study: " in last and "create it with `study init`" in last
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -341,11 +342,22 @@ def trial_states(command: Command, tmp_path: Path) -> tuple[int, int]:
     return status["waiting"], status["running"]
 
 
-@pytest.mark.slow
-def test_run_that_can_only_fail_fails(command: Command, config_file: str) -> None:
-    ended = command("run", "--config", config_file, "--device", "cuda:99")
-    assert ended.returncode == 2
-    assert "a worker failed: " in ended.stderr and "cuda:99" in ended.stderr
+GPU_COMMANDS = [["run"], ["grid", "--axis", "network.dropout=0.1,0.2"], ["compare"]]
+
+
+@pytest.mark.parametrize("words", GPU_COMMANDS, ids=[words[0] for words in GPU_COMMANDS])
+def test_gpu_that_is_not_there_is_rejected_before_the_study_exists(
+    call: Call, config_file: str, tmp_path: Path, words: list[str]
+) -> None:
+    for given in (["--device", "cuda:99"], ["--set", "execution.device=cuda:99"]):
+        ended = call(*words, "--config", config_file, *given)
+        assert ended.code == 2 and ended.out == ""
+        assert re.fullmatch(
+            r"study: execution\.device must exist on this machine, got 'cuda:99', .* visible "
+            r"\(CUDA_VISIBLE_DEVICES .*\): use .*\n",
+            ended.err,
+        )
+    assert not {"runs", "study.db", "cache"} & {path.name for path in tmp_path.iterdir()}
 
 
 UNNORMALISED = """

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-EPOCH_LINE = re.compile(r"^trial (\d+) epoch (\d+)/", re.MULTILINE)
+EPOCH_LINE = re.compile(r" trial (\d+) attempt \d+ epoch (\d+)/\d+: validation ")
 
 
 def wait_until(

@@ -387,7 +387,8 @@ def test_strict_fork_takes_nothing_over_from_another_code_version(
 ) -> None:
     with searched.storage_handle.engine.begin() as connection:
         connection.exec_driver_sql(
-            "UPDATE protocols SET facts = json_set(facts, '$.git_revision', 'older')"
+            "UPDATE protocols SET facts = json_set(facts, '$.git_revision', 'older', "
+            "'$.source_digest', 'other')"
         )
     _, ancestry = fork(asking(searched), "changed")
     assert ancestry.taken_over == 3

@@ -77,6 +77,7 @@ def test_traceback_is_said_where_its_file_is_a_planted_link(
         raise RuntimeError("a defect")
 
     monkeypatch.setattr("study.cli.app", app)
+    monkeypatch.setattr("study.error_log._folders", [])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study-error.log").symlink_to(victim)
     ended = call("status")

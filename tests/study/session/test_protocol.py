@@ -344,7 +344,7 @@ def begun_elsewhere(tiny_settings: Settings) -> StudySession:
     """A study whose `init` ran with another version of the code."""
     session = initialise(StudyConfig.model_validate(tiny_settings))
     facts = deepcopy(session.protocol.facts)
-    facts["git_revision"] = "0" * 40
+    facts["git_revision"], facts["source_digest"] = "0" * 40, "0" * 16
     facts["versions"]["torch"] = "1.0"
     with session.storage_handle.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE protocols SET facts = ?", (json.dumps(facts),))
@@ -366,14 +366,19 @@ def test_another_code_version_is_warned_about_in_one_line(
     text = record.getMessage()
     assert "\n" not in text
     assert f"git_revision is '{'0' * 40}' there" in text
+    assert f"source_digest is '{'0' * 16}' there" in text
     assert re.search(r"torch is '1\.0' there, '\d[^']+' here", text)
     assert "optuna" not in text
 
 
-def test_the_same_code_version_is_passed_over(
-    tiny_settings: Settings, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("revision", [None, "0" * 40])
+def test_the_same_code_is_passed_over_whatever_git_says(
+    tiny_settings: Settings, caplog: pytest.LogCaptureFixture, revision: str | None
 ) -> None:
     session = initialise(StudyConfig.model_validate(tiny_settings))
+    facts = session.protocol.facts | {"git_revision": revision}
+    with session.storage_handle.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE protocols SET facts = ?", (json.dumps(facts),))
     open_session(request(session, "protocol.strict=true")).compare_code()
     assert caplog.records == []
 

@@ -197,6 +197,7 @@ def test_what_is_different_here_is_named(copied: Path) -> None:
     set_attribute(copied, 0, "execution", execution)
     set_attribute(copied, 0, "versions", {"torch": "0.1"})
     set_attribute(copied, 0, "git_revision", "0123abc")
+    set_attribute(copied, 0, "source_digest", "0123")
     set_attribute(copied, 0, "device", "cuda:3")
     change(copied, "UPDATE epochs SET train_loss = 9 WHERE trial_id = 1 AND epoch = 1")
     with opened(copied) as session:
@@ -209,6 +210,7 @@ def test_what_is_different_here_is_named(copied: Path) -> None:
         "device_model is 'Abacus' there, ",
         "torch is '0.1' there, ",
         "git_revision is '0123abc' there, ",
+        "source_digest is '0123' there, ",
     ):
         assert known in different
     assert "data_fingerprint" not in different

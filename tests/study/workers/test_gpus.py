@@ -11,6 +11,7 @@ from study.errors import ConfigurationError, StudyError
 from study.workers.gpus import (
     VARIABLE,
     count_workers,
+    reject_missing_gpu,
     share_gpus,
     visible_gpus,
     worker_environments,
@@ -115,6 +116,41 @@ def test_auto_without_a_gpu_is_rejected(
     with pytest.raises(StudyError, match=hint) as rejection:
         count_workers(config("auto", device=device))
     assert "--workers N" in str(rejection.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "hint"),
+    [
+        ("cuda", 0, "'cuda', no GPU is visible (CUDA_VISIBLE_DEVICES is not set): use --device"),
+        ("cuda:1", 1, "'cuda:1', 1 GPU is visible (CUDA_VISIBLE_DEVICES is not set): use cuda:0"),
+        ("cuda:7", 2, "'cuda:7', 2 GPUs are visible (CUDA_VISIBLE_DEVICES is not set): use cuda:"),
+    ],
+)
+def test_gpu_that_is_not_there_is_rejected(
+    device: str, n_gpus: int, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(StudyError) as rejection:
+        reject_missing_gpu(config(1, device=device), lambda: n_gpus)
+    assert str(rejection.value).startswith(
+        f"execution.device must exist on this machine, got {hint}"
+    )
+
+
+def test_variable_that_hides_all_gpus_makes_them_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "-1")
+    with pytest.raises(StudyError, match="no GPU is visible .CUDA_VISIBLE_DEVICES is '-1'"):
+        reject_missing_gpu(config(1, device="cuda"), lambda: 8)
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus"), [("auto", 0), ("cpu", 0), ("cuda", 1), ("cuda:0", 1), ("cuda:7", 8)]
+)
+def test_gpu_that_is_there_is_accepted(
+    device: str, n_gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    reject_missing_gpu(config(1, device=device), lambda: n_gpus)
 
 
 @pytest.mark.parametrize(("given", "n_workers"), [(1, 1), ("12", 12), (64, 64)])

@@ -79,7 +79,14 @@ def test_worker_finishes_the_budget_and_leaves_a_whole_record(tiny_settings: Set
         assert trial.user_attrs["best_epoch"] == max(
             trial.intermediate_values, key=lambda e: (trial.intermediate_values[e], -e)
         )
-        assert {"seed", "host", "device", "versions", "git_revision"} <= trial.user_attrs.keys()
+        assert {
+            "seed",
+            "host",
+            "device",
+            "versions",
+            "git_revision",
+            "source_digest",
+        } <= trial.user_attrs.keys()
         execution = trial.user_attrs["execution"]
         assert execution["precision"] == "float32" and execution["threads"] == 1
         assert execution["device_model"] and execution["cpu_instructions"]
