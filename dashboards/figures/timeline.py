@@ -4,22 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from dashboards.figures.base import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    draw_legend,
-    empty_figure,
-    rasterise_many,
-)
+from dashboards.figures.base import draw_legend, empty_figure, rasterise_many
+from dashboards.figures.palette import INK, STATES
 from storage.attempts import Attempt
 from storage.process_identity import Owner
 
 MOST_WORKERS = 40
-FAILED, RUNNING = "#b3435c", "#2f9a72"
-COLOURS = {"complete": BLUE, "pruned": ORANGE, "failed": FAILED, "running": RUNNING}
-RELEASED = "released or lost"
+RELEASED = "released or lost"  # in the colour of waiting, which its trial did then
 # At least so many seconds, seconds of a unit, its name.
 UNITS = ((5400.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
@@ -49,7 +40,7 @@ def timeline_figure(attempts: Sequence[Attempt], states: Mapping[int, str]) -> F
             length / unit_seconds,
             left=begin / unit_seconds,
             height=0.72,
-            color=COLOURS.get(state, GREY),
+            color=STATES.get(state, STATES["waiting"]),
             label=state,
             edgecolor=INK,
             linewidth=0.3,

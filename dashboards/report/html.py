@@ -14,6 +14,7 @@ from PIL import Image
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
+from dashboards.figures.palette import BEST, STATES
 from dashboards.formatting import shown_classes, shown_duration, shown_params
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
@@ -42,6 +43,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         lstrip_blocks=True,
     )
     environment.globals |= {"rule": RULE, "shown_classes": shown_classes}
+    environment.globals |= {"colours": {**STATES, "best": BEST}}
     environment.filters |= {
         "inline": markup,
         "duration": shown_duration,

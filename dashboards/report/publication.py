@@ -98,8 +98,7 @@ def _titled(content: ReportContent) -> Iterator[tuple[str, Figure]]:
 
 
 def _of_final(final: FinalRun) -> Iterator[tuple[str, Figure | None]]:
-    yield "learning curve", final.curves
-    yield "loss", final.losses
+    yield from ((one.title, one.figure) for one in (final.curves, final.losses) if one)
     if final.classes is not None:
         yield "confusion matrix", final.classes.matrix
         yield "confusion matrix ordered", final.classes.ordered_matrix

@@ -150,8 +150,8 @@ def _parallel(
     searched: Sequence[Hyperparameter], finished: Sequence[TrialRow], note: str
 ) -> CaptionedFigure:
     caption = (
-        "A line for each trial, from its hyperparameters to its score: the better, the more "
-        f"orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
+        "A line for each trial, from its hyperparameters to its score, which colours it; the best "
+        f"is orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
     )
     return CaptionedFigure(
         "Parallel coordinates",
@@ -169,8 +169,9 @@ def _pair(
     x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
 ) -> CaptionedFigure:
     caption = (
-        "Large and orange is good, crosses are pruned; where trials coincide, the best complete "
-        f"one is on top. No surface is drawn between them, for it would be guessed.{note}"
+        "Large and green is good, crosses are pruned, the ring is the best complete one; where "
+        "trials coincide, the better is on top. No surface is drawn between them, for it would be "
+        f"guessed.{note}"
     )
     title = f"{x.label} and {y.label}".capitalize()
     return CaptionedFigure(title, caption, pair_figure(x, y, finished))
