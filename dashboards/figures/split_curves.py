@@ -43,7 +43,8 @@ def split_curves_figure(
     if len(train) == 1:
         axes.set_xticks([1])
     if top is not None:
-        axes.set_ylim(top=top)
+        known = [value for value in (*train, *validation) if math.isfinite(value)]
+        axes.set_ylim(min(known) - 0.05 * (top - min(known)), top)
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel(metric, color=INK)
     draw_legend(axes)

@@ -21,7 +21,7 @@ from dashboards.analysis.search_space import (
 )
 from dashboards.figures.base import svg
 from dashboards.figures.search import importance_figure, pair_figure, parallel_figure, slice_figure
-from dashboards.figures.timeline import timeline_figure
+from dashboards.figures.timeline import build_timeline, timeline_figure
 from storage.attempts import Attempt, read_attempts
 from storage.leases import acquire, end
 from storage.process_identity import Owner
@@ -141,7 +141,7 @@ def test_timeline_marks_a_released_attempt() -> None:
         Attempt(7, 1, owners[0], 1000.0, 1100.0, "stopped"),
         Attempt(7, 2, owners[1], 1200.0, 8200.0, "complete"),
     ]
-    figure = timeline_figure(attempts, {7: "complete"})
+    figure = timeline_figure(build_timeline(attempts, {7: "complete"}))
     axes = figure.axes[0]
     assert axes.get_xlabel() == "hours since the first trial was claimed"
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([100 / 3600, 7000 / 3600])
