@@ -64,7 +64,7 @@ def test_a_curve_names_its_trial_under_the_mouse(report: Path, chromium: Browser
                 Plotly.Fx.hover(plot, [{ curveNumber: best, pointNumber: 3 }]);
             }"""
         )
-        said = figure.locator(".hoverlayer").inner_text()
+        said = figure.locator(".hoverlayer").text_content() or ""
         assert said.startswith("trial ") and "learning rate" in said and "epoch 4" in said
 
 
