@@ -76,6 +76,7 @@ class FinalRun:
         losses: Loss after each epoch.
         classes: What the test says of each class.
         mistakes: The surest mistakes; None also for a run older than they are kept.
+        mistakes_file: Their file, below the folder of all runs.
     """
 
     row: TrialRow
@@ -85,6 +86,7 @@ class FinalRun:
     losses: CaptionedFigure | None
     classes: TestedClasses | None
     mistakes: Sequence[PicturedMistake] | None
+    mistakes_file: str | None
 
     @property
     def metrics(self) -> Mapping[str, float] | None:
@@ -132,6 +134,7 @@ def _final_run(
         losses=_losses(records),
         classes=_tested_classes(files) if files and files.confusion_csv.is_file() else None,
         mistakes=_mistakes(files) if files and files.mistakes.is_file() else None,
+        mistakes_file=files.mistakes.relative_to(paths.runs).as_posix() if files else None,
     )
 
 

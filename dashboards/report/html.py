@@ -18,7 +18,7 @@ from dashboards.analysis.comparison import RULE, difference, shown_number, verdi
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.figures.palette import BEST, STATES
-from dashboards.formatting import shown_classes, shown_duration, shown_params
+from dashboards.formatting import shown_classes, shown_duration, shown_params, shows_top5
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
 from storage.run_paths import replace_file
@@ -45,7 +45,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"rule": RULE, "shown_classes": shown_classes}
+    environment.globals |= {"rule": RULE, "shown_classes": shown_classes, "shows_top5": shows_top5}
     environment.globals |= {"colours": {**STATES, "best": BEST}}
     environment.filters |= {
         "inline": markup,

@@ -158,6 +158,7 @@ def test_report_of_tested_final_run_shows_metrics_and_escaped_classes(
     assert "± 10.83 %" in page.text and "Measured on 16 test images" in page.text
     assert "validation minus test+0.0679" in page.text.replace("\n", "")
     assert "2 of 5" in page.text.split("Most confused")[1]
+    assert "top-5" not in page.text, "of three classes it is always 1"
     assert "The pictures of its mistakes were not kept." in page.text
 
 
@@ -211,6 +212,7 @@ def test_report_of_tested_final_run_shows_its_surest_mistakes(
     page = report(searched_study, runs)
     shown = page.text.split("Surest mistakes")[1]
     assert "<script>alert(1)</script>" in shown and '"><b>' in shown and "98.70 %" in shown
+    assert "pets/final/mistakes.json of the runs folder" in shown
     assert not any(text.startswith("alert") for text in page.own_scripts)
     section = final_section(runs)
     assert section.tags["img"] == 1 and section.tags["b"] == 1

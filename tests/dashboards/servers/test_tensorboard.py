@@ -25,7 +25,7 @@ opener = build_opener(HTTPCookieProcessor())
 @contextmanager
 def served(folder: Path, host: str) -> Iterator[str]:
     """Yield the address that is printed, at 127.0.0.1."""
-    log = TensorBoardLog(folder / "run", next_epoch=1)
+    log = TensorBoardLog(folder / "run", next_epoch=1, n_classes=10)
     log.write(build_record(1))
     log.close()
     with forked(partial(serve_tensorboard, folder, host=host, port=0)) as printed:
@@ -83,7 +83,7 @@ def test_serve_tensorboard_at_a_foreign_address_or_taken_port_is_rejected(
 def test_runs_are_named_and_nothing_is_left_behind(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    log = TensorBoardLog(tmp_path / "trials" / "00000" / "tensorboard", next_epoch=1)
+    log = TensorBoardLog(tmp_path / "trials" / "00000" / "tensorboard", next_epoch=1, n_classes=10)
     log.write(build_record(1))
     log.close()
     names = {tmp_path / "trials" / "00000" / "tensorboard": "000 lr=0.1"}
