@@ -2,7 +2,6 @@
 
 Built on `Figure` objects without pyplot, so that nothing is global. Texts and axes have one ink,
 which `svg` turns into the page's own text colour: the same figure suits a light and a dark page.
-Colours are told apart by the colour-blind (Okabe and Ito) and by line style or marker.
 Must not import torch.
 """
 
@@ -19,18 +18,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import Collection
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from dashboards.figures.palette import ASIDE, BEST, INK, MEASURED, STATES
 from model.rate_curve import RateCurve
 from storage.run_paths import write_atomically
 from storage.trial_rows import TrialRow, best_complete
 
-INK = "#1f2328"
-BLUE, ORANGE, GREY = "#2f81c7", "#d9730d", "#8c959f"
 MOST_NAMED_CLASSES = 32
 NAME_LENGTH = 18
 UNDRAWABLE = ("Cc", "Cs", "Cn", "Zl", "Zp")
@@ -38,10 +35,7 @@ UNDRAWABLE = ("Cc", "Cs", "Cn", "Zl", "Zp")
 MOST_CLEAR_CURVES = 40
 MOST_POINTS = 6000
 RASTER_DPI = 160
-# From transparent to blue: an empty cell shows the page, whatever its colour.
-BLUES = LinearSegmentedColormap.from_list(
-    "blues", [(0.18, 0.51, 0.78, 0.0), (0.18, 0.51, 0.78, 1.0)]
-)
+MARKERS = {"complete": "o", "pruned": "x", "failed": "v", "running": "d", "waiting": "."}
 
 
 def add_colour_bar(
@@ -86,7 +80,7 @@ def history_figure(rows: Sequence[TrialRow]) -> Figure:
     if complete:
         best = np.maximum.accumulate([row.value or 0.0 for row in complete])
         numbers = [row.number for row in complete]
-        axes.step(numbers, best, where="post", color=INK, linewidth=1.2, label="best so far")
+        axes.step(numbers, best, where="post", color=BEST, linewidth=1.6, label="best so far")
     axes.set_xlabel("trial", color=INK)
     axes.set_ylabel("best validation macro-F1", color=INK)
     draw_legend(axes)
@@ -95,16 +89,12 @@ def history_figure(rows: Sequence[TrialRow]) -> Figure:
 
 def scatter_by_state(axes: Axes, points: Sequence[tuple[TrialRow, float]], *, size: int) -> None:
     """Draw the value of trials over x, each given with its trial; the state sets the marker."""
-    for label, states, marker, colour in (
-        ("complete", ("complete",), "o", BLUE),
-        ("pruned", ("pruned",), "x", ORANGE),
-        ("not complete", ("waiting", "running", "failed"), ".", GREY),
-    ):
-        some = [(x, row.value or 0.0) for row, x in points if row.state in states]
+    for state, colour in STATES.items():
+        some = [(x, row.value or 0.0) for row, x in points if row.state == state]
         if some:
             xs, values = zip(*some, strict=True)
             drawn = axes.scatter(
-                xs, values, s=size, marker=marker, c=colour, label=label, zorder=3
+                xs, values, s=size, marker=MARKERS[state], c=colour, label=state, zorder=3
             )
             rasterise_many(drawn, len(some))
 
@@ -119,7 +109,7 @@ def learning_curves_figure(rows: Sequence[TrialRow]) -> Figure:
         (line,) = axes.plot(
             range(1, len(row.curve) + 1),
             row.curve,
-            color=ORANGE if is_best else GREY if is_pruned else BLUE,
+            color=BEST if is_best else ASIDE if is_pruned else MEASURED,
             linestyle="--" if is_pruned else "-",
             linewidth=2.2 if is_best else 1.0,
             alpha=1.0 if is_best else 0.75 if len(rows) <= MOST_CLEAR_CURVES else 0.4,
@@ -131,32 +121,6 @@ def learning_curves_figure(rows: Sequence[TrialRow]) -> Figure:
         line.set_label(f"trial {row.number}, the best" if is_best else others)
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("validation macro-F1", color=INK)
-    draw_legend(axes)
-    return figure
-
-
-def split_curves_figure(
-    train: Sequence[float], validation: Sequence[float], *, metric: str = "macro-F1"
-) -> Figure:
-    """Draw a metric of one run over epochs, on training (augmented) and validation images."""
-    figure, axes = empty_figure(4.4, 2.9)
-    for label, scores, colour, style in (
-        ("training", train, GREY, "--"),
-        ("validation", validation, ORANGE, "-"),
-    ):
-        axes.plot(
-            range(1, len(scores) + 1),
-            scores,
-            color=colour,
-            linestyle=style,
-            linewidth=1.8,
-            marker="." if len(scores) == 1 else None,
-            label=label,
-        )
-    if len(train) == 1:
-        axes.set_xticks([1])
-    axes.set_xlabel("epoch", color=INK)
-    axes.set_ylabel(metric, color=INK)
     draw_legend(axes)
     return figure
 
@@ -173,9 +137,9 @@ def class_counts_figure(counts: Sequence[int], class_names: Sequence[str]) -> Fi
     figure, axes = empty_figure(4.4, 3.6 if is_named else 2.9)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if is_named:
-        axes.bar(range(n_classes), counts, color=BLUE)
+        axes.bar(range(n_classes), counts, color=MEASURED)
     else:  # one outline: a thousand classes stay a small figure
-        axes.stairs(counts, np.arange(n_classes + 1) - 0.5, fill=True, color=BLUE, linewidth=0)
+        axes.stairs(counts, np.arange(n_classes + 1) - 0.5, fill=True, color=MEASURED, linewidth=0)
     axes.axhline(float(np.mean(counts)), color=INK, linewidth=1, linestyle="--", label="mean")
     axes.set_xlabel("class" + numbering(n_classes), color=INK)
     axes.set_ylabel("images", color=INK)
@@ -191,10 +155,10 @@ def rate_curve_figure(curve: RateCurve) -> Figure:
     """Draw the loss of the LR finder over the learning rate, with its suggestion."""
     figure, axes = empty_figure(4.4, 2.9)
     axes.set_xscale("log")
-    axes.plot(curve.rates, curve.losses, color=GREY, linewidth=0.8, label="each step")
-    axes.plot(curve.rates, curve.smoothed, color=BLUE, linewidth=1.8, label="smoothed")
+    axes.plot(curve.rates, curve.losses, color=ASIDE, linewidth=0.8, label="each step")
+    axes.plot(curve.rates, curve.smoothed, color=MEASURED, linewidth=1.8, label="smoothed")
     for label, rate, colour, style in (
-        ("suggested", curve.suggested_rate, ORANGE, "-"),
+        ("suggested", curve.suggested_rate, BEST, "-"),
         ("steepest", curve.steepest_rate, INK, ":"),
     ):
         if rate is not None:

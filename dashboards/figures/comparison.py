@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 
 from dashboards.analysis.comparison import Variant, is_comparison, rank_variants
 from dashboards.analysis.grid import Grid, read_grid
-from dashboards.figures.base import BLUES, INK, add_colour_bar, empty_figure, save_png, svg
+from dashboards.figures.base import add_colour_bar, empty_figure, save_png, svg
+from dashboards.figures.palette import BLUES, INK, LINES
 from dashboards.formatting import NAMING_DIGITS, setting_name, shown_value
 from storage.run_paths import RunPaths, write_atomically
 
-# Told apart by the colour-blind (Okabe and Ito), repeated with another line style.
-LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE_STYLES = ("-", "--", ":")
 WHITE_FROM = 0.6
 
@@ -64,8 +63,8 @@ def comparison_figure(variants: Sequence[Variant]) -> Figure:
         is_base = variant is variants[0]
         colour, style = INK, "-"
         if not is_base:
-            colour = LINE_COLOURS[others % len(LINE_COLOURS)]
-            style = LINE_STYLES[others // len(LINE_COLOURS) % len(LINE_STYLES)]
+            colour = LINES[others % len(LINES)]
+            style = LINE_STYLES[others // len(LINES) % len(LINE_STYLES)]
             others += 1
         curve = variant.curve
         axes.plot(

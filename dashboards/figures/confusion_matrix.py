@@ -8,14 +8,13 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from dashboards.figures.base import (
-    BLUES,
-    INK,
     MOST_NAMED_CLASSES,
     add_colour_bar,
     empty_figure,
     numbering,
     shorten,
 )
+from dashboards.figures.palette import BLUES, INK
 
 MOST_COUNTED_CLASSES = 16
 MANY_CLASSES_POWER = 1 / 4

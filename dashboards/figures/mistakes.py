@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.errors import DashboardError
-from dashboards.figures.base import INK, shorten
+from dashboards.figures.base import shorten
+from dashboards.figures.palette import INK
 from storage.run_paths import write_atomically
 
 MOST_MISTAKES = 24

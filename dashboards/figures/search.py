@@ -9,28 +9,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.base import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
     add_colour_bar,
     draw_legend,
     empty_figure,
     rasterise_many,
     scatter_by_state,
 )
+from dashboards.figures.palette import ASIDE, BEST, INK, MEASURED, SCORES
 from dashboards.formatting import setting_name, shown_value
 from storage.trial_rows import TrialRow, best_complete
 
 SCORE_LABEL = "best validation macro-F1"
-# Blue to orange by way of grey: seen on white and on black, and by the colour-blind.
-SCORES = LinearSegmentedColormap.from_list("scores", [BLUE, "#8f8b8a", ORANGE])
 LONGEST_CHOICE = 14
 MOST_NAMED_CHOICES = 12
 
@@ -39,7 +34,9 @@ def importance_figure(shares: Mapping[str, float]) -> Figure:
     """Draw the importance of each hyperparameter as a bar, the greatest on top."""
     figure, axes = empty_figure(4.4, max(1.6, 0.32 * len(shares) + 0.8))
     names = list(shares)[::-1]
-    bars = axes.barh(range(len(names)), [shares[name] for name in names], color=BLUE, height=0.7)
+    bars = axes.barh(
+        range(len(names)), [shares[name] for name in names], color=MEASURED, height=0.7
+    )
     texts = [f"{100 * shares[name]:.0f} %" for name in names]
     axes.bar_label(bars, texts, padding=3, color=INK, fontsize=8)
     axes.set_yticks(range(len(names)), [setting_name(name) for name in names], parse_math=False)
@@ -59,7 +56,7 @@ def slice_figure(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> Figure:
     best = best_complete(shown)
     if best is not None:
         x, y = parameter.position(best.params[parameter.name]), best.value or 0.0
-        axes.scatter([x], [y], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
+        axes.scatter([x], [y], s=70, facecolors="none", edgecolors=BEST, linewidths=1.6, zorder=4)
     _scale(axes, "x", parameter)
     axes.set_ylabel("macro-F1", color=INK)
     draw_legend(axes)
@@ -88,25 +85,38 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
         rasterise_many(points, len(some))
         if not pruned:
             add_colour_bar(figure, points, axes, SCORE_LABEL)
+    _ring_best(axes, shown, x, y)
     _scale(axes, "x", x)
     _scale(axes, "y", y)
     return figure
 
 
+def _ring_best(axes: Axes, rows: Sequence[TrialRow], x: Hyperparameter, y: Hyperparameter) -> None:
+    best = best_complete(rows)
+    if best is not None:
+        place = x.position(best.params[x.name]), y.position(best.params[y.name])
+        axes.plot(*place, "o", markersize=11, color=BEST, fillstyle="none", zorder=4)
+
+
 def parallel_figure(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> Figure:
     """Draw each trial as a line across all hyperparameters, which ends at its value.
 
-    Complete trials are coloured by value, the best drawn last; pruned ones are grey and dashed.
+    Complete trials are coloured by value, the best is thick; pruned ones are grey and dashed.
     """
-    figure, axes = empty_figure(max(4.6, 1.15 * (len(space) + 1) + 0.6), 3.4)
-    shown = sorted(_with_all(rows, space), key=lambda row: row.value or 0.0)
-    columns = [*space, Hyperparameter("score", *_limits(shown))]
+    figure, axes = empty_figure(max(4.6, 1.15 * (len(space) + 1) + 1.4), 3.4)
+    columns, shown = score_columns(space, rows)
     for pruned in (True, False):
         some = [row for row in shown if (row.state == "pruned") == pruned]
         if some:
             lines = _lines(columns, some, pruned=pruned)
             axes.add_collection(lines)
             rasterise_many(lines, len(some) * len(columns))
+            if not pruned:
+                add_colour_bar(figure, lines, axes, SCORE_LABEL)
+    if (best := best_complete(shown)) is not None:
+        heights = line_heights(columns, best)
+        axes.plot(heights, color=BEST, linewidth=2.4, label=f"trial {best.number}, the best")
+        draw_legend(axes)
     _draw_columns(axes, columns)
     return figure
 
@@ -115,13 +125,7 @@ def _lines(
     columns: Sequence[Hyperparameter], rows: Sequence[TrialRow], *, pruned: bool
 ) -> LineCollection:
     """Return a line for each row; the last column is its value."""
-    heights = [
-        [
-            *(_height(one, one.position(row.params[one.name])) for one in columns[:-1]),
-            _height(columns[-1], row.value or 0.0),
-        ]
-        for row in rows
-    ]
+    heights = [line_heights(columns, row) for row in rows]
     lines = LineCollection(
         [np.column_stack([np.arange(len(columns)), of_row]) for of_row in heights],
         linewidths=0.9 if pruned else 1.3,
@@ -130,11 +134,27 @@ def _lines(
         zorder=2 if pruned else 3,
     )
     if pruned:
-        lines.set_color(GREY)
+        lines.set_color(ASIDE)
     else:
         scores = np.array([row.value for row in rows], dtype=float)
         lines.set(array=scores, cmap=SCORES, norm=Normalize(columns[-1].low, columns[-1].high))
     return lines
+
+
+def line_heights(columns: Sequence[Hyperparameter], row: TrialRow) -> list[float]:
+    """Return where a trial's line crosses each axis, in [0, 1]; the last axis is its value."""
+    return [
+        *(_height(one, one.position(row.params[one.name])) for one in columns[:-1]),
+        _height(columns[-1], row.value or 0.0),
+    ]
+
+
+def score_columns(
+    space: Sequence[Hyperparameter], rows: Sequence[TrialRow]
+) -> tuple[list[Hyperparameter], list[TrialRow]]:
+    """Return the axes of parallel coordinates, the score last, and the trials they show."""
+    shown = sorted(_with_all(rows, space), key=lambda row: row.value or 0.0)
+    return [*space, Hyperparameter("score", *_limits(shown))], shown
 
 
 def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter]) -> None:
@@ -148,7 +168,7 @@ def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter]) -> None:
     axes.tick_params(axis="x", length=0)
     axes.vlines(range(len(columns)), 0, 1, color=INK, alpha=0.5, linewidth=0.8)
     for index, one in enumerate(columns):
-        for height, text in _marks(one):
+        for height, text in axis_marks(one):
             is_end = height in (0.0, 1.0)
             axes.annotate(
                 text,
@@ -163,13 +183,13 @@ def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter]) -> None:
             )
 
 
-def _marks(one: Hyperparameter) -> list[tuple[float, str]]:
+def axis_marks(one: Hyperparameter) -> list[tuple[float, str]]:
     """Return heights and texts along an axis: its ends, or every choice."""
     if not one.choices:
         return [(0.0, shown_value(one.low)), (1.0, shown_value(one.high))]
     step = 1 + (len(one.choices) - 1) // MOST_NAMED_CHOICES
     shown = range(0, len(one.choices), step)
-    return [(_height(one, index), _short(one.choices[index])) for index in shown]
+    return [(_height(one, index), short_choice(one.choices[index])) for index in shown]
 
 
 def _height(one: Hyperparameter, position: float) -> float:
@@ -188,7 +208,9 @@ def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
         n_choices = len(parameter.choices)
         shown = range(0, n_choices, 1 + (n_choices - 1) // MOST_NAMED_CHOICES)
         axis.set_ticks(
-            list(shown), [_short(parameter.choices[index]) for index in shown], parse_math=False
+            list(shown),
+            [short_choice(parameter.choices[index]) for index in shown],
+            parse_math=False,
         )
         if side == "x":
             axes.tick_params(axis="x", labelrotation=45 if n_choices > 4 else 0)
@@ -224,5 +246,6 @@ def _limits(rows: Sequence[TrialRow]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _short(text: str) -> str:
+def short_choice(text: str) -> str:
+    """Return a choice that fits beside others."""
     return text if len(text) <= LONGEST_CHOICE else text[: LONGEST_CHOICE - 1] + "…"

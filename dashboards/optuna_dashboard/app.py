@@ -10,6 +10,8 @@ from optuna_dashboard import wsgi
 from dashboards.optuna_dashboard.artifacts import RunFiles, serve_run_files
 from dashboards.optuna_dashboard.deletion import delete_whole
 from dashboards.optuna_dashboard.error_pages import explain_errors, raise_errors
+from dashboards.optuna_dashboard.hidden_buttons import hide_buttons
+from dashboards.optuna_dashboard.importances import serve_importances
 from dashboards.optuna_dashboard.study_page import serve_pages
 from dashboards.servers.auth import Access, WsgiApp
 from dashboards.servers.sockets import listen, resolve
@@ -31,7 +33,8 @@ def build_dashboard(
     cached = optuna.storages.get_storage(storage)
     bare = wsgi(cached, artifact_store=artifacts)
     raise_errors(bare, cached)
-    app = serve_pages(bare, cached)
+    app = serve_importances(serve_pages(bare, cached), storage)
+    app = hide_buttons(app, writable=not storage.read_only)
     if artifacts is not None:
         app = serve_run_files(artifacts, storage, app)
     return explain_errors(delete_whole(app, storage, cached, grace=grace))

@@ -24,6 +24,7 @@ from optuna_dashboard._serializer import serialize_frozen_trial, serialize_study
 
 from dashboards.analysis.sampling import sample
 from dashboards.servers.auth import WsgiApp
+from storage.optuna_rows import METRIC_NAME, SLOT
 
 PAGE = re.compile(r"/api/studies/(?P<study>[0-9]{1,9})/*")
 OF_TRIAL = re.compile(r"dashboard:(?:artifacts:)?([0-9]+):")
@@ -80,6 +81,8 @@ class StudyPage:
         plots = get_plotly_graph_objects(study.system_attrs)
         rest: dict[str, Any] = serialize_study_detail(study, best, [], *found, plots, [])
         del rest["trials"]
+        if any(SLOT in trial.user_attrs for trial in kinds.values()):  # of early versions too
+            rest.setdefault("objective_names", [METRIC_NAME])
         return rest
 
     def _text(self, study_id: int, trial: FrozenTrial, mine: Attributes, curves: set[int]) -> str:

@@ -6,6 +6,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from dashboards.figures.base import svg
+from dashboards.figures.live import LiveFigure
 
 WIDE_INCHES = 5.0
 
@@ -18,11 +19,13 @@ class CaptionedFigure:
         title: What it shows.
         caption: How to read it.
         figure: The figure.
+        live: The same for plotly, which a page draws over it where scripts run.
     """
 
     title: str
     caption: str
     figure: Figure
+    live: LiveFigure | None = None
 
     @property
     def is_wide(self) -> bool:

@@ -27,7 +27,8 @@ from dashboards.analysis.search_space import Hyperparameter, read_space
 from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.figures.base import rate_curve_figure
 from dashboards.figures.comparison import comparison_figure, heat_map_figure
-from dashboards.figures.timeline import timeline_figure
+from dashboards.figures.live_shapes import live_timeline
+from dashboards.figures.timeline import build_timeline, timeline_figure
 from dashboards.report.captioned import CaptionedFigure
 from dashboards.report.data_section import DataSection, read_data_section
 from dashboards.report.final_section import FinalRun, read_final_runs
@@ -179,9 +180,9 @@ def _timeline(attempts: Sequence[Attempt], rows: Sequence[TrialRow]) -> Captione
     if len(shown) < len(attempts):
         bars = f"each of the newest {len(shown):,} of {len(attempts):,} attempts at trials"
     caption = f"A row for each worker (host and process), a bar for {bars}."
-    states = {row.trial_id: row.state for row in rows}
-    figure = timeline_figure(shown, states)
-    return CaptionedFigure("Who trained when", caption, figure)
+    timeline = build_timeline(shown, {row.trial_id: row.state for row in rows})
+    live = live_timeline(timeline, {row.trial_id: row.number for row in rows})
+    return CaptionedFigure("Who trained when", caption, timeline_figure(timeline), live)
 
 
 def _given(rows: Sequence[TrialRow]) -> GivenPoints:

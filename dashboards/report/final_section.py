@@ -15,12 +15,11 @@ from dashboards.analysis.confusion import (
     most_confused,
     neighbour_order,
 )
-from dashboards.figures.base import (
-    MOST_NAMED_CLASSES,
-    split_curves_figure,
-)
+from dashboards.figures.base import MOST_NAMED_CLASSES
 from dashboards.figures.confusion_matrix import confusion_matrix_figure
 from dashboards.figures.mistakes import PicturedMistake, load_mistakes
+from dashboards.figures.split_curves import clear_top, split_curves_figure
+from dashboards.report.captioned import CaptionedFigure
 from dashboards.report.html import thumbnail
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
@@ -77,15 +76,17 @@ class FinalRun:
         losses: Loss after each epoch.
         classes: What the test says of each class.
         mistakes: The surest mistakes; None also for a run older than they are kept.
+        mistakes_file: Their file, below the folder of all runs.
     """
 
     row: TrialRow
     test: TestEvaluation | None
     best: EpochRecord | None
-    curves: Figure | None
-    losses: Figure | None
+    curves: CaptionedFigure | None
+    losses: CaptionedFigure | None
     classes: TestedClasses | None
     mistakes: Sequence[PicturedMistake] | None
+    mistakes_file: str | None
 
     @property
     def metrics(self) -> Mapping[str, float] | None:
@@ -129,10 +130,11 @@ def _final_run(
         row=row,
         test=test,
         best=next((record for record in records if record.epoch == row.best_epoch), None),
-        curves=_curves(records, "macro_f1", "macro-F1"),
-        losses=_curves(records, "loss", "cross-entropy in nats"),
+        curves=_curves(records),
+        losses=_losses(records),
         classes=_tested_classes(files) if files and files.confusion_csv.is_file() else None,
         mistakes=_mistakes(files) if files and files.mistakes.is_file() else None,
+        mistakes_file=files.mistakes.relative_to(paths.runs).as_posix() if files else None,
     )
 
 
@@ -143,14 +145,35 @@ def _mistakes(files: TrialPaths) -> list[PicturedMistake]:
     ]
 
 
-def _curves(records: Sequence[EpochRecord], name: str, label: str) -> Figure | None:
+def _curves(records: Sequence[EpochRecord]) -> CaptionedFigure | None:
     if not records:
         return None
+    figure = split_curves_figure(*_by_split(records, "macro_f1"))
+    caption = "Macro-F1 after each epoch; training images are augmented."
+    return CaptionedFigure("Learning curve", caption, figure)
+
+
+def _losses(records: Sequence[EpochRecord]) -> CaptionedFigure | None:
+    if not records:
+        return None
+    curves = _by_split(records, "loss")
+    top = clear_top(*curves)
+    figure = split_curves_figure(*curves, metric="cross-entropy in nats", top=top)
+    caption = (
+        "After each epoch; that of the training has label smoothing in it, where there is any."
+    )
+    if top is not None:
+        highest = max(value for values in curves for value in values)
+        caption += f" Outliers, up to {highest:.3g}, lie above the axis."
+    return CaptionedFigure("Loss", caption, figure)
+
+
+def _by_split(records: Sequence[EpochRecord], name: str) -> tuple[list[float], list[float]]:
     train, validation = (
         [getattr(record, f"{split}_{name}") for record in records]
         for split in ("train", "validation")
     )
-    return split_curves_figure(train, validation, metric=label)
+    return train, validation
 
 
 def _tested_classes(files: TrialPaths) -> TestedClasses:

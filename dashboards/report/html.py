@@ -3,18 +3,22 @@
 Whatever is put into a page is text, unless it is `Markup`.
 """
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
-from dashboards.formatting import shown_classes, shown_duration, shown_params
+from dashboards.figures.palette import BEST, STATES
+from dashboards.formatting import shown_classes, shown_duration, shown_params, shows_top5
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
 from storage.run_paths import replace_file
@@ -41,7 +45,8 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"rule": RULE, "shown_classes": shown_classes}
+    environment.globals |= {"rule": RULE, "shown_classes": shown_classes, "shows_top5": shows_top5}
+    environment.globals |= {"colours": {**STATES, "best": BEST}}
     environment.filters |= {
         "inline": markup,
         "duration": shown_duration,
@@ -54,6 +59,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         "difference": difference,
         "verdict": verdict,
         "accuracy": shown_accuracy,
+        "json": inline_json,
     }
     write_text(path, environment.get_template(template).render(context))
 
@@ -92,6 +98,24 @@ def shown_accuracy(row: TrialRow, n_images: int) -> str:
     accuracy = row.best.validation_accuracy
     error = accuracy_standard_error(accuracy, n_images)
     return f"{100 * accuracy:.1f} ± {100 * error:.1f} %"
+
+
+def inline_json(value: Any) -> Markup:
+    """Return a value as JSON within a script element, which nothing in it can end."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))
+
+
+def inline_script(path: Path) -> Markup:
+    """Return a script of this room, or of a package, for the inside of a script element.
+
+    Raises:
+        DashboardError: If it would end the element.
+    """
+    text = path.read_text(encoding="utf-8")
+    if re.search(r"</script|<!--", text, re.IGNORECASE):
+        raise DashboardError(f"script must not end its element, {path} does: use another version")
+    return Markup(text)
 
 
 def picture_address(image_HWC: NDArray[np.uint8]) -> str:

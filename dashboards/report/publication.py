@@ -73,7 +73,8 @@ def name_figures(content: ReportContent) -> dict[str, Figure]:
     return named
 
 
-def _titled(content: ReportContent) -> Iterator[tuple[str, Figure]]:
+def list_figures(content: ReportContent) -> list[CaptionedFigure]:
+    """Return the figures of a report that are not of a final run or of the data."""
     search, given = content.search, content.given
     captioned: list[CaptionedFigure | None] = [
         content.timeline,
@@ -87,7 +88,11 @@ def _titled(content: ReportContent) -> Iterator[tuple[str, Figure]]:
         given.comparison,
         content.lr_finder,
     ]
-    yield from ((one.title, one.figure) for one in captioned if one is not None)
+    return [one for one in captioned if one is not None]
+
+
+def _titled(content: ReportContent) -> Iterator[tuple[str, Figure]]:
+    yield from ((one.title, one.figure) for one in list_figures(content))
     for number, final in enumerate(content.finals, start=1):
         for title, figure in _of_final(final):
             if figure is not None:
@@ -98,8 +103,7 @@ def _titled(content: ReportContent) -> Iterator[tuple[str, Figure]]:
 
 
 def _of_final(final: FinalRun) -> Iterator[tuple[str, Figure | None]]:
-    yield "learning curve", final.curves
-    yield "loss", final.losses
+    yield from ((one.title, one.figure) for one in (final.curves, final.losses) if one)
     if final.classes is not None:
         yield "confusion matrix", final.classes.matrix
         yield "confusion matrix ordered", final.classes.ordered_matrix

@@ -6,13 +6,18 @@ no network, no server and no other file.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from dashboards.report.content import compose_report
-from dashboards.report.html import write_page, write_text
-from dashboards.report.publication import write_figures, write_tables
+from dashboards.figures.live import label_trials
+from dashboards.report.content import ReportContent, compose_report
+from dashboards.report.html import inline_script, write_page, write_text
+from dashboards.report.publication import list_figures, write_figures, write_tables
 from dashboards.report.summary import render_summary
 from storage.study_storage import StudyStorage
+
+SCRIPT = Path(__file__).parent / "templates" / "page.js"
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,20 @@ def write_report(
         DashboardError: If a file or folder cannot be written, or a confusion matrix is damaged.
     """
     content = compose_report(storage, study_name, runs=runs, cache=cache)
-    names = {"facts": content.protocol.facts, "best": content.status.best}
+    names = {"facts": content.protocol.facts, "best": content.status.best, **_live_parts(content)}
     write_page(path, "report.html", vars(content) | names)
     write_text(path.with_suffix(".md"), render_summary(content, page=path.name))
     return PublishedFiles(
         figures=[] if figures is None else write_figures(content, figures),
         tables=[] if tables is None else write_tables(content, tables),
     )
+
+
+def _live_parts(content: ReportContent) -> dict[str, Any]:
+    """Return what the figures that zoom need: labels of trials, plotly, and the page's script."""
+    live = [one.live for one in list_figures(content) if one.live is not None]
+    return {
+        "labels": label_trials(content.by_number.values(), live),
+        "plotly": inline_script(Path(str(files("plotly"))) / "package_data" / "plotly.min.js"),
+        "script": inline_script(SCRIPT),
+    }

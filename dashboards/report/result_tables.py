@@ -9,7 +9,7 @@ from dashboards.analysis.comparison import (
     read_variants,
     verdict,
 )
-from dashboards.formatting import setting_name
+from dashboards.formatting import setting_name, shows_top5
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun, TestedClasses
 from dashboards.report.table_formats import Cell, Column, ResultTable
@@ -40,6 +40,7 @@ SEED_COLUMNS = (
     Column("difference", "difference", "+.4f"),
     Column("verdict", "verdict", is_text=True),
 )
+TOP5 = "test_top5_accuracy"
 TEST_COLUMNS = (
     Column("final_run", "final run"),
     Column("searched_trial", "trial"),
@@ -50,7 +51,7 @@ TEST_COLUMNS = (
     Column("test_macro_f1_standard_error", "s.e.", ".4f"),
     Column("test_accuracy", "test accuracy", ".4f"),
     Column("test_accuracy_standard_error", "s.e.", ".4f"),
-    Column("test_top5_accuracy", "top-5 accuracy", ".4f"),
+    Column(TOP5, "top-5 accuracy", ".4f"),
     Column("test_loss", "loss", ".4f"),
     Column("test_images", "images"),
 )
@@ -69,7 +70,7 @@ def compose_tables(content: ReportContent) -> list[ResultTable]:
     tables = [
         _best_trials(content.rows, content.n_validation),
         ResultTable("results-over-seeds", SEED_COLUMNS, _over_seeds(content)),
-        ResultTable("final-test", TEST_COLUMNS, [_tested(number, one) for number, one in tested]),
+        _final_tests(tested, with_top5=shows_top5(content.data.n_classes)),
         *(
             ResultTable(f"final-{number}-classes", CLASS_COLUMNS, [*_classes(one.classes)])
             for number, one in tested
@@ -131,6 +132,19 @@ def _variant_cells(one: Variant, base: Variant) -> Iterator[Cell]:
     yield one.spread
     yield None if one is base else difference(one, base)
     yield verdict(one, base)
+
+
+def _final_tests(tested: Sequence[tuple[int, FinalRun]], *, with_top5: bool) -> ResultTable:
+    kept = [column for column in TEST_COLUMNS if with_top5 or column.key != TOP5]
+    rows = [
+        [
+            cell
+            for cell, column in zip(_tested(number, one), TEST_COLUMNS, strict=True)
+            if column in kept
+        ]
+        for number, one in tested
+    ]
+    return ResultTable("final-test", kept, rows)
 
 
 def _tested(number: int, final: FinalRun) -> list[Cell]:

@@ -8,6 +8,8 @@ from dashboards.analysis.importances import Importances
 from dashboards.analysis.sampling import sample
 from dashboards.analysis.search_space import Hyperparameter, choose_varied
 from dashboards.figures.base import history_figure, learning_curves_figure
+from dashboards.figures.live import live_curves, live_history, live_slice, sample_curves
+from dashboards.figures.live_shapes import live_parallel
 from dashboards.figures.search import (
     importance_figure,
     pair_figure,
@@ -73,8 +75,8 @@ def build_search_section(
     )
     shown = [] if why_no_shapes else _most_important(searched, importances)
     return SearchSection(
-        history=_history(scored),
-        curves=_curves(drawn, note),
+        history=_history(scored, drawn),
+        curves=_curves(drawn, len(scored)),
         importances=_importances(importances),
         parallel=_parallel(searched, finished, note) if len(shown) > 1 else None,
         slices=[_slice(one, drawn, note) for one in shown[:MOST_SLICES]],
@@ -109,14 +111,17 @@ def _most_important(
     return sorted(searched, key=place)
 
 
-def _history(scored: Sequence[TrialRow]) -> CaptionedFigure | None:
+def _history(scored: Sequence[TrialRow], drawn: Sequence[TrialRow]) -> CaptionedFigure | None:
     if not scored:
         return None
     caption = (
         "Best validation macro-F1 of each trial, in the order of the queue; the step is the best "
         "complete one so far."
     )
-    return CaptionedFigure("Optimisation history", caption, history_figure(scored))
+    if len(drawn) < len(scored):
+        caption += f" Where it zooms, {len(drawn):,} of {len(scored):,} trials are drawn."
+    live = live_history(scored, drawn)
+    return CaptionedFigure("Optimisation history", caption, history_figure(scored), live)
 
 
 def describe_sample(n_drawn: int, n_all: int) -> str:
@@ -126,12 +131,17 @@ def describe_sample(n_drawn: int, n_all: int) -> str:
     return f" {n_drawn:,} of {n_all:,} trials are drawn: the best, the newest, and others between."
 
 
-def _curves(rows: Sequence[TrialRow], note: str) -> CaptionedFigure | None:
-    curves = [row for row in rows if row.curve]
+def _curves(rows: Sequence[TrialRow], n_scored: int) -> CaptionedFigure | None:
+    curves = sample_curves([row for row in rows if row.curve])
     if not curves:
         return None
-    caption = f"Validation macro-F1 after each epoch; pruned trials are dashed.{note}"
-    return CaptionedFigure("Learning curves", caption, learning_curves_figure(curves))
+    caption = "Validation macro-F1 after each epoch; pruned trials are dashed."
+    return CaptionedFigure(
+        "Learning curves",
+        caption + describe_sample(len(curves), n_scored),
+        learning_curves_figure(curves),
+        live_curves(curves),
+    )
 
 
 def _importances(importances: Importances) -> CaptionedFigure | None:
@@ -150,27 +160,30 @@ def _parallel(
     searched: Sequence[Hyperparameter], finished: Sequence[TrialRow], note: str
 ) -> CaptionedFigure:
     caption = (
-        "A line for each trial, from its hyperparameters to its score: the better, the more "
-        f"orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
+        "A line for each trial, from its hyperparameters to its score, which colours it; the best "
+        f"is orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
     )
     return CaptionedFigure(
         "Parallel coordinates",
         caption,
         parallel_figure(searched, finished),
+        live_parallel(searched, finished),
     )
 
 
 def _slice(one: Hyperparameter, scored: Sequence[TrialRow], note: str) -> CaptionedFigure:
     caption = f"Best validation macro-F1 of each trial; the ring is the best complete one.{note}"
-    return CaptionedFigure(f"Score by {one.label}", caption, slice_figure(one, scored))
+    figure, live = slice_figure(one, scored), live_slice(one, scored)
+    return CaptionedFigure(f"Score by {one.label}", caption, figure, live)
 
 
 def _pair(
     x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
 ) -> CaptionedFigure:
     caption = (
-        "Large and orange is good, crosses are pruned; where trials coincide, the best complete "
-        f"one is on top. No surface is drawn between them, for it would be guessed.{note}"
+        "Large and green is good, crosses are pruned, the ring is the best complete one; where "
+        "trials coincide, the better is on top. No surface is drawn between them, for it would be "
+        f"guessed.{note}"
     )
     title = f"{x.label} and {y.label}".capitalize()
     return CaptionedFigure(title, caption, pair_figure(x, y, finished))

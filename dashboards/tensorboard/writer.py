@@ -13,6 +13,7 @@ from PIL import Image
 from tensorboard.compat.tensorflow_stub.io import gfile
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from dashboards.formatting import shows_top5
 from dashboards.tensorboard.hparams import HParam, row_summaries
 from model.rate_curve import RateCurve
 from storage.records import EpochRecord
@@ -22,6 +23,7 @@ COLUMNS = {
     "best/macro_f1": "best macro-F1",
     "best/accuracy": "accuracy",
     "best/top5_accuracy": "top-5 accuracy",
+    "best/train_accuracy": "train accuracy",
     "best/loss": "loss",
     "best/epoch": "best epoch",
     "test/macro_f1": "test macro-F1",
@@ -29,8 +31,10 @@ COLUMNS = {
 }
 """Metrics of the HPARAMS tab: the validation of the best epoch, then what only a final run has.
 
-TensorBoard shows five at first, and draws no line for a run that lacks one of those shown.
+TensorBoard shows five at first, and draws no line for a run that lacks one of those shown. So the
+train accuracy is in the place of the top-5 accuracy where there is none.
 """
+TOP5 = "top5_accuracy"
 TEST_METRICS = ("test/macro_f1", "test/accuracy")
 
 
@@ -58,10 +62,12 @@ class TensorBoardLog:
         folder: The run's folder, made if missing. Event files of earlier attempts stay.
         next_epoch: First epoch that will be written. Points that an earlier attempt wrote at it
             or later are purged, so that a resumed trial shows no point twice.
+        n_classes: Classes of the images: of few, there is no top-5 accuracy.
     """
 
-    def __init__(self, folder: Path, *, next_epoch: int) -> None:
+    def __init__(self, folder: Path, *, next_epoch: int, n_classes: int) -> None:
         self._next_epoch = next_epoch
+        self._shows_top5 = shows_top5(n_classes)
         self._folder = folder
         with writing(folder):
             self._writer = _opened(folder, purge_step=next_epoch)
@@ -71,7 +77,8 @@ class TensorBoardLog:
         values = {
             f"{metric}/{split}": getattr(record, f"{split}_{metric}")
             for split in ("train", "validation")
-            for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1")
+            for metric in ("loss", "accuracy", TOP5, "macro_f1")
+            if metric != TOP5 or self._shows_top5
         }
         for name in ("learning_rate", "gradient_norm", "images_per_second"):
             values[name] = getattr(record, name)
@@ -97,12 +104,17 @@ class TensorBoardLog:
             hparams: By setting.
             metrics: Some of `COLUMNS`.
         """
-        headings = {_tag(column): heading for column, heading in COLUMNS.items()}
+        headings = {
+            _tag(column): heading
+            for column, heading in COLUMNS.items()
+            if column != ("best/train_accuracy" if self._shows_top5 else "best/top5_accuracy")
+        }
         with writing(self._folder):
             for summary in row_summaries(name, hparams, headings):
                 self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
             for column, value in metrics.items():
-                self._writer.add_scalar(_tag(column), value, self._next_epoch)
+                if _tag(column) in headings:
+                    self._writer.add_scalar(_tag(column), value, self._next_epoch)
             self._writer.flush()
 
     def close(self) -> None:

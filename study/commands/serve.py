@@ -1,5 +1,7 @@
 """Servers of what is read: optuna-dashboard and TensorBoard."""
 
+from functools import partial
+
 import click
 
 from dashboards.optuna_dashboard.artifacts import RunFiles
@@ -43,9 +45,14 @@ def _tensorboard(
     request: Request, host: str, port: int, token: str | None, all_runs: bool
 ) -> None:
     from dashboards.servers.tensorboard import serve_tensorboard
+    from dashboards.tensorboard.run_names import name_runs
 
-    folder = request.location().storage.runs
-    if not all_runs:
-        with Location(request.location().storage, read_only=True) as location:
-            folder = open_session(request, location=location, with_runs=True).paths.folder
-    serve_tensorboard(folder, host=host, port=port, token=token)
+    place = request.location().storage
+    if all_runs:
+        serve_tensorboard(place.runs, host=host, port=port, token=token)
+        return
+    with Location(place, outage_seconds=OUTAGE_SECONDS, read_only=True) as location:
+        session = open_session(request, location=location, with_runs=True)
+        named = partial(name_runs, location.open(), session.protocol.study_name, session.paths)
+        folder = session.paths.folder
+        serve_tensorboard(folder, host=host, port=port, token=token, name_runs=named)

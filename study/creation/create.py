@@ -20,7 +20,7 @@ from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
 from storage.init_lock import initialising
-from storage.optuna_rows import FIXED_PARAMS, SLOT
+from storage.optuna_rows import FIXED_PARAMS, METRIC_NAME, METRIC_NAMES, SLOT
 from storage.orphaned_rows import remove_orphans
 from storage.own_study import own_trials
 from storage.records import (
@@ -260,6 +260,7 @@ def _create(
         direction="maximize",
         load_if_exists=True,  # only where the answer to its creation was lost
     )
+    handle.set_study_system_attr(optuna_study._study_id, METRIC_NAMES, [METRIC_NAME])
     add_imported(handle, optuna_study, warm_start)
     fill_queue(optuna_study, queue, first_slot=0)
     protocol = Protocol(

@@ -90,7 +90,11 @@ class TrialRun:
         )
         with (
             closing(
-                TensorBoardLog(self.paths.tensorboard, next_epoch=state.epochs_done + 1)
+                TensorBoardLog(
+                    self.paths.tensorboard,
+                    next_epoch=state.epochs_done + 1,
+                    n_classes=len(self._prepared.class_names),
+                )
             ) as log,
             closing(trained.epochs(self._leaves_time)) as epochs,
         ):
@@ -178,8 +182,9 @@ class TrialRun:
         metrics: dict[str, float] = {}
         if state.best is not None:
             self._trial.set_user_attr(BEST_EPOCH, state.best.epoch)
-            best = asdict(state.history[state.best.epoch - 1].validation)
-            metrics = {f"best/{name}": value for name, value in best.items()}
+            best = state.history[state.best.epoch - 1]
+            metrics = {f"best/{name}": value for name, value in asdict(best.validation).items()}
+            metrics["best/train_accuracy"] = best.train.accuracy
             metrics["best/epoch"] = state.best.epoch
         label = self._trial.user_attrs.get(LABEL)
         log.write_row(

@@ -119,7 +119,11 @@ def test_tensorboard_shows_curves_and_a_row_for_each_run(
     ):
         wait_for_runs(address, 5)
         runs, _groups = time_series(watched, address)
-        assert runs == ["final/tensorboard", *(f"trials/{i:05}/tensorboard" for i in range(4))]
+        assert [run.partition(" blocks=")[0] for run in runs] == [
+            "final 000",
+            *(f"{number:03}" for number in range(4)),
+        ]
+        assert all(" lr=" in run for run in runs)
         watched.page.screenshot(path=shots / "tensorboard-curves.png")
         rows = hparams_table(watched, address)
         assert list(rows) == [*(f"{i:03} (pictures)" for i in range(4)), "final 000 (pictures)"]

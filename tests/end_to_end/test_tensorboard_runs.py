@@ -39,12 +39,12 @@ CURVES = {
     "learning_rate",
     *(
         f"{metric}/{split}"
-        for metric in ("loss", "accuracy", "top5_accuracy", "macro_f1")
+        for metric in ("loss", "accuracy", "macro_f1")
         for split in ("train", "validation")
     ),
 }
 BEST = {
-    f"hparam/best/{name}" for name in ("macro_f1", "accuracy", "top5_accuracy", "loss", "epoch")
+    f"hparam/best/{name}" for name in ("macro_f1", "accuracy", "train_accuracy", "loss", "epoch")
 }
 TEST = {"hparam/test/macro_f1", "hparam/test/accuracy"}
 RATES = {LEARNING_RATE: (0.01, 0.1), WEIGHT_DECAY: (0.0, 0.001)}
@@ -210,7 +210,7 @@ def test_page_has_a_row_for_each_run_with_its_values_and_metrics(
         assert rows.keys() == expected.keys()
         for name, trial in expected.items():
             row = rows[name]
-            assert row.keys() >= HEADINGS[kind] | {"accuracy", "top-5 accuracy", "loss"}
+            assert row.keys() >= HEADINGS[kind] | {"accuracy", "train accuracy", "loss"}
             assert all(row[heading] for heading in HEADINGS[kind])
             assert float(row["best macro-F1"]) == pytest.approx(trial.value, abs=1e-4)
             assert float(row["best epoch"]) == trial.user_attrs["best_epoch"]

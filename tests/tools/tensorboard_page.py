@@ -49,7 +49,7 @@ def time_series(watched: WatchedPage, address: str) -> tuple[list[str], list[str
     """Open the tab TIME SERIES and return its runs and the groups of its curves."""
     watched.page.goto(f"{address}#timeseries")
     watched.page.locator("scalar-card line-chart").first.wait_for()
-    watched.page.get_by_text("top5_accuracy", exact=True).first.wait_for()
+    watched.page.get_by_text("macro_f1", exact=True).first.wait_for()
     runs = watched.page.locator("runs-data-table tb-data-table-content-row").all_inner_texts()
     groups = watched.page.locator(".tag-group-name, .group-title").all_inner_texts()
     return [run.strip() for run in runs], [group.strip() for group in groups]

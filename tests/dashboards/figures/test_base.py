@@ -17,8 +17,10 @@ from dashboards.figures.base import (
     svg,
 )
 from dashboards.figures.confusion_matrix import confusion_matrix_figure
+from dashboards.figures.palette import BEST, LINES, SCORE_STOPS, STATES
+from dashboards.figures.split_curves import split_curves_figure
 from storage.study_storage import StudyStorage
-from storage.trial_rows import read_trials
+from storage.trial_rows import best_complete, read_trials
 
 NAMES = ["cat", "</text><script>alert(1)</script>", "$dog_1$", 'a,b\n"c"', "ä" * 40]
 
@@ -112,8 +114,22 @@ def test_learning_curves_dash_only_pruned_trials_and_name_each_kind_once(
 def test_history_of_a_study_marks_states_and_best_so_far(searched_study: StudyStorage) -> None:
     axes = history_figure(read_trials(searched_study, "pets")).axes[0]
     shown = {str(points.get_label()): len(points.get_offsets()) for points in axes.collections}
-    assert shown == {"complete": 2, "pruned": 1, "not complete": 1}
+    assert shown == {"complete": 2, "pruned": 1, "running": 1}
     assert list(axes.lines[0].get_ydata()) == [0.4, 0.61]
+
+
+def test_orange_is_the_best_and_nothing_else(searched_study: StudyStorage) -> None:
+    rows = read_trials(searched_study, "pets")
+    best = best_complete(rows)
+    assert best is not None
+    lines = learning_curves_figure(rows).axes[0].lines
+    named = [str(line.get_label()) for line in lines if line.get_color() == BEST]
+    assert named == [f"trial {best.number}, the best"]
+    (step,) = history_figure(rows).axes[0].lines
+    assert (step.get_color(), step.get_label()) == (BEST, "best so far")
+    curves = split_curves_figure([1.0, 0.5], [1.1, 0.6]).axes[0].lines
+    assert BEST not in [line.get_color() for line in curves]
+    assert BEST not in (*STATES.values(), *LINES, *SCORE_STOPS)
 
 
 def test_history_without_values_is_empty_but_labelled() -> None:

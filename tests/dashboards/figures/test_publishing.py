@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from dashboards.figures.base import class_counts_figure, split_curves_figure
+from dashboards.figures.base import class_counts_figure
 from dashboards.figures.publishing import encode_pdf, encode_svg
+from dashboards.figures.split_curves import split_curves_figure
 
 requires_pdffonts = pytest.mark.skipif(
     shutil.which("pdffonts") is None, reason="pdffonts is not installed (Debian: poppler-utils)"

@@ -19,6 +19,7 @@ from dashboards.report.table_formats import render_csv
 from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
+from tests.dashboards.report.test_report import Page
 from tests.tools.searches import add_trial
 
 CLASS_NAMES = ["cat", "<script>alert(1)</script>", "$dog_1$"]
@@ -52,7 +53,7 @@ def test_every_figure_of_the_report_has_a_name_of_its_own(
     page = runs / "pets" / "report.html"
     assert write_report(tested, "pets", runs=runs, path=page) == PublishedFiles([], [])
     names = name_figures(compose_report(tested, "pets", runs=runs)).keys()
-    assert len(names) == page.read_text().count("<svg") == 15
+    assert len(names) == Page(page.read_text(encoding="utf-8")).tags["svg"] == 15
     assert {
         "who-trained-when",
         "optimisation-history",

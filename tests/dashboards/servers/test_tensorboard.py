@@ -17,6 +17,7 @@ from dashboards.servers.tensorboard import serve_tensorboard
 from dashboards.tensorboard.writer import TensorBoardLog
 from tests.dashboards.conftest import build_record
 from tests.tools.forked_server import forked
+from tests.tools.processes import wait_until
 
 opener = build_opener(HTTPCookieProcessor())
 
@@ -24,7 +25,7 @@ opener = build_opener(HTTPCookieProcessor())
 @contextmanager
 def served(folder: Path, host: str) -> Iterator[str]:
     """Yield the address that is printed, at 127.0.0.1."""
-    log = TensorBoardLog(folder / "run", next_epoch=1)
+    log = TensorBoardLog(folder / "run", next_epoch=1, n_classes=10)
     log.write(build_record(1))
     log.close()
     with forked(partial(serve_tensorboard, folder, host=host, port=0)) as printed:
@@ -77,3 +78,25 @@ def test_serve_tensorboard_at_a_foreign_address_or_taken_port_is_rejected(
         for host, address in (("192.0.2.1", "192.0.2.1"), ("localhost", "127.0.0.1")):
             with pytest.raises(DashboardError, match=f"{address} and {port} cannot be had"):
                 serve_tensorboard(tmp_path, host=host, port=port)
+
+
+def test_runs_are_named_and_nothing_is_left_behind(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = TensorBoardLog(tmp_path / "trials" / "00000" / "tensorboard", next_epoch=1, n_classes=10)
+    log.write(build_record(1))
+    log.close()
+    names = {tmp_path / "trials" / "00000" / "tensorboard": "000 lr=0.1"}
+    serve = partial(serve_tensorboard, tmp_path, host="localhost", port=0, name_runs=lambda: names)
+    with forked(serve) as printed:
+        address = printed.readline().split()[1]
+        with opener.open(f"{address}data/environment") as answer:
+            links = Path(json.load(answer)["data_location"])
+        wait_until(lambda: "000 lr=0.1" in read_runs(address), "the run")
+        assert links.is_dir()
+    assert not links.exists() and "load_fast" not in capfd.readouterr().err
+
+
+def read_runs(address: str) -> list[str]:
+    with opener.open(f"{address}data/runs") as answer:
+        return list(json.load(answer))

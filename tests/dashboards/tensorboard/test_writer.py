@@ -22,11 +22,11 @@ def read_back(folder: Path) -> EventAccumulator:
 def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
     tmp_path: Path, record: Record
 ) -> None:
-    first = TensorBoardLog(tmp_path, next_epoch=1)
+    first = TensorBoardLog(tmp_path, next_epoch=1, n_classes=10)
     for epoch in (1, 2, 3):
         first.write(record(epoch, macro_f1=0.1))
     first.close()
-    resumed = TensorBoardLog(tmp_path, next_epoch=3)
+    resumed = TensorBoardLog(tmp_path, next_epoch=3, n_classes=10)
     for epoch in (3, 4):
         resumed.write(record(epoch, macro_f1=0.9))
     resumed.close()
@@ -38,7 +38,7 @@ def test_tensorboard_log_after_resume_shows_each_epoch_once_with_newer_value(
 def test_tensorboard_log_of_an_epoch_has_all_tags_and_is_on_disk_before_close(
     tmp_path: Path, record: Record
 ) -> None:
-    log = TensorBoardLog(tmp_path, next_epoch=1)
+    log = TensorBoardLog(tmp_path, next_epoch=1, n_classes=10)
     log.write(record(1))
     tags = set(read_back(tmp_path).Tags()["scalars"])
     log.close()
@@ -50,9 +50,9 @@ def test_tensorboard_log_of_an_epoch_has_all_tags_and_is_on_disk_before_close(
 def test_tensorboard_hparams_twice_stay_in_one_run_and_one_point(
     tmp_path: Path, record: Record
 ) -> None:
-    first = TensorBoardLog(tmp_path, next_epoch=1)
+    first = TensorBoardLog(tmp_path, next_epoch=1, n_classes=10)
     first.write(record(1))
-    for log in (first, TensorBoardLog(tmp_path, next_epoch=2)):
+    for log in (first, TensorBoardLog(tmp_path, next_epoch=2, n_classes=10)):
         log.write_row("0 (pets)", {"dropout": HParam(0.1)}, {"best/macro_f1": 0.5})
         log.close()
     assert all(path.is_file() for path in tmp_path.iterdir())
@@ -67,7 +67,7 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
 ) -> None:
     picture = tmp_path / "matrix.png"
     Image.new("RGBA", (4, 3), (255, 0, 0, 255)).save(picture)
-    log = TensorBoardLog(tmp_path / "run", next_epoch=1)
+    log = TensorBoardLog(tmp_path / "run", next_epoch=1, n_classes=10)
     log.write(record(1))
     log.write_row("0 (pets)", {"dropout": HParam(0.1)}, {"best/macro_f1": 0.5})
     log.close()
@@ -85,7 +85,7 @@ def test_test_taken_twice_is_one_point_and_one_picture_beside_the_training(
 
 
 def test_columns_of_a_search_trial_have_room_for_the_test_of_a_final_run(tmp_path: Path) -> None:
-    log = TensorBoardLog(tmp_path, next_epoch=2)
+    log = TensorBoardLog(tmp_path, next_epoch=2, n_classes=10)
     log.write_row("0 (pets)", {"dropout": HParam(0.1)}, {"best/macro_f1": 0.5})
     log.close()
     content = read_back(tmp_path).PluginTagToContent("hparams")["_hparams_/experiment"]
@@ -94,3 +94,22 @@ def test_columns_of_a_search_trial_have_room_for_the_test_of_a_final_run(tmp_pat
     # TensorBoard shows the first five, and no lines of runs that have no value for one of them.
     assert columns[5:] == ["hparam/test/macro_f1", "hparam/test/accuracy"]
     assert "hparam/test/accuracy" not in read_back(tmp_path).Tags()["scalars"]
+
+
+@pytest.mark.parametrize(("n_classes", "is_shown"), [(5, False), (6, True)])
+def test_top5_accuracy_of_few_classes_is_not_shown(
+    tmp_path: Path, record: Record, n_classes: int, is_shown: bool
+) -> None:
+    log = TensorBoardLog(tmp_path, next_epoch=1, n_classes=n_classes)
+    log.write(record(1))
+    found = {"best/macro_f1": 0.5, "best/top5_accuracy": 1.0}
+    log.write_row("0 (pets)", {"dropout": HParam(0.1)}, found)
+    log.close()
+    events = read_back(tmp_path)
+    shown = [tag for tag in events.Tags()["scalars"] if "top5" in tag]
+    expected = ["hparam/best/top5_accuracy", "top5_accuracy/train", "top5_accuracy/validation"]
+    assert sorted(shown) == (expected if is_shown else [])
+    content = events.PluginTagToContent("hparams")["_hparams_/experiment"]
+    columns = [info.name.tag for info in parse_experiment_plugin_data(content).metric_infos]
+    assert ("hparam/best/top5_accuracy" in columns) is is_shown
+    assert columns[5:] == ["hparam/test/macro_f1", "hparam/test/accuracy"]

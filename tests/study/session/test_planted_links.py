@@ -88,7 +88,7 @@ def test_traceback_is_said_where_its_file_is_a_planted_link(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_event_file_is_not_resumed_through_a_planted_link(victim: Path, tmp_path: Path) -> None:
     others = set(threading.enumerate())
-    log = TensorBoardLog(tmp_path / "run", next_epoch=1)
+    log = TensorBoardLog(tmp_path / "run", next_epoch=1, n_classes=10)
     log.write(build_record(1))
     (events,) = (tmp_path / "run").iterdir()
     events.unlink()

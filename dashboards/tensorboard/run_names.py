@@ -1,0 +1,48 @@
+"""What TensorBoard calls a run: its number and its hyperparameters. Must not import torch."""
+
+from pathlib import Path
+
+from dashboards.formatting import shown_params
+from storage.errors import StudyNotFoundError
+from storage.own_study import open_study
+from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.study_storage import StudyStorage
+from storage.trial_rows import TrialRow, build_row
+
+SHORT = {"learning rate": "lr", "weight decay": "wd"}
+
+
+def name_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> dict[Path, str]:
+    """Return the names of all runs of a study, its final runs included, by folder of events.
+
+    Raises:
+        StudyNotFoundError: If the database has no study of that name.
+    """
+    names = {
+        paths.trial(row.slot).tensorboard: name_run(row)
+        for row in _rows(storage, study_name)
+        if row.slot is not None
+    }
+    try:
+        finals = _rows(storage, study_name + FINAL_SUFFIX)
+    except StudyNotFoundError:
+        finals = []
+    for row in finals:
+        if row.slot is not None:
+            names[paths.final(row.slot).tensorboard] = f"final {name_run(row)}"
+    return names
+
+
+def name_run(row: TrialRow) -> str:
+    """Return `007 lr=0.12 wd=0.0001 blocks=2-2-2`; TensorBoard sorts names as texts."""
+    params = [
+        f"{SHORT.get(name, name).replace(' ', '_')}={text}"
+        for name, text in shown_params(row).items()
+    ]
+    label = [str(row.attributes["label"])] if "label" in row.attributes else []
+    return " ".join([f"{row.number:03}", *label, *params])
+
+
+def _rows(storage: StudyStorage, study_name: str) -> list[TrialRow]:
+    trials = open_study(storage, study_name).get_trials(deepcopy=False)
+    return [build_row(trial, []) for trial in trials]
