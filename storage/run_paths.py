@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from storage.errors import RunFolderError, StorageError, StudyNotFoundError
+from storage.access import describe_obstacle
+from storage.errors import AccessDeniedError, RunFolderError, StorageError, StudyNotFoundError
+from storage.group_rights import create_file, make_folders, share
 
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
@@ -240,7 +242,7 @@ class RunPaths:
         """
         with writing(self._marker):
             if not self._marker.exists():
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folders(self.folder)
                 replace_file(self._marker, study_key.encode())
         self.check(study_key)
 
@@ -250,11 +252,17 @@ class RunPaths:
         Raises:
             RunFolderError: If it cannot.
         """
-        if not os.access(self.folder, os.W_OK):
+        if _is_mounted_read_only(self.folder):
             raise RunFolderError(
                 f"storage.runs must be a folder that can be written, {self.folder} cannot: "
-                "repair the rights, mount it writable, or give the right folder with --runs"
+                "mount it writable, or give the right folder with --runs"
             )
+        for folder in (self.folder, self.folder / "trials", self.logs):
+            if folder.exists() and not os.access(folder, os.W_OK):
+                raise AccessDeniedError(
+                    f"storage.runs must be a folder that you can write, {self.folder} is not: "
+                    f"{describe_obstacle(folder)}"
+                )
 
     def check(self, study_key: str) -> None:
         """Reject a folder that is not the one of the study.
@@ -269,6 +277,10 @@ class RunPaths:
             raise StudyNotFoundError(f"{rule} has no such study: {remedy}")
         if self._marker.read_text() != study_key:
             raise StorageError(f"{rule} holds another study of this name: {remedy}")
+
+
+def _is_mounted_read_only(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 @dataclass(frozen=True)
@@ -344,8 +356,8 @@ def mark_runs(folder: Path) -> None:
     """
     for marked in (folder.parent, folder):
         with suppress(OSError):
-            marked.mkdir(parents=True, exist_ok=True)
-            (marked / RUNS_MARKER).open("x").close()
+            make_folders(marked)
+            create_file(marked / RUNS_MARKER).close()
 
 
 def lies_in_runs(path: Path) -> bool:
@@ -403,6 +415,11 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except PermissionError as error:
+        raise AccessDeniedError(
+            f"storage.runs must be open to you, {path} cannot be written "
+            f"({error.strerror}): {describe_obstacle(Path(error.filename or path))}"
+        ) from None
     except OSError as error:
         raise RunFolderError(
             f"storage.runs must have room and be writable, {path} cannot be written "
@@ -423,7 +440,9 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the disk is full or the folder cannot be written; no half file stays.
     """
-    path.parent.mkdir(exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(exist_ok=True)
+        share(path.parent)
     with replacing_file(path) as file:
         file.write(content)
 
@@ -438,7 +457,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     # Nobody who may write the folder can know the name, to plant a link there.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
     try:
-        with beside.open("xb") as file:
+        with create_file(beside) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

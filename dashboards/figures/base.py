@@ -26,6 +26,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from model.rate_curve import RateCurve
+from storage.group_rights import make_folders
 from storage.run_paths import write_atomically
 from storage.trial_rows import TrialRow, best_complete
 
@@ -254,7 +255,7 @@ def draw_legend(axes: Axes, *, columns: int = 4) -> None:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a picture on white."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     content = io.BytesIO()
     with quiet_about_glyphs():
         figure.savefig(content, format="png", dpi=150, facecolor="white")

@@ -38,6 +38,7 @@ from study.configuration.stored_settings import completed
 from study.creation.warm_start import ReadWarmStart, add_imported, start_cold
 from study.errors import StudyError
 from study.session.enqueue import adopt_all, adopt_enqueued, requeue_finished_elsewhere
+from study.session.group_rule import follow_group_rule
 from study.session.location import Location
 from study.session.protocol import (
     completed_by,
@@ -168,6 +169,7 @@ def initialise(
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is rejected.
     """
+    follow_group_rule(config.storage)
     name = name or config.name
     queue = (
         list(points) if points is not None else build_points(config, range(config.search.n_trials))
