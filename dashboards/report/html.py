@@ -17,6 +17,7 @@ from dashboards.figures.mistakes import encode_png
 from dashboards.formatting import shown_classes, shown_duration, shown_params
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
+from storage.group_rights import make_folders
 from storage.run_paths import replace_file
 from storage.trial_rows import TrialRow
 
@@ -69,12 +70,12 @@ def write_text(path: Path, text: str) -> None:
         DashboardError: If the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         replace_file(path, text.encode())
     except OSError as error:
         raise DashboardError(
             f"report must be a file that can be written, {path} cannot ({error.strerror}): "
-            "choose another path"
+            "choose another path with --out"
         ) from None
 
 
