@@ -7,6 +7,7 @@ its users apart and shares nothing. The same rule as that of `storage.group_righ
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -22,23 +23,24 @@ def follow(rule: bool | Literal["auto"]) -> None:
 def share(path: Path) -> None:
     """Give a new file or folder to the group of its folder; one of another user stays as it is.
 
-    Where this process is not in that group, only the umask counts.
+    Where this process is not in that group, or the disk knows no rights, only the umask counts.
     """
     new, above = path.stat(), path.absolute().parent.stat()
     rights = _rights_in(above.st_mode)
     if not rights or new.st_uid != os.geteuid():
         return
-    if new.st_gid != above.st_gid:
-        try:
+    try:
+        if new.st_gid != above.st_gid:
             os.chown(path, -1, above.st_gid)
-        except PermissionError:
-            if _rule == "auto":
-                return
+    except OSError:
+        if _rule == "auto":
+            return
     is_folder = stat.S_ISDIR(new.st_mode)
     rights = rights | above.st_mode & stat.S_ISGID if is_folder else rights & ~stat.S_IXGRP
     mode = stat.S_IMODE(new.st_mode)
     if (wanted := mode & ~stat.S_IRWXG | rights) != mode:
-        path.chmod(wanted)
+        with suppress(OSError):
+            path.chmod(wanted)
 
 
 def _rights_in(folder_mode: int) -> int:
