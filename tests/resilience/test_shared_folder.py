@@ -61,7 +61,7 @@ class SharedStudy:
     def run(self, user: User, *arguments: str, configured: bool = False) -> str:
         """Run a command as a user, which must succeed; return what it says."""
         started = self.start(user, *arguments, configured=configured)
-        assert started.wait() == 0, started.said()
+        assert started.wait(240) == 0, started.said()
         return started.said()
 
     def reject(self, user: User, *arguments: str) -> str:
@@ -172,10 +172,17 @@ def test_colleague_who_may_not_write_the_database_does_not_lock_out_its_owner(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", [0o2775, 0o775, 0o2770])
-@pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
+@pytest.mark.parametrize(
+    ("mode", "umask", "command"),
+    [
+        (0o2775, 0o077, "run"),
+        (0o2770, 0o027, "worker"),
+        (0o775, 0o077, "worker"),
+        (0o775, 0o002, "worker"),
+    ],
+)
 def test_two_users_work_on_one_study_in_turn(
-    processes: ProcessServer, open_folder: Path, mode: int, umask: int
+    processes: ProcessServer, open_folder: Path, mode: int, umask: int, command: str
 ) -> None:
     with tempfile.TemporaryDirectory(dir=OTHER_MOUNT) as elsewhere:
         Path(elsewhere).chmod(0o755)
@@ -186,7 +193,7 @@ def test_two_users_work_on_one_study_in_turn(
         shared.run(ANN, "worker")
         shared.assert_shared()
         shared.run(BEN, "extend", "--trials", "1")
-        shared.run(BEN, "run", "--name", NAME)
+        shared.run(BEN, command, "--name", NAME)
         shared.run(BEN, "report")
         shared.assert_shared()
         shared.run(ANN, "final")
