@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from storage.access import describe_denial, find_denied_file
-from storage.run_paths import open_without_following
+from storage.atomic_files import open_without_following
 from study.commands import HELP, MODULES
 from study.progress import fail
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher

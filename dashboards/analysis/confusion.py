@@ -15,8 +15,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from dashboards.errors import DashboardError
+from storage.atomic_files import write_atomically
 from storage.group_rights import make_folders
-from storage.run_paths import write_atomically
 
 CORNER = "true class"
 

@@ -26,8 +26,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from model.rate_curve import RateCurve
+from storage.atomic_files import write_atomically
 from storage.group_rights import make_folders
-from storage.run_paths import write_atomically
 from storage.trial_rows import TrialRow, best_complete
 
 INK = "#1f2328"

@@ -13,7 +13,8 @@ from dashboards.analysis.comparison import Variant, is_comparison, rank_variants
 from dashboards.analysis.grid import Grid, read_grid
 from dashboards.figures.base import BLUES, INK, add_colour_bar, empty_figure, save_png, svg
 from dashboards.formatting import NAMING_DIGITS, setting_name, shown_value
-from storage.run_paths import RunPaths, write_atomically
+from storage.atomic_files import write_atomically
+from storage.run_paths import RunPaths
 
 # Told apart by the colour-blind (Okabe and Ito), repeated with another line style.
 LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

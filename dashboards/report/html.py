@@ -17,8 +17,8 @@ from dashboards.figures.mistakes import encode_png
 from dashboards.formatting import shown_classes, shown_duration, shown_params
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
+from storage.atomic_files import replace_file
 from storage.group_rights import make_folders
-from storage.run_paths import replace_file
 from storage.trial_rows import TrialRow
 
 MOST_PIXELS = 96

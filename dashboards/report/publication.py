@@ -16,8 +16,8 @@ from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun
 from dashboards.report.result_tables import compose_tables
 from dashboards.report.table_formats import render_csv, render_latex
+from storage.atomic_files import replace_file
 from storage.group_rights import make_folders
-from storage.run_paths import replace_file
 
 
 def write_figures(content: ReportContent, folder: Path) -> list[Path]:

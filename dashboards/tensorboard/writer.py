@@ -16,9 +16,9 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from dashboards.tensorboard.hparams import HParam, row_summaries
 from model.rate_curve import RateCurve
+from storage.atomic_files import open_without_following, remove, writing
 from storage.group_rights import create_file, make_folders
 from storage.records import EpochRecord
-from storage.run_paths import open_without_following, remove, writing
 
 COLUMNS = {
     "best/macro_f1": "best macro-F1",

@@ -30,7 +30,8 @@ from storage.records import (
     raise_budget,
     read_protocol,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name, mark_runs
+from storage.run_folders import free_name, mark_runs
+from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params

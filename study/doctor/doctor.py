@@ -7,10 +7,10 @@ only for a moment. Workers continue meanwhile.
 from collections.abc import Callable, Iterator, Sequence
 
 from storage.addresses import parse_url
+from storage.atomic_files import writing
 from storage.init_lock import initialising
 from storage.leases import held_leases, reject_other_machines
 from storage.records import read_protocol, study_names
-from storage.run_paths import writing
 from storage.study_storage import reject_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed

@@ -29,6 +29,7 @@ from storage.leases import (
     read_endings,
     release,
 )
+from storage.run_folders import reject_unwritable
 from storage.trial_rows import STATE_NAMES
 from study.errors import StudyError, WorkerStoppedError
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
@@ -114,7 +115,7 @@ class Worker:
         self._tidied: set[int] = set()
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
-        session.paths.reject_read_only()
+        reject_unwritable(session.paths)
         set_threads(session.config.workers.threads or 1)
 
     def work(self) -> None:

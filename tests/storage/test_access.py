@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from storage.access import describe_denial, describe_obstacle, find_denied_file, find_obstacle
+from storage.atomic_files import write_atomically
 from storage.errors import AccessDeniedError
-from storage.run_paths import RunPaths, write_atomically
 from tests.tools.unprivileged import unprivileged
 from tests.tools.users import requires_root
 
@@ -53,12 +53,3 @@ def test_closed_file_is_found_behind_the_error_that_hides_it(tmp_path: Path) -> 
     assert describe_denial(said, found) == said
     assert describe_denial("no", found).startswith(f"no: {folder} belongs to user root")
     assert find_denied_file(ValueError()) is None
-
-
-def test_worker_rejects_a_folder_of_trials_that_is_closed(tmp_path: Path) -> None:
-    paths = RunPaths(tmp_path, "pets")
-    paths.claim("one")
-    unprivileged(paths.reject_read_only)
-    (paths.folder / "trials").mkdir(mode=0o555)
-    with pytest.raises(AccessDeniedError, match=r"pets is not: .*trials belongs to user root"):
-        unprivileged(paths.reject_read_only)
