@@ -7,8 +7,8 @@ are both built this way. Must not know what is built.
 import errno
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import check_sizes, write_digests
+from data.group_rights import make_folders, share, share_tree
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ def build_once(folder: Path, build: Callable[[Path], None], *, check: Check = ch
     except DamagedFolderError as damage:
         found = damage if folder.is_dir() else None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
+        make_folders(folder.parent)
+        with FileLock(_lock_file(folder)):
             try:
                 check(folder)
             except DamagedFolderError as damage:
@@ -85,16 +86,27 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
     # Whoever holds the lock is alone: what others left under this name was cut off.
     for stale in folder.parent.glob(f"{prefix}*"):
         shutil.rmtree(stale)
-    building = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    building = folder.with_name(f"{prefix}{secrets.token_hex(8)}")
+    building.mkdir()
     try:
-        building.chmod(0o755)
+        share(building)  # at once, for whoever removes what a killed process leaves
         build(building)
         write_digests(building)
+        share_tree(building)
         _flush(building)
         building.rename(folder)
         _flush_folder(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _lock_file(folder: Path) -> Path:
+    """Return the lock of a folder, which all of a group may take."""
+    lock = folder.with_name(f"{folder.name}.lock")
+    if not lock.exists():
+        lock.touch()
+        share(lock)
+    return lock
 
 
 def _flush(folder: Path) -> None:

@@ -22,6 +22,7 @@ from data.configuration import DataConfig
 from data.duplicates import count_duplicates
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
+from data.group_rights import make_folders
 from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.opening import Source, inspect_source, open_source
 from data.split_writer import (
@@ -223,7 +224,7 @@ def _read_description(folder: Path) -> DataDescription:
 
 def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) -> None:
     scratch = folder / "scratch"
-    scratch.mkdir()
+    make_folders(scratch)
     encoded = open_source(config, scratch=scratch)
     class_names = _used_classes(encoded.class_names, config)
     labels = {split: images.labels_N for split, images in encoded.splits.items()}

@@ -13,8 +13,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from storage.atomic_files import write_atomically
 from storage.errors import CheckpointError, first_line
-from storage.run_paths import TrialPaths, write_atomically
+from storage.run_paths import TrialPaths
 
 GENERATIONS = 2
 

@@ -2,8 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+GroupWritable = bool | Literal["auto"]
 
 
 class StorageConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -30,6 +33,17 @@ class StorageConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     kept_trials: int = Field(
         5, ge=0, description="Best complete trials whose weights are kept; others are removed"
     )
+    group_writable: GroupWritable = Field(
+        "auto",
+        description="Whether the group may write what is created; auto: as in the folder",
+    )
+
+    @field_validator("group_writable", mode="plain")
+    @classmethod
+    def _auto_or_a_truth_value(cls, value: Any) -> GroupWritable:
+        if not isinstance(value, bool) and value != "auto":
+            raise ValueError(f"must be auto, true or false, got {value!r}: see `study config`")
+        return "auto" if value == "auto" else bool(value)
 
     @model_validator(mode="after")
     def _grace_outlasts_an_outage(self) -> "StorageConfig":

@@ -9,6 +9,7 @@ What a session needs is set by each transaction for itself, and nothing when con
 that gives a transaction any connection (PgBouncer) loses the one and rejects the other.
 """
 
+import functools
 import sqlite3
 import threading
 import time
@@ -27,6 +28,7 @@ from storage.addresses import sqlite_path
 from storage.errors import DatabaseReplacedError
 from storage.process_identity import process_label
 from storage.read_only_sqlite import reader_options
+from storage.sqlite_files import connect_shared, share_companions
 
 BUSY_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5
@@ -67,11 +69,16 @@ def engine_options(url: URL, *, read_only: bool = False, pooled: bool = True) ->
     options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
     if url.drivername == "sqlite":
         unwritable = reading_options(url) if read_only else {}
-        return options | (unwritable or {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}})
+        return options | (unwritable or {"connect_args": _sqlite_arguments(url)})
     if pooled:
         options |= {"poolclass": OneConnection, "pool_size": 1, "max_overflow": 0}
         options |= {"pool_timeout": BUSY_TIMEOUT_SECONDS}
     return options | {"connect_args": connect_arguments(url)}
+
+
+def _sqlite_arguments(url: URL) -> dict[str, Any]:
+    factory = functools.partial(connect_shared, sqlite_path(url))
+    return {"timeout": BUSY_TIMEOUT_SECONDS, "factory": factory}
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
@@ -175,6 +182,7 @@ def _prepare_sqlite(engine: Engine, path: Path, *, read_only: bool) -> None:
             return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        share_companions(path)
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -40,6 +40,10 @@ class RunFolderError(StorageError):
     """Nothing can be written below the runs folder: no room, or no right to."""
 
 
+class AccessDeniedError(RunFolderError):
+    """A file of a study belongs to another user, who does not share it."""
+
+
 class CheckpointError(StorageError):
     """A checkpoint is missing or damaged."""
 

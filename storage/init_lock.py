@@ -10,15 +10,19 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import sqlalchemy
 from sqlalchemy import Connection, exc, text
 from sqlalchemy.engine import URL
 
+from storage.access import describe_obstacle
 from storage.addresses import shown, sqlite_path
 from storage.engines import engine_options, prepare_engine
-from storage.errors import StorageError
+from storage.errors import AccessDeniedError, StorageError
+from storage.group_rights import make_folders, share
 from storage.process_identity import process_label
+from storage.sqlite_files import is_writable
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +45,22 @@ HOLDER = text(
 
 
 @contextmanager
-def initialising(url: URL, *, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+def initialising(
+    url: URL, *, patience_seconds: float = PATIENCE_SECONDS, read_only: bool = False
+) -> Iterator[None]:
     """Let one process at a time create tables and fill a queue.
+
+    Args:
+        url: Of the database.
+        patience_seconds: How long the lock is waited for, in seconds.
+        read_only: Whether nothing is written, which needs no right to write the lock of a file.
 
     Raises:
         StorageError: If another process holds the lock for so long.
     """
     with ExitStack() as held:
         if url.drivername == "sqlite":
-            _await(url, held.enter_context(_file_lock(url)), patience_seconds)
+            _await(url, held.enter_context(_file_lock(url, read_only)), patience_seconds)
         else:
             _await(url, held.enter_context(_server_lock(url)), patience_seconds)
         yield
@@ -73,31 +84,47 @@ def _await(url: URL, take: Callable[[], str | None], patience_seconds: float) ->
 
 
 @contextmanager
-def _file_lock(url: URL) -> Iterator[Callable[[], str | None]]:
+def _file_lock(url: URL, read_only: bool) -> Iterator[Callable[[], str | None]]:
     path = sqlite_path(url).resolve()  # two links to one database share the lock
     lock = path.with_name(f".{path.name}.init.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise StorageError(
-            f"storage.url must lie in a folder that can be written, {path.parent} cannot "
-            f"({error.strerror}): choose another folder"
-        ) from None
+    is_readers = read_only and not is_writable(path)
+    if is_readers and not lock.exists():  # no `init` of now makes it there for this user
+        yield lambda: None
+        return
+    descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW) if is_readers else _open_lock(lock)
 
     def take() -> str | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return os.pread(descriptor, 200, 0).decode() or "another process"
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, process_label().encode(), 0)
+        if not is_readers:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, process_label().encode(), 0)
         return None
 
     try:
         yield take
     finally:
         os.close(descriptor)
+
+
+def _open_lock(lock: Path) -> int:
+    try:
+        make_folders(lock.parent)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        share(lock)
+    except PermissionError:
+        raise AccessDeniedError(
+            f"storage.url must lie in a folder that you can write, {lock.parent} is not: "
+            f"{describe_obstacle(lock)}"
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"storage.url must lie in a folder that can be written, {lock.parent} cannot "
+            f"({error.strerror}): choose another folder"
+        ) from None
+    return descriptor
 
 
 @contextmanager

@@ -6,8 +6,10 @@ A file and no row: the data are there before the first study of them, and no dat
 import json
 from dataclasses import asdict, dataclass
 
+from storage.atomic_files import write_atomically
 from storage.errors import StorageError
-from storage.run_paths import DataPaths, mark_runs, write_atomically
+from storage.run_folders import mark_runs
+from storage.run_paths import DataPaths
 
 Scores = dict[str, dict[str, float]]
 """accuracy, top5_accuracy and macro_f1 on the validation split, by name of the baseline."""

@@ -1,18 +1,13 @@
 """The one place that knows the names of files and folders below the runs folder."""
 
 import itertools
-import os
 import re
-import secrets
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from storage.errors import RunFolderError, StorageError, StudyNotFoundError
+from storage.atomic_files import PART, remove, replace_file, writing
+from storage.errors import StorageError, StudyNotFoundError
+from storage.group_rights import make_folders
 
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
@@ -20,7 +15,6 @@ MARKER = ".study-key"
 RUNS_MARKER = ".study-runs"
 """Lies in folders that no source of images enters; repeats `data.sources.folder_walk`."""
 RANGE_TEST = "lr-range"
-PART = re.compile(r"\..+\.([0-9]+)\.part")
 
 
 @dataclass(frozen=True)
@@ -198,13 +192,13 @@ class RunPaths:
 
     def trial_folders(self) -> dict[int, TrialPaths]:
         """Return the trials that have a folder, by slot."""
-        there = {entry.name for entry in _subfolders(self.folder / "trials")}
+        there = {entry.name for entry in subfolders(self.folder / "trials")}
         slots = sorted(int(name) for name in there if name.isdecimal())
         return {slot: self.trial(slot) for slot in slots if self.trial(slot).folder.name in there}
 
     def final_folders(self) -> dict[int, TrialPaths]:
         """Return the final runs that have a folder, by slot."""
-        names = {entry.name for entry in _subfolders(self.folder)}
+        names = {entry.name for entry in subfolders(self.folder)}
         found = [re.fullmatch(r"final(?:-([0-9]+))?", name) for name in names]
         slots = sorted(int(name[1] or 1) - 1 for name in found if name)
         return {slot: self.final(slot) for slot in slots if self.final(slot).folder.name in names}
@@ -240,21 +234,9 @@ class RunPaths:
         """
         with writing(self._marker):
             if not self._marker.exists():
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folders(self.folder)
                 replace_file(self._marker, study_key.encode())
         self.check(study_key)
-
-    def reject_read_only(self) -> None:
-        """Reject a folder that cannot be written.
-
-        Raises:
-            RunFolderError: If it cannot.
-        """
-        if not os.access(self.folder, os.W_OK):
-            raise RunFolderError(
-                f"storage.runs must be a folder that can be written, {self.folder} cannot: "
-                "repair the rights, mount it writable, or give the right folder with --runs"
-            )
 
     def check(self, study_key: str) -> None:
         """Reject a folder that is not the one of the study.
@@ -304,150 +286,8 @@ class DataPaths:
         return self.folder / "baselines.json"
 
 
-@dataclass(frozen=True)
-class PartFile:
-    """What a process was writing beside a file that it would then replace.
-
-    Attributes:
-        pid: The process.
-        age_seconds: Time since it last wrote.
-    """
-
-    path: Path
-    pid: int
-    age_seconds: float
-
-
-def part_files(folder: Path, *, below: bool) -> list[PartFile]:
-    """Return the unfinished files in a folder, or everywhere below it too."""
-    found = []
-    for path in sorted(folder.glob("**/.*.part" if below else ".*.part")):
-        name = PART.fullmatch(path.name)
-        if name is not None:
-            with suppress(FileNotFoundError):  # its process has just finished it
-                age_seconds = time.time() - path.lstat().st_mtime
-                found.append(PartFile(path, int(name[1]), age_seconds))
-    return found
-
-
-def claimed_folders(runs: Path) -> dict[Path, str]:
-    """Return the run folders of all studies, of whichever database, with the keys in them."""
-    studies = [RunPaths(runs, entry.name) for entry in _subfolders(runs)]
-    keys = {paths.folder: paths.key() for paths in studies}
-    return {folder: key for folder, key in keys.items() if key is not None}
-
-
-def mark_runs(folder: Path) -> None:
-    """Mark a folder of the runs folder, and that one, as none of a source that it lies in.
-
-    What cannot be written is left to whoever writes there next.
-    """
-    for marked in (folder.parent, folder):
-        with suppress(OSError):
-            marked.mkdir(parents=True, exist_ok=True)
-            (marked / RUNS_MARKER).open("x").close()
-
-
-def lies_in_runs(path: Path) -> bool:
-    """Return whether a path lies in the run folder of a study, whose files are its own."""
-    return any(
-        (above / RUNS_MARKER).exists() and (above.parent / RUNS_MARKER).exists()
-        for above in path.resolve().parents
-    )
-
-
-def free_name(folder: Path) -> Path:
-    """Return a name beside a folder that nothing has: `tiny-old`, `tiny-old-2`, ..."""
-    numbers = itertools.count(2)
-    found = folder.with_name(f"{folder.name}-old")
-    while found.exists():
-        found = folder.with_name(f"{folder.name}-old-{next(numbers)}")
-    return found
-
-
-def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; one that is gone is fine.
-
-    Raises:
-        RunFolderError: If it cannot be removed.
-    """
-    with writing(path), suppress(FileNotFoundError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name, without links; none where it is missing."""
     if not folder.is_dir():
         return []
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old or the new one but no half.
-
-    Raises:
-        RunFolderError: If the disk is full or the folder cannot be written; no half file stays.
-    """
-    with writing(path):
-        replace_file(path, content)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk, of missing rights and of a lost mount into one line.
-
-    Raises:
-        RunFolderError: If one comes from inside.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise RunFolderError(
-            f"storage.runs must have room and be writable, {path} cannot be written "
-            f"({error.strerror or error}): free space, or repair the rights or the mount"
-        ) from None
-
-
-def open_without_following(path: str, flags: int) -> int:
-    """Open a file, but not where a link leads to: the `opener` of names that others can tell."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Do the same anywhere.
-
-    Creates the file's folder, but none above it: a runs folder whose disk is gone stays empty.
-
-    Raises:
-        OSError: If the disk is full or the folder cannot be written; no half file stays.
-    """
-    path.parent.mkdir(exist_ok=True)
-    with replacing_file(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def replacing_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write in parts, which takes its name when the context ends without an error.
-
-    Raises:
-        OSError: If the disk is full or the folder cannot be written; no half file stays.
-    """
-    # Nobody who may write the folder can know the name, to plant a link there.
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{os.getpid()}.part")
-    try:
-        with beside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -29,6 +29,7 @@ from storage.frozen_trials import among, read_frozen_studies, read_frozen_trials
 from storage.init_lock import initialising
 from storage.optuna_rows import SLOT
 from storage.records import IMPORTED_FROM
+from storage.sqlite_files import create_database, reject_unwritable
 from storage.tables import SCHEMA_VERSION, metadata, service_version
 
 R = TypeVar("R")
@@ -189,6 +190,9 @@ def create_study_storage(text: str, *, outage_seconds: float) -> StudyStorage:
     """
     url = parse_url(text)
     with _rejections(url), initialising(url):  # reached once: from here an outage is waited out
+        if url.drivername == "sqlite":
+            create_database(sqlite_path(url))
+            reject_unwritable(sqlite_path(url))
         created = patience(outage_seconds)(
             StudyStorage, url, outage_seconds=outage_seconds, create=True
         )
@@ -219,6 +223,7 @@ def open_study_storage(
 
     Raises:
         StudyNotFoundError: If there is no database, or it has none of our tables.
+        AccessDeniedError: If this user may not write it, and it is not only read.
         StorageError: If the address is rejected, unreachable, or of another version of ours.
     """
     url = parse_url(text)
@@ -228,6 +233,8 @@ def open_study_storage(
     )
     if url.drivername == "sqlite" and not sqlite_path(url).is_file():
         raise missing
+    if url.drivername == "sqlite" and not read_only:
+        reject_unwritable(sqlite_path(url))
     options = engine_options(url, read_only=read_only, pooled=False)
     with _rejections(url):
         bare = sqlalchemy.create_engine(existing_url(url), **options)

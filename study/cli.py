@@ -71,7 +71,13 @@ def main() -> NoReturn:
     except BrokenPipeError:  # who reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if isinstance(error, _expected_errors()):
+        from storage.access import describe_denial, find_denied_file
+
+        is_expected = isinstance(error, _expected_errors())
+        denied = find_denied_file(error)
+        if denied is not None and (is_expected or isinstance(error, PermissionError)):
+            fail(describe_denial(str(error) if is_expected else "", denied), 2)
+        if is_expected:
             fail(str(error), getattr(error, "exit_code", 2))
         from study.commands.output import outage_of
 

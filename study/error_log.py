@@ -27,7 +27,8 @@ def log_traceback() -> str:
     Returns:
         Where it is, in words.
     """
-    from storage.run_paths import open_without_following
+    from storage.atomic_files import open_without_following
+    from storage.group_rights import share
 
     text = traceback.format_exc()
     folder = next((one for one in _folders if one.is_dir()), Path())
@@ -35,6 +36,7 @@ def log_traceback() -> str:
         path = folder.absolute() / NAME
         with open(path, "a", opener=open_without_following) as file:
             file.write(f"{datetime.now().astimezone().isoformat(' ', 'seconds')}\n{text}")
+        share(path)
     except OSError:  # a folder that cannot be written, or a link, must not hide what happened
         sys.stderr.write(text)
         return "traceback above"

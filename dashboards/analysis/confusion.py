@@ -15,7 +15,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from dashboards.errors import DashboardError
-from storage.run_paths import write_atomically
+from storage.atomic_files import write_atomically
+from storage.group_rights import make_folders
 
 CORNER = "true class"
 
@@ -89,7 +90,7 @@ def save_confusion_csv(
     writer.writerow([CORNER, *class_names])
     for name, counts in zip(class_names, confusion.tolist(), strict=True):
         writer.writerow([name, *counts])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     write_atomically(path, text.getvalue().encode())
 
 

@@ -18,7 +18,7 @@ from dashboards.export.tables import (
     build_trials_table,
     trial_values,
 )
-from storage.run_paths import replacing_file
+from storage.atomic_files import replacing_file
 from storage.trial_records import MOST_TRIALS, TrialRecord
 
 WRITERS = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}

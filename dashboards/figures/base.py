@@ -25,7 +25,8 @@ from matplotlib.ticker import MaxNLocator
 
 from dashboards.figures.palette import ASIDE, BEST, INK, MEASURED, STATES
 from model.rate_curve import RateCurve
-from storage.run_paths import write_atomically
+from storage.atomic_files import write_atomically
+from storage.group_rights import make_folders
 from storage.trial_rows import TrialRow, best_complete
 
 MOST_NAMED_CLASSES = 32
@@ -218,7 +219,7 @@ def draw_legend(axes: Axes, *, columns: int = 4) -> None:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a picture on white."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     content = io.BytesIO()
     with quiet_about_glyphs():
         figure.savefig(content, format="png", dpi=150, facecolor="white")

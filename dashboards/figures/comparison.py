@@ -14,7 +14,8 @@ from dashboards.analysis.grid import Grid, read_grid
 from dashboards.figures.base import add_colour_bar, empty_figure, save_png, svg
 from dashboards.figures.palette import BLUES, INK, LINES
 from dashboards.formatting import NAMING_DIGITS, setting_name, shown_value
-from storage.run_paths import RunPaths, write_atomically
+from storage.atomic_files import write_atomically
+from storage.run_paths import RunPaths
 
 LINE_STYLES = ("-", "--", ":")
 WHITE_FROM = 0.6

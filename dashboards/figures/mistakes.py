@@ -21,7 +21,7 @@ from PIL import Image
 from dashboards.errors import DashboardError
 from dashboards.figures.base import shorten
 from dashboards.figures.palette import INK
-from storage.run_paths import write_atomically
+from storage.atomic_files import write_atomically
 
 MOST_MISTAKES = 24
 COLUMNS = 6

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 
 from dashboards.errors import DashboardError
 from dashboards.servers.auth import WsgiApp, reject
-from storage.run_paths import claimed_folders
+from storage.run_folders import claimed_folders
 
 # What a browser shows or saves; of a picture that is opened alone it runs nothing, see INERT.
 MIMETYPES = {

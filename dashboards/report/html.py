@@ -21,7 +21,8 @@ from dashboards.figures.palette import BEST, STATES
 from dashboards.formatting import shown_classes, shown_duration, shown_params, shows_top5
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
-from storage.run_paths import replace_file
+from storage.atomic_files import replace_file
+from storage.group_rights import make_folders
 from storage.trial_rows import TrialRow
 
 MOST_PIXELS = 96
@@ -75,12 +76,12 @@ def write_text(path: Path, text: str) -> None:
         DashboardError: If the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         replace_file(path, text.encode())
     except OSError as error:
         raise DashboardError(
             f"report must be a file that can be written, {path} cannot ({error.strerror}): "
-            "choose another path"
+            "choose another path with --out"
         ) from None
 
 

@@ -16,7 +16,8 @@ from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun
 from dashboards.report.result_tables import compose_tables
 from dashboards.report.table_formats import render_csv, render_latex
-from storage.run_paths import replace_file
+from storage.atomic_files import replace_file
+from storage.group_rights import make_folders
 
 
 def write_figures(content: ReportContent, folder: Path) -> list[Path]:
@@ -52,7 +53,7 @@ def write_tables(content: ReportContent, folder: Path) -> list[Path]:
 def _write(files: dict[Path, bytes], folder: Path, option: str) -> list[Path]:
     path = folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         for path, encoded in files.items():
             replace_file(path, encoded)
     except OSError as error:

@@ -3,6 +3,7 @@
 Imports torch, so nothing light may import this module.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +17,9 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from dashboards.formatting import shows_top5
 from dashboards.tensorboard.hparams import HParam, row_summaries
 from model.rate_curve import RateCurve
+from storage.atomic_files import open_without_following, remove, writing
+from storage.group_rights import create_file, make_folders
 from storage.records import EpochRecord
-from storage.run_paths import open_without_following, remove, writing
 
 COLUMNS = {
     "best/macro_f1": "best macro-F1",
@@ -43,8 +45,12 @@ class OwnFiles(gfile.LocalFileSystem):  # type: ignore[misc]
 
     def write(self, filename: str, file_content: bytes, binary_mode: bool = False) -> None:
         """Create a file."""
-        with open(filename, "xb") as file:
+        with create_file(Path(os.fsdecode(filename))) as file:
             file.write(file_content)
+
+    def makedirs(self, path: str) -> None:
+        """Create a folder and those above it."""
+        make_folders(Path(os.fsdecode(path)))
 
     def append(self, filename: str, file_content: bytes, binary_mode: bool = False) -> None:
         """Append to a file, but follow no link."""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import DataError
+from data.group_rights import make_folders, share
 from data.sources.folder_walk import readable
 
 DIGEST_BYTES = 16
@@ -160,10 +161,11 @@ def _save(
         return
     joined = os.fsencode("\0".join(names[n] for n in trusted_N.tolist()))
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
         try:
             with part.open("xb") as file:
+                share(part)
                 np.savez(
                     file,
                     names=np.frombuffer(joined, dtype=np.uint8),

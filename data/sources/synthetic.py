@@ -18,6 +18,7 @@ from PIL import Image
 
 from data.built_folder import build_once
 from data.file_digests import check_digests
+from data.group_rights import make_folders
 
 SYNTHETIC_RECIPE = "synthetic-1"
 """Names the folder and the content: raise the number whenever a picture would change."""
@@ -49,7 +50,7 @@ def build_synthetic(cache: Path) -> Path:
 
 
 def _write(folder: Path, n_images: dict[str, int]) -> None:
-    (folder / "data").mkdir()
+    make_folders(folder / "data")
     for seed, (split, n) in enumerate(n_images.items()):
         random = np.random.default_rng([seed, 20_240_229])
         labels_N = random.permutation(np.arange(n) % len(CLASS_NAMES))

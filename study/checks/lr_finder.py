@@ -12,7 +12,9 @@ import yaml
 from data.image_cache import PreparedData
 from model.rate_curve import RateCurve
 from model.seeds import derive_seed
-from storage.run_paths import RangeTestPaths, RunPaths, mark_runs, remove, write_atomically
+from storage.atomic_files import remove, write_atomically
+from storage.run_folders import mark_runs
+from storage.run_paths import RangeTestPaths, RunPaths
 from study.configuration.config import StudyConfig, as_stored
 from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES, FloatRange
 from study.creation.create import reject_runs_folder

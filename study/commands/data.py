@@ -10,7 +10,8 @@ from dashboards.terminal.data import data_tables
 from data.cautions import cautions
 from data.image_cache import prepare
 from data.sources.opening import verify_source
-from storage.run_paths import DataPaths, mark_runs
+from storage.run_folders import mark_runs
+from storage.run_paths import DataPaths
 from study.checks.baselines import find_learned, learned, measure_guesses
 from study.commands.options import DATA, LOCATION, command, json_option
 from study.commands.output import print_json, print_rich

@@ -8,7 +8,7 @@ import click
 
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint
-from storage.run_paths import lies_in_runs
+from storage.run_folders import lies_in_runs
 from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
 from study.commands.output import (
     best_baseline,

@@ -10,6 +10,7 @@ import click
 
 from study.commands import HELP
 from study.configuration.config import Request
+from study.session.group_rule import follow_group_rule
 
 Option = Callable[[Any], Any]
 
@@ -84,7 +85,9 @@ def command(
                 for name, setting in SETTING_OF_OPTION.items()
                 if name in others
             }
-            function(Request(preset, config, sets, given), **others)
+            request = Request(preset, config, sets, given)
+            follow_group_rule(request.location().storage)
+            function(request, **others)
 
         for option in reversed([*CONFIGURATION, *chain(*groups)]):
             parsed = option(parsed)

@@ -10,6 +10,7 @@ from storage.trial_rows import read_trials
 from study.commands.options import LOCATION, STUDY, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
 from study.configuration.config import Request, as_yaml, preset_names
+from study.errors import StudyError
 from study.progress import say
 from study.session.session import open_session
 from study.session.winner import read_best
@@ -48,6 +49,12 @@ def _best(request: Request, as_json: bool) -> None:
 
 @command("report", LOCATION)
 @click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write the report there; default the study's run folder.",
+)
+@click.option(
     "--figures",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
@@ -59,20 +66,24 @@ def _best(request: Request, as_json: bool) -> None:
     metavar="FOLDER",
     help="Write the tables there too, as CSV and LaTeX.",
 )
-def _report(request: Request, figures: Path | None, tables: Path | None) -> None:
+def _report(request: Request, out: Path | None, figures: Path | None, tables: Path | None) -> None:
     from dashboards.report.report import write_report
 
+    if out is not None and out.suffix != ".html":
+        raise StudyError(
+            f"--out must end in .html, '{out}' does not: rename it; the summary ends in .md"
+        )
     session = open_session(request, reading=True, with_runs=True)
+    report_file = out or session.paths.report
     published = write_report(
         session.storage_handle,
         session.protocol.study_name,
         runs=session.config.storage.runs,
-        path=session.paths.report,
+        path=report_file,
         cache=session.config.data.cache,
         figures=figures,
         tables=tables,
     )
-    report_file = session.paths.report
     say(f"the report is {report_file}, its summary {report_file.with_suffix('.md').name}")
     for folder, files, kinds in (
         (figures, published.figures, "figures as SVG and PDF"),

@@ -30,7 +30,8 @@ from storage.records import (
     raise_budget,
     read_protocol,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths, free_name, mark_runs
+from storage.run_folders import free_name, mark_runs
+from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
@@ -38,6 +39,7 @@ from study.configuration.stored_settings import completed
 from study.creation.warm_start import ReadWarmStart, add_imported, start_cold
 from study.errors import StudyError
 from study.session.enqueue import adopt_all, adopt_enqueued, requeue_finished_elsewhere
+from study.session.group_rule import follow_group_rule
 from study.session.location import Location
 from study.session.protocol import (
     completed_by,
@@ -175,6 +177,7 @@ def initialise(
         DataError: If the data cannot be used.
         StorageError: If the database or the runs folder is rejected.
     """
+    follow_group_rule(config.storage)
     name = name or config.name
     queue = (
         list(points) if points is not None else build_points(config, range(config.search.n_trials))

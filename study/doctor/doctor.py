@@ -7,10 +7,10 @@ only for a moment. Workers continue meanwhile.
 from collections.abc import Callable, Iterator, Sequence
 
 from storage.addresses import parse_url
+from storage.atomic_files import writing
 from storage.init_lock import initialising
 from storage.leases import held_leases, reject_other_machines
 from storage.records import read_protocol, study_names
-from storage.run_paths import writing
 from storage.study_storage import reject_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed
@@ -51,14 +51,14 @@ def examine(
     """
     place = request.location()
     url = parse_url(place.storage.url)
-    with Location(place.storage) as location:
+    with Location(place.storage, read_only=not repair) as location:
         handle = location.open()
         if repair:
             reject_read_only(handle, place.storage.url)
             held = [*held_leases(handle.database).values()]
             reject_other_machines(handle.database, held, grace=place.storage.grace_seconds)
         lost = await_lost(_open_all(location, request)[0], say=say)
-        with initialising(url):
+        with initialising(url, read_only=not repair):
             sessions, broken = _open_all(location, request)
             findings = list(deleted_studies(broken, named=place.name is not None))
             incomplete = {session.searched_name for session in broken}

@@ -8,10 +8,11 @@ from functools import partial
 
 from optuna.trial import FrozenTrial, TrialState
 
+from storage.atomic_files import writing
 from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.orphaned_rows import remove_orphans
 from storage.records import raise_budget
-from storage.run_paths import free_name, writing
+from storage.run_folders import free_name
 from storage.study_deletion import delete_named_study
 from storage.study_totals import Slot, foreign_ids
 from storage.trial_rows import STATE_NAMES

@@ -10,18 +10,14 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
+from storage.atomic_files import PartFile, part_files, remove
 from storage.checkpoints import load_checkpoint, superfluous_weights
 from storage.errors import CheckpointError
 from storage.leases import read_owners
 from storage.process_identity import Owner, is_running
 from storage.records import find_protocol, read_epochs, read_protocol, study_names
-from storage.run_paths import (
-    PartFile,
-    RunPaths,
-    claimed_folders,
-    part_files,
-    remove,
-)
+from storage.run_folders import claimed_folders
+from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 from storage.study_totals import Slot
 from study.configuration.fixed_trial import OutOfRangeError

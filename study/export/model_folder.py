@@ -17,6 +17,7 @@ from model.export import (
     writing_folder,
 )
 from model.onnx_export import save_onnx
+from storage.group_rights import share
 from study.export.data_origin import describe_data
 from study.export.kept_run import KeptRun
 from study.export.model_card import Described, write_card
@@ -56,10 +57,13 @@ def write_model_folder(run: KeptRun, folder: Path) -> None:
     config = build_config(run)
     weights = saved_weights(run.checkpoint)
     described = Described.of(run, config)
+    missing = [above for above in folder.absolute().parents if not above.exists()]
     with writing_folder(folder) as part:
         write_model(part, config, weights)
         save_onnx(ExportedModel(config, weights), part / ONNX_FILE)
         write_card(part / CARD_FILE, described)
+        for path in (*reversed(missing), part, *part.iterdir()):
+            share(path)
 
 
 def build_config(run: KeptRun) -> ExportedConfig:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model.evaluation import TOP_K
 from model.predictions import Prediction
-from storage.run_paths import write_atomically
+from storage.atomic_files import write_atomically
 
 
 def save_predictions(

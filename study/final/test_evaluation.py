@@ -28,10 +28,11 @@ from model.evaluation import ClassReport, Collector, Evaluation, per_class_repor
 from model.mistakes import MistakeCollector
 from model.predictions import PredictionCollector
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
+from storage.atomic_files import remove, write_atomically
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.optuna_rows import BEST_EPOCH
 from storage.records import TestEvaluation, claim_test, finish_test, read_tests
-from storage.run_paths import TrialPaths, remove, write_atomically
+from storage.run_paths import TrialPaths
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
 from study.final.predictions import save_predictions

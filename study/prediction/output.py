@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data.sources.folder_walk import readable
 from data.sources.given_pictures import GivenPictures
-from storage.run_paths import lies_in_runs, replacing_file
+from storage.atomic_files import replacing_file
+from storage.run_folders import lies_in_runs
 from study.errors import StudyError
 from study.prediction.rows import Format
 from study.progress import is_terminal

@@ -26,6 +26,7 @@ from storage.study_totals import (
 from study.configuration.config import Request, StudyConfig
 from study.configuration.stored_settings import completed
 from study.error_log import log_errors_in
+from study.session.group_rule import follow_group_rule
 from study.session.location import Location
 from study.session.protocol import (
     compare_code,
@@ -241,6 +242,7 @@ def bind(
             "workers.threads": protocol.threads,
         }
     )
+    follow_group_rule(bound.storage)
     is_final = protocol.study_name.endswith(FINAL_SUFFIX)
     session = StudySession(bound, protocol, handle, is_final)
     log_errors_in(session.paths.folder)

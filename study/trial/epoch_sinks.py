@@ -16,10 +16,11 @@ import optuna
 from dashboards.tensorboard.writer import TensorBoardLog
 from model.training import EpochResult
 from model.training_state import TrainingState
+from storage.atomic_files import write_atomically
 from storage.checkpoints import save_checkpoint, save_generation
 from storage.leases import Heartbeat
 from storage.records import EpochRecord, report, report_resumed
-from storage.run_paths import RunPaths, TrialPaths, write_atomically
+from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
 
 

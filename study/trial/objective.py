@@ -17,10 +17,12 @@ from model.errors import DivergedError
 from model.network import count_parameters
 from model.training_state import BestEpoch, EpochResult, TrainingState
 from model.weight_digest import digest_weights
+from storage.atomic_files import write_atomically, writing
+from storage.group_rights import make_folders
 from storage.leases import Heartbeat
 from storage.optuna_rows import BEST_EPOCH, EXECUTION, LAST_WEIGHTS
 from storage.records import read_protocol
-from storage.run_paths import TrialPaths, write_atomically, writing
+from storage.run_paths import TrialPaths
 from study.configuration.config import as_stored
 from study.configuration.points import LABEL, configured_by
 from study.errors import StudyError
@@ -147,7 +149,7 @@ class TrialRun:
         """Leave the resolved configuration in the run folder, and attributes with the trial."""
         text = json.dumps(as_stored(self.config), indent=2)
         with writing(self.paths.folder):
-            self.paths.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.paths.folder)
         write_atomically(self.paths.configuration, text.encode())
         attributes = {
             "seed": self.seed,

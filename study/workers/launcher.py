@@ -16,6 +16,7 @@ from rich.live import Live
 from dashboards.analysis.status import read_status, status_line
 from dashboards.terminal.status import status_table
 from storage.addresses import parse_url
+from storage.group_rights import make_folders
 from study.progress import is_terminal, say
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
@@ -88,7 +89,7 @@ def run_workers(
     hint = postgresql_hint(session, len(environments))
     if hint:
         say(hint)
-    session.paths.logs.mkdir(parents=True, exist_ok=True)
+    make_folders(session.paths.logs)
 
     def start(index: int, own: dict[str, str]) -> LocalWorker:
         name = f"worker-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}-{index}.log"

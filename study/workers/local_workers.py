@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from storage.group_rights import create_file
 from storage.leases import record_death
 from storage.process_identity import Owner
 from study.errors import WorkerFailedError
@@ -154,7 +155,7 @@ def _start(
         "STUDY_RUNS": str(config.storage.runs),
         "STUDY_DATA": config.data.source,
     }
-    with log.open("xb") as file:
+    with create_file(log) as file:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from storage.addresses import parse_url, sqlite_path
 from storage.configuration import shown_url
+from storage.group_rights import make_folders
 from study.errors import StudyError
 from study.session.protocol import resolve_source
 from study.session.session import StudySession
@@ -103,7 +104,7 @@ def slurm_script(session: StudySession, job: ArrayJob, *, leave_when_idle: bool)
         *("--stop-after", duration(job.stop_after_seconds)),
         *(["--leave-when-idle"] if leave_when_idle else []),
     ]
-    session.paths.logs.mkdir(parents=True, exist_ok=True)
+    make_folders(session.paths.logs)
     return batch_script(
         title=f"Workers of the study {session.protocol.study_name}, one per task: sbatch FILE",
         options=options,

@@ -30,6 +30,7 @@ from storage.leases import (
     read_endings,
     release,
 )
+from storage.run_folders import reject_unwritable
 from storage.trial_rows import STATE_NAMES
 from study.errors import StudyError, WorkerStoppedError
 from study.log_lines import about_trial, note
@@ -93,7 +94,7 @@ class Worker:
         self._tidied: set[int] = set()
         # A missing device, or a folder that cannot be written, must cost no trial.
         resolve_execution(session.config.execution)
-        session.paths.reject_read_only()
+        reject_unwritable(session.paths)
         n_threads = session.config.workers.threads or 1
         set_threads(n_threads)
         self._cores = CoreWatch(n_threads)

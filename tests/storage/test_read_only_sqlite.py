@@ -98,7 +98,7 @@ def test_log_that_cannot_be_read_is_rejected_not_passed_over(kept: Path, tmp_pat
 def test_writer_is_rejected_in_one_line_and_a_writable_folder_is_read_as_ever(
     kept: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(StorageError, match="readonly database") as rejected:
+    with pytest.raises(StorageError, match="database that you can write") as rejected:
         unprivileged(lambda: open_study_storage(f"sqlite:///{kept}", outage_seconds=0))
     assert len(str(rejected.value).splitlines()) == 1
     assert reading_options(make_url(f"sqlite:///{tmp_path}/study.db")) == {}

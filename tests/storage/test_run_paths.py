@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.errors import RunFolderError, StorageError, StudyNotFoundError
-from storage.run_paths import RunPaths, claimed_folders, part_files, remove, write_atomically
+from storage.atomic_files import write_atomically
+from storage.errors import StorageError, StudyNotFoundError
+from storage.run_paths import RunPaths
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True, min_size=2, max_size=5))
@@ -32,13 +33,6 @@ def test_claim_rejects_the_folder_of_another_study(tmp_path: Path) -> None:
         paths.claim("two")
 
 
-def test_write_atomically_replaces_the_whole_file(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a.txt", b"first, and longer")
-    write_atomically(tmp_path / "a.txt", b"second")
-    assert (tmp_path / "a.txt").read_bytes() == b"second"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
 @given(
     trials=st.sets(st.integers(0, 10**6).filter(lambda slot: slot != 8), max_size=4),
     finals=st.sets(st.integers(0, 99), max_size=4),
@@ -60,27 +54,6 @@ def test_folders_are_found_by_their_slots_and_others_are_not(
     assert paths.final_folders() == {slot: paths.final(slot) for slot in sorted(finals)}
 
 
-def test_part_of_a_write_that_never_ended_is_found_with_its_process(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "below" / "whole.txt", b"whole")
-    (tmp_path / "below" / ".whole.txt.77.part").write_bytes(b"half")
-    (tmp_path / ".notes.part").write_bytes(b"of somebody else")
-    assert part_files(tmp_path, below=False) == []
-    (part,) = part_files(tmp_path, below=True)
-    assert part.path.name == ".whole.txt.77.part"
-    assert part.pid == 77
-    assert -1 < part.age_seconds < 60
-
-
-def test_claimed_folders_tell_their_keys(tmp_path: Path) -> None:
-    assert claimed_folders(tmp_path / "none") == {}
-    paths = RunPaths(tmp_path, "pets")
-    assert paths.key() is None and paths.is_unused()
-    paths.claim("one")
-    (tmp_path / "by hand").mkdir()
-    assert claimed_folders(tmp_path) == {tmp_path / "pets": "one"}
-    assert paths.key() == "one" and not paths.is_unused()
-
-
 def test_range_test_takes_no_folder_from_a_study_that_is_still_to_come(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path, "pets")
     paths.folder.mkdir()
@@ -88,21 +61,3 @@ def test_range_test_takes_no_folder_from_a_study_that_is_still_to_come(tmp_path:
     assert paths.is_unused()
     write_atomically(paths.folder / "notes", b"of somebody")
     assert not paths.is_unused()
-
-
-def test_only_the_folder_of_a_file_is_made_so_that_nothing_is_written_below_a_lost_mount(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "runs").mkdir()
-    write_atomically(tmp_path / "runs" / "pets" / "file", b"content")
-    with pytest.raises(RunFolderError, match="storage.runs must"):
-        write_atomically(tmp_path / "lost" / "pets" / "file", b"content")
-    assert not (tmp_path / "lost").exists()
-
-
-def test_remove_takes_files_folders_and_nothing_alike(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "folder" / "file", b"content")
-    write_atomically(tmp_path / "file", b"content")
-    for name in ("folder", "file", "none"):
-        remove(tmp_path / name)
-    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from optuna.trial import TrialState
 
 from data.image_cache import prepare
+from storage.atomic_files import write_atomically
 from storage.checkpoints import save_checkpoint
 from storage.errors import RunFolderError, StorageError, StudyNotFoundError
 from storage.leases import (
@@ -26,7 +27,7 @@ from storage.leases import (
 )
 from storage.process_identity import Owner
 from storage.records import study_names
-from storage.run_paths import RunPaths, write_atomically
+from storage.run_paths import RunPaths
 from storage.study_storage import open_study_storage
 from study.cli import app
 from study.configuration.config import Request, StudyConfig, validated

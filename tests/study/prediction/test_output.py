@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.sources.given_pictures import GivenPictures
-from storage.run_paths import mark_runs
+from storage.run_folders import mark_runs
 from study.errors import StudyError
 from study.prediction.output import OutputError, choose_format, reject_unwritable, writing_to
 from study.prediction.rows import Format

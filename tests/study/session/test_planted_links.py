@@ -15,9 +15,9 @@ from dashboards.tensorboard.writer import TensorBoardLog
 from data.built_folder import build_once
 from data.errors import DataError
 from storage.addresses import parse_url
+from storage.atomic_files import write_atomically
 from storage.errors import RunFolderError, StorageError
 from storage.init_lock import initialising
-from storage.run_paths import write_atomically
 from study.configuration.config import validated
 from study.creation.create import initialise
 from study.stop_signal import StopFlag

@@ -1,0 +1,75 @@
+"""Whose a file is that this user cannot use, and what opens it: one line for every such error."""
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+
+WHOSE = "belongs to user"
+
+
+def find_denied_file(error: BaseException | None) -> Path | None:
+    """Return the file that was closed to this user where an error comes from that, else None."""
+    while error is not None:
+        if isinstance(error, PermissionError) and error.filename is not None:
+            return Path(os.fsdecode(error.filename))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def describe_denial(said: str, path: Path) -> str:
+    """Return one line about a file that is closed to this user.
+
+    Args:
+        said: What is known besides, in one line, which may say whose the file is.
+        path: The file.
+    """
+    if WHOSE in said:
+        return said
+    return f"{said or f'{path} must be open to you'}: {describe_obstacle(path)}"
+
+
+def describe_obstacle(path: Path) -> str:
+    """Return whose a file or folder is, who asks, and the remedy.
+
+    Args:
+        path: What cannot be read or written; the folder in its way is found.
+    """
+    obstacle = find_obstacle(path)
+    found = obstacle.stat()
+    where = shlex.quote(str(obstacle))
+    whose = (
+        f"{obstacle} {WHOSE} {_user(found.st_uid)}, group {_group(found.st_gid)} "
+        f"({stat.filemode(found.st_mode)}), and you are {_user(os.geteuid())}"
+    )
+    if found.st_uid == os.geteuid():
+        return f"{whose}: open it with `chmod -R u+rwX {where}`"
+    command = f"chgrp -R GROUP {where} && chmod -R g+rwX {where}"
+    return f"{whose}: let the owner give it to a group of both with `{command}`"
+
+
+def find_obstacle(path: Path) -> Path:
+    """Return the folder that cannot be entered, the file itself, or the folder it is to be in."""
+    path = path.absolute()
+    for folder in reversed(path.parents):
+        if not os.access(folder, os.X_OK):
+            return folder if folder.exists() else folder.parent
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return path
+    return path.parent
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
