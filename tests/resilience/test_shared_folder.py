@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.tools.pictures import write_pictures
-from tests.tools.processes import ProcessServer, StartedProcess
+from tests.tools.processes import ProcessServer, StartedProcess, wait_until
 from tests.tools.studies import NAME, small_settings
 from tests.tools.users import User, requires_root
 
@@ -106,6 +106,7 @@ def build_study(processes: ProcessServer, folder: Path, cache: Path, mode: int) 
     settings = small_settings(folder / "pictures", study.cache)
     settings["search"] |= {"n_epochs": 1}
     settings["optimization"] |= {"warmup_epochs": 0}
+    settings["final"] = {"n_epochs": 1, "image_size": 8}
     (folder / "study.yaml").write_text(yaml.safe_dump(settings))
     return study
 
@@ -121,10 +122,8 @@ def files_of(study: SharedStudy) -> set[Path]:
 
 def test_colleague_of_the_group_adds_to_the_study_of_another(shared: SharedStudy) -> None:
     shared.run(ANN, "init", configured=True)
-    shared.assert_shared()
     shared.run(BEN, "extend", "--trials", "1")
-    assert "2" in shared.run(BEN, "status")
-    shared.run(ANN, "extend", "--trials", "1")
+    assert "now 3" in shared.run(ANN, "extend", "--trials", "1")
     shared.assert_shared()
 
 
@@ -132,12 +131,18 @@ def test_colleague_of_the_group_adds_to_the_study_of_another(shared: SharedStudy
 def test_other_user_reads_everything_and_leaves_nothing(shared: SharedStudy) -> None:
     shared = replace(shared, umask=0o002)
     shared.run(ANN, "init", configured=True)
+    shared.run(ANN, "worker")
     before = files_of(shared)
-    for command in ("status", "trials", "doctor"):
-        shared.run(EVE, command)
-    report = shared.home(EVE) / "report.html"
-    shared.run(EVE, "report", "--out", str(report))
-    assert report.exists() and report.with_suffix(".md").exists()
+    for command in ("status", "trials", "best", "doctor", "metrics --once"):
+        shared.run(EVE, *command.split())
+    own = shared.home(EVE)
+    shared.run(EVE, "export-trials", "--to", str(own / "trials.csv"))
+    shared.run(EVE, "export", "0", "--to", str(own / "model"))
+    shared.run(EVE, "report", "--out", str(own / "report.html"))
+    assert (own / "report.html").exists() and (own / "report.md").exists()
+    dashboard = shared.start(EVE, "dashboard", "--port", "0")
+    wait_until(lambda: "http" in dashboard.said(), "the address of the dashboard")
+    dashboard.kill()
     line = shared.reject(EVE, "report")
     assert "--out" in line and "Permission denied" in line
     for command in ("worker", "extend", "final"):
@@ -147,7 +152,9 @@ def test_other_user_reads_everything_and_leaves_nothing(shared: SharedStudy) -> 
     shared.run(ANN, "extend", "--trials", "1")
 
 
-@pytest.mark.parametrize("closed", ["study.db", "study.db-wal"])
+@pytest.mark.parametrize(
+    "closed", ["study.db", pytest.param("study.db-wal", marks=pytest.mark.slow)]
+)
 def test_colleague_who_may_not_write_the_database_does_not_lock_out_its_owner(
     shared: SharedStudy, closed: str
 ) -> None:
@@ -224,3 +231,27 @@ def test_setting_overrules_the_folder(shared: SharedStudy, rule: str, rights: in
     assert {path.stat().st_mode & 0o060 for path in files} == {rights}
     shared.run(ANN, "worker")
     assert (shared.runs / NAME / "trials/00000/best.pt").stat().st_mode & 0o060 == rights
+
+
+@pytest.mark.slow
+def test_every_closed_file_is_named_in_one_line_with_its_owner(shared: SharedStudy) -> None:
+    shared.run(ANN, "init", configured=True)
+    shared.run(ANN, "worker")
+    shared.run(ANN, "extend", "--trials", "1")
+    (images,) = shared.cache.glob("images-*/digests.json")
+    study_folder = shared.runs / NAME
+    for closed, command in (
+        (images, "worker"),
+        (images.parent, "worker"),
+        (study_folder / "trials", "worker"),
+        (study_folder / ".study-key", "report"),
+        (study_folder, "worker"),
+        (shared.runs / "study.db", "status"),
+    ):
+        mode = closed.stat().st_mode
+        closed.chmod(0o600 if closed.is_file() else 0o700)
+        line = shared.reject(BEN, command)
+        assert f"{closed} belongs to user {ANN.uid}, group {LAB}" in line
+        closed.chmod(mode)
+    shared.run(BEN, "worker")
+    shared.assert_shared()

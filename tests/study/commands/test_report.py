@@ -47,3 +47,20 @@ def test_report_rejects_a_file_in_the_place_of_a_folder(call: Call, tmp_path: Pa
     ended = call("report", "--figures", str(tmp_path / "file"))
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "--figures" in ended.err and "is a file" in ended.err
+
+
+def test_report_is_written_where_out_says_and_not_in_the_run_folder(
+    tiny_settings: dict[str, Any], call: Call, tmp_path: Path
+) -> None:
+    session = initialise(validated(tiny_settings))
+    session.location.close()
+    place, out = tiny_settings["storage"], tmp_path / "mine" / "tiny.html"
+    location = ("--storage", place["url"], "--runs", place["runs"])
+    ended = call("report", *location, "--out", str(out))
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines() == [f"the report is {out}, its summary tiny.md"]
+    assert out.exists() and out.with_suffix(".md").exists()
+    assert not session.paths.report.exists()
+    ended = call("report", *location, "--out", str(out.with_suffix(".pdf")))
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "--out must end in .html" in ended.err
