@@ -90,7 +90,7 @@ def test_read_only_run_folder_is_rejected_in_one_line_and_costs_no_trial(
     rejected = study.processes.start(*study.arguments(command), folder=study.folder)
     assert rejected.wait() == 2, errors(rejected)
     (line,) = errors(rejected)
-    assert line.startswith("study: ") and str(study.runs) in line
+    assert "study: " in line and str(study.runs) in line
     assert "must be a folder that can be written" in line
     disk.make_writable()
     study.init().work()

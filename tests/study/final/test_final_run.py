@@ -18,7 +18,7 @@ from model.configuration import EvaluationConfig
 from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.leases import acquire, end
 from storage.process_identity import Owner
-from storage.records import read_tests
+from storage.records import read_tests, study_names
 from storage.trial_rows import TrialRow, read_trials
 from study.configuration.config import Request, validated
 from study.creation.create import SAMPLED, extend, initialise
@@ -31,6 +31,7 @@ from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.trial.saved_weights import trained_configuration
 from study.workers.worker import Worker
+from tests.study.conftest import Call
 from tests.study.searches import MODERN, configured
 from tests.study.trial.test_faults import fail_in_training
 
@@ -66,6 +67,17 @@ def test_winner_of_an_unfinished_study_is_rejected(tiny_settings: Settings) -> N
     session = initialise(validated(deepcopy(tiny_settings)))
     with pytest.raises(StudyError, match="3 of 3 trials are not"):
         choose_winner(session)
+
+
+def test_gpu_that_is_not_there_is_rejected_before_a_final_run_is_queued(
+    searched: StudySession, call: Call
+) -> None:
+    place = searched.config.storage
+    where = ["--storage", place.url, "--runs", str(place.runs)]
+    rejected = call("final", *where, "--device", "cuda:99")
+    assert rejected.code == 2 and rejected.out == ""
+    assert rejected.err.startswith("study: execution.device must exist on this machine")
+    assert study_names(searched.storage_handle.database) == ["tiny"]
 
 
 def test_final_run_is_longer_larger_and_tested_once(

@@ -1,4 +1,3 @@
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from study.session.session import open_session
 from study.workers.slurm import batch_script
 from tests.slurm import Cluster, Task, requires_slurm, running_cluster, wait_until
 from tests.study.conftest import Command
+from tests.tools.processes import EPOCH_LINE
 
 pytestmark = [pytest.mark.slow, requires_slurm]
 N_EPOCHS = 40
@@ -57,7 +57,7 @@ class SlurmStudy:
 
     def epochs(self) -> Counter[tuple[int, int]]:
         """Count how often the workers said that they had finished an epoch of a trial."""
-        found = re.findall(r"^trial (\d+) epoch (\d+)/", self.log(), re.MULTILINE)
+        found = EPOCH_LINE.findall(self.log())
         return Counter((int(trial), int(epoch)) for trial, epoch in found)
 
     def counts(self) -> dict[str, int]:
