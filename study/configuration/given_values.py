@@ -1,96 +1,13 @@
-"""Values that a user gives: YAML of limited size and depth, and only what a database stores."""
+"""Values that a user gives: what they stand for, and whether a database stores them."""
 
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from study.errors import ConfigurationError
-
-MOST_CHARACTERS = 1_000_000
-MOST_VALUES = 100_000
-"""With aliases followed: nine lines of nine aliases each are 400 million values."""
-MOST_LEVELS = 32
 LARGEST_INTEGER = 2**63 - 1
-# libyaml's is fifty times as fast; not every build of PyYAML has it.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 200
-
-
-def read_yaml_file(file: Path, where: str) -> Any:
-    """Return the values of a file.
-
-    Raises:
-        ConfigurationError: If it cannot be read, is no YAML, or is too large.
-    """
-    try:
-        with file.open(encoding="utf-8") as opened:
-            text = opened.read(MOST_CHARACTERS + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-        raise ConfigurationError(f"{where} cannot be read ({reason}): check the path") from None
-    return parse_yaml(text, where)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Return the values of a text.
-
-    Args:
-        text: One document.
-        where: What gives it, for messages.
-
-    Raises:
-        ConfigurationError: If it is no YAML, or too large or deep.
-    """
-    if len(text) > MOST_CHARACTERS:
-        raise ConfigurationError(
-            f"{where} must have at most {MOST_CHARACTERS} characters: shorten it"
-        )
-    try:
-        _validate_extent(text, where)
-        return yaml.load(text, Loader=_Loader)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # PyYAML lets the errors of dates and tagged values through
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{where} must be YAML ({reason}): check the syntax") from None
-
-
-def _validate_extent(text: str, where: str) -> None:
-    """Reject too many values or levels, before any is built."""
-    extents: dict[str, tuple[int, int]] = {}  # values and levels by anchor
-    open_nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, 1, 1))
-            if len(open_nodes) > MOST_LEVELS:
-                raise ConfigurationError(
-                    f"{where} must have at most {MOST_LEVELS} levels: flatten it"
-                )
-            continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            anchor, n_values, n_levels = open_nodes.pop()
-        elif isinstance(event, yaml.ScalarEvent):
-            anchor, n_values, n_levels = event.anchor, 1, 1
-        elif isinstance(event, yaml.AliasEvent):
-            anchor = None
-            if event.anchor in {name for name, *_ in open_nodes}:
-                raise ConfigurationError(f"{where}: *{event.anchor} must not hold itself")
-            n_values, n_levels = extents.get(event.anchor or "", (1, 1))
-        else:
-            continue
-        if anchor is not None:
-            extents[anchor] = (n_values, n_levels)
-        outer, n_outer, n_outer_levels = open_nodes[-1]
-        open_nodes[-1] = (outer, n_outer + n_values, max(n_outer_levels, n_levels + 1))
-        if open_nodes[-1][1] > MOST_VALUES or open_nodes[-1][2] > MOST_LEVELS:
-            raise ConfigurationError(
-                f"{where} must have at most {MOST_VALUES} values in {MOST_LEVELS} levels, "
-                "aliases followed: shorten it"
-            )
 
 
 def read_none(values: Mapping[str, Any], dotted_keys: Iterable[str]) -> None:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
-import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -23,7 +22,8 @@ from storage.records import read_protocol
 from study.configuration.config import StudyConfig
 from study.configuration.points import configured_by
 from study.configuration.search_space import stage_names
-from study.errors import StudyError
+from study.configuration.yaml_values import parse_assigned
+from study.errors import ConfigurationError, StudyError
 from study.session.session import StudySession
 
 logger = logging.getLogger(__name__)
@@ -96,15 +96,10 @@ def _blocks(text: str, stages: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Return a number, also where YAML would not see one (1e-3), else what YAML sees."""
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
+    """Return what YAML sees, else the text, which no range accepts."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_assigned(text, "KEY=VALUE")
+    except ConfigurationError:
         return text
 
 

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
-from study.configuration.config import SearchConfig
+from study.configuration.sections import SearchConfig
 
 
 def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:

@@ -3,7 +3,6 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from study.configuration.config import (
     preset_names,
     validated,
 )
+from study.configuration.yaml_values import parse_yaml
 from study.errors import ConfigurationError
 
 
@@ -38,7 +38,7 @@ from study.errors import ConfigurationError
         ("optimization.optimizer=lion", r"optimization\.optimizer: .*'sgd', 'adam' or 'adamw'"),
         ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
         ("search.ranges.dropout.high=1", r"search\.ranges: dropout must lie within"),
-        ("search.ranges.weight_decay={low: -1, high: 1}", r"weight_decay\.low must not be neg"),
+        ("search.ranges.weight_decay={low: -1, log: false}", r"weight_decay\.low must not be neg"),
         ("optimization.learning_rate=.inf", r"optimization\.learning_rate: .*finite"),
         ("search.space=fixed", r"search: space fixed has nothing to vary"),
         ("search.ranges.dropout.low=0.9", r"search\.ranges\.dropout: low must lie below high"),
@@ -50,7 +50,8 @@ from study.errors import ConfigurationError
         ("search.n_epochs=[1", r"--set search\.n_epochs must be YAML"),
         ("search=3", r"search: .*got 3"),
         ("search.n_epochs=true", r"search\.n_epochs: true and false are no numbers, got True"),
-        ("optimization.learning_rate=yes", r"learning_rate: true and false are no numbers"),
+        ("optimization.learning_rate=yes", r"learning_rate: .*valid number.* got 'yes'"),
+        ("optimization.learning_rate=True", r"learning_rate: true and false are no numbers"),
         ("network.blocks=[1, true, 2]", r"blocks: true and false.* got \[1, True, 2\]"),
         ("search.ranges.dropout.low=false", r"dropout\.low: true and false .* got False"),
         ("search.ranges.learning_rate={low: true, high: 1}", r"learning_rate\.low: true and"),
@@ -101,7 +102,7 @@ def test_base_is_changed_only_where_no_preset_is_named() -> None:
 def test_preset_is_valid_says_what_it_is_for_and_survives_yaml(name: str) -> None:
     resolved = Request(name).resolve()
     assert len(resolved.description) > 40
-    assert validated(yaml.safe_load(as_yaml(resolved))) == resolved
+    assert validated(parse_yaml(as_yaml(resolved), name)) == resolved
     assert validated(resolved.model_dump(mode="json")) == resolved
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.configuration.config import SearchConfig
+from study.configuration.sections import SearchConfig
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
 
 
