@@ -45,7 +45,7 @@ PIPED_WIDTH = 160
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(FORMATS),
+    type=click.Choice(FORMATS, case_sensitive=False),
     help="Default as FILE ends; else a table on a terminal, CSV when piped.",
 )
 @click.option(

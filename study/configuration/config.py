@@ -4,14 +4,12 @@ Precedence: preset, then file, then `--set`, then the options of the command lin
 torch nor optuna, so that an error comes at once.
 """
 
-import difflib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -25,7 +23,7 @@ from model.configuration import (
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.configuration.dotted_keys import assign, leaves
-from study.configuration.given_values import read_none, shown
+from study.configuration.given_values import read_names, shown, suggest_near
 from study.configuration.points import checked_points
 from study.configuration.sections import (
     FinalConfig,
@@ -97,7 +95,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         values = dict(self)
         for key, value in changes.items():
             assign(values, key, value)
-        return validate(StudyConfig, values)
+        return validate(StudyConfig, read_names(StudyConfig, values))
 
 
 class StudyLocation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -172,8 +170,7 @@ class Request:
         for key, value in self.options.items():
             if value is not None:
                 assign(values, key, value)
-        read_none(values, _optional_keys())
-        return values
+        return read_names(StudyConfig, values)
 
 
 def validated(values: Mapping[str, Any]) -> StudyConfig:
@@ -182,7 +179,7 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
     Raises:
         ConfigurationError: If a value is rejected; the message names the first, counts the rest.
     """
-    config = validate(StudyConfig, values)
+    config = validate(StudyConfig, read_names(StudyConfig, values))
     return checked_points(config, known=all_keys())
 
 
@@ -196,12 +193,14 @@ def as_yaml(config: BaseModel) -> str:
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def _read_preset(name: str) -> dict[str, Any]:
+def _read_preset(given: str) -> dict[str, Any]:
     names = preset_names()
+    name = given.casefold()
     if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
+        listed = f"choose one of {', '.join(names)}"
         raise ConfigurationError(
-            f"--preset must be one of {', '.join(names)}, got {name!r}: did you mean {nearest[0]}?"
+            f"--preset must be the name of a preset, got {shown(given)}: "
+            f"{suggest_near(given, names, otherwise=listed)}"
         )
     text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     values: dict[str, Any] = parse_yaml(text, f"--preset {name}")
@@ -249,11 +248,6 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any], prefix: str = "") ->
 def all_keys() -> list[str]:
     """Return the dotted key of every setting."""
     return [key for key, _ in leaves(StudyConfig)]
-
-
-def _optional_keys() -> list[str]:
-    """Return the dotted key of every setting that may have no value."""
-    return [key for key, leaf in leaves(StudyConfig) if NoneType in get_args(leaf.annotation)]
 
 
 def describe_keys() -> list[tuple[str, Any, str]]:

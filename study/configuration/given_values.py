@@ -1,29 +1,77 @@
 """Values that a user gives: what they stand for, and whether a database stores them."""
 
+import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
+from pydantic import BaseModel
+
+NONE = "none"
 LARGEST_INTEGER = 2**63 - 1
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 200
 
 
-def read_none(values: Mapping[str, Any], dotted_keys: Iterable[str]) -> None:
-    """Take the text `none` for no value, as the table of settings writes it.
+def read_names(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with choices, and the lack of a value, as the settings spell them.
+
+    Choices are understood in any case; `none`, `null` and `~` mean no value where there may be
+    none.
 
     Args:
-        values: Changed in place.
-        dotted_keys: Settings that may have no value.
+        kind: What the values are meant for.
+        values: Not validated yet; unknown keys stay as they are.
     """
-    for dotted_key in dotted_keys:
-        *sections, key = dotted_key.split(".")
-        inner: Any = values
-        for section in sections:
-            inner = inner.get(section) if isinstance(inner, dict) else None
-        if isinstance(inner, dict) and inner.get(key) == "none":
-            inner[key] = None
+    fields = kind.model_fields
+    return {
+        key: read_name(fields[key].annotation, value) if key in fields else value
+        for key, value in values.items()
+    }
+
+
+def read_name(annotation: Any, value: Any) -> Any:
+    """Return the value of one setting, or of a section, as `read_names` does."""
+    if isinstance(value, Mapping):
+        model = next(find_models(annotation), None)
+        return value if model is None else read_names(model, value)
+    if value is not None and not isinstance(value, str):
+        return value
+    choices = find_choices(annotation)
+    if names_nothing(value):
+        if NoneType in get_args(annotation):
+            return None
+        return NONE if NONE in choices else value
+    return next((choice for choice in choices if choice == value.casefold()), value)
+
+
+def names_nothing(value: Any) -> bool:
+    """Return whether a value stands for none."""
+    return value is None or (isinstance(value, str) and value.casefold() in (NONE, "null", "~"))
+
+
+def find_models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the kinds of section that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from find_models(part)
+
+
+def find_choices(annotation: Any) -> list[str]:
+    """Return the names that an annotation allows, none where it is no choice."""
+    if get_origin(annotation) is Literal:
+        return [choice for choice in get_args(annotation) if isinstance(choice, str)]
+    return [choice for part in get_args(annotation) for choice in find_choices(part)]
+
+
+def suggest_near(given: str, names: Iterable[str], *, otherwise: str) -> str:
+    """Return `did you mean NAME?` where a name is near, else what to do instead."""
+    by_lower_case = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(given.casefold(), by_lower_case, n=1)
+    return f"did you mean {by_lower_case[near[0]]}?" if near else otherwise
 
 
 def shown(value: Any) -> str:

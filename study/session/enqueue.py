@@ -4,7 +4,6 @@ Each is a waiting trial with given hyperparameters, which is then adopted: it ge
 the study, beyond the budget, which grows by one. What is not given is sampled.
 """
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from storage.init_lock import initialising
 from storage.optuna_rows import FIXED_PARAMS
 from storage.records import read_protocol
 from study.configuration.config import StudyConfig
+from study.configuration.given_values import suggest_near
 from study.configuration.points import configured_by
 from study.configuration.search_space import stage_names
 from study.configuration.yaml_values import parse_assigned
@@ -139,8 +139,7 @@ def _searched_ranges(config: StudyConfig) -> dict[str, FloatDistribution | IntDi
 
 def _unknown(config: StudyConfig, name: str, value: Any, known: Sequence[str]) -> str:
     rule = f"{name} must be a hyperparameter that study {config.name!r} searches"
-    nearest = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean {nearest[0]}?" if nearest else "leave it out, or fork the study"
+    remedy = suggest_near(name, known, otherwise="leave it out, or fork the study")
     return f"{rule} ({', '.join(known) or 'none'}), got {name}={value!r}: {remedy}"
 
 
