@@ -23,12 +23,13 @@ from model.configuration import (
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.configuration.dotted_keys import assign, leaves
-from study.configuration.given_values import read_names, shown, suggest_near
+from study.configuration.given_values import expand_home, read_names, shown, suggest_near
 from study.configuration.points import checked_points
 from study.configuration.sections import (
     FinalConfig,
     ProtocolConfig,
     SearchConfig,
+    StudyLocation,
     WorkersConfig,
 )
 from study.configuration.validation import validate
@@ -42,6 +43,10 @@ from study.configuration.yaml_values import (
 from study.errors import ConfigurationError
 
 DEFAULT_PRESET = "quickstart"
+FITTED_PRESET = "my-images"
+"""The preset whose images choose the rest: see `study/creation/fitted_preset.py`."""
+PATHS = ("data.source", "data.label_file", "data.cache", "storage.url", "storage.runs")
+"""Settings in which `~` means the home folder."""
 MAPPINGS = ("data.splits",)
 """Settings whose value is a mapping, and no section."""
 
@@ -98,13 +103,6 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return validate(StudyConfig, read_names(StudyConfig, values))
 
 
-class StudyLocation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Where a study is kept, and its name where one is given."""
-
-    name: str | None
-    storage: StorageConfig
-
-
 def preset_names() -> list[str]:
     """Return the names of all presets."""
     folder = resources.files("study.presets")
@@ -122,24 +120,31 @@ class Request:
         file: YAML file of the same shape.
         assignments: Texts of the form `section.key=value`, the value in YAML.
         options: Values by dotted key, from options of their own; None counts as not given.
+        fitted: Values by dotted key that the images have chosen, in the place of the preset's.
     """
 
     preset: str | None = None
     file: Path | None = None
     assignments: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names_configuration(self) -> bool:
         """Whether a preset or a file is named."""
         return self.preset is not None or self.file is not None
 
+    @property
+    def is_to_be_fitted(self) -> bool:
+        """Whether the images still have to choose what the preset leaves open."""
+        return (self.preset or "").casefold() == FITTED_PRESET and not self.fitted
+
     def gives(self, key: str) -> bool:
         """Whether an option or an assignment gives this setting."""
         assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
         return assigned or self.options.get(key) is not None
 
-    def location(self) -> "StudyLocation":
+    def location(self) -> StudyLocation:
         """Return where the study is, without validating the rest of the request."""
         values = self._values(base={"name": None})
         return validate(StudyLocation, {key: values[key] for key in ("name", "storage")})
@@ -154,15 +159,26 @@ class Request:
         Raises:
             ConfigurationError: If anything is unknown, of the wrong type or out of range.
         """
-        return validated(self._values(base))
+        values = self._values(base)
+        data = values["data"]
+        if self.preset is not None and isinstance(data, dict) and data["source"] is None:
+            raise ConfigurationError(
+                f"--preset {self.preset.casefold()} must have images: add --data FOLDER, or leave "
+                "--preset out for a study that exists"
+            )
+        return validated(values)
 
     def _values(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
         # The defaults first, so that one end of a range may be set alone.
         values = StudyConfig().model_dump(mode="json")
-        if self.preset is not None:
-            _merge(values, _read_preset(self.preset))
-        elif self.file is None:
-            _merge(values, _read_preset(DEFAULT_PRESET) if base is None else base)
+        preset: Mapping[str, Any] = {}
+        if self.preset is not None or (self.file is None and base is None):
+            preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))
+        elif self.file is None and base is not None:
+            _merge(values, base)
+        _merge(values, preset)
+        for key, value in self.fitted.items():
+            assign(values, key, value)
         if self.file is not None:
             _merge(values, _read_file(self.file))
         for assignment in self.assignments:
@@ -170,7 +186,31 @@ class Request:
         for key, value in self.options.items():
             if value is not None:
                 assign(values, key, value)
-        return read_names(StudyConfig, values)
+        _describe_other_images(values, preset)
+        return _read(values)
+
+
+def _read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the settings spell them, with the home folder in the place of `~`."""
+    found = read_names(StudyConfig, values)
+    for key in PATHS:
+        section, _, name = key.partition(".")
+        within = found.get(section)
+        path = within.get(name) if isinstance(within, dict) else None
+        if isinstance(path, str | Path):
+            found[section] = {**found[section], name: expand_home(str(path))}
+    return found
+
+
+def _describe_other_images(values: dict[str, Any], preset: Mapping[str, Any]) -> None:
+    """Replace what a preset says of its own images where a request names others."""
+    section = values["data"]
+    if not preset or not isinstance(section, dict):
+        return
+    its_source = preset["data"]["source"]
+    has_others = its_source is not None and section["source"] != its_source
+    if has_others and values["description"] == preset["description"]:
+        values["description"] = f"The settings of preset {preset['name']}, for other images."
 
 
 def validated(values: Mapping[str, Any]) -> StudyConfig:
@@ -179,7 +219,7 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
     Raises:
         ConfigurationError: If a value is rejected; the message names the first, counts the rest.
     """
-    config = validate(StudyConfig, read_names(StudyConfig, values))
+    config = validate(StudyConfig, _read(values))
     return checked_points(config, known=all_keys())
 
 

@@ -1,6 +1,8 @@
 """Values that a user gives: what they stand for, and whether a database stores them."""
 
 import difflib
+import os
+import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +11,10 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
+from study.errors import ConfigurationError
+
 NONE = "none"
+_AT_HOME = re.compile(r"((?:mlflow:)?(?:sqlite:///)?)(~.*)", flags=re.DOTALL)
 LARGEST_INTEGER = 2**63 - 1
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 200
@@ -44,7 +49,7 @@ def read_name(annotation: Any, value: Any) -> Any:
         if NoneType in get_args(annotation):
             return None
         return NONE if NONE in choices else value
-    return next((choice for choice in choices if choice == value.casefold()), value)
+    return next((choice for choice in choices if choice == str(value).casefold()), value)
 
 
 def names_nothing(value: Any) -> bool:
@@ -72,6 +77,28 @@ def suggest_near(given: str, names: Iterable[str], *, otherwise: str) -> str:
     by_lower_case = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(given.casefold(), by_lower_case, n=1)
     return f"did you mean {by_lower_case[near[0]]}?" if near else otherwise
+
+
+def expand_home(path: str) -> str:
+    """Return a path with the home folder in the place of a leading `~` or `~user`.
+
+    The file of a SQLite address, and the target of an export to MLflow, count too.
+
+    Raises:
+        ConfigurationError: If there is no such user, and no file of that name.
+    """
+    found = _AT_HOME.fullmatch(path)
+    if found is None:
+        return path
+    before, given = found.groups()
+    expanded = os.path.expanduser(given)
+    if expanded == given and not os.path.lexists(given):
+        user = given.partition("/")[0]
+        raise ConfigurationError(
+            f"a path that begins with ~ must lie in the home folder of a user, {user!r} is none: "
+            f"write ./{given[:60]} for a name that begins with ~"
+        )
+    return f"{before}{expanded}"
 
 
 def shown(value: Any) -> str:

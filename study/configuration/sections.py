@@ -1,9 +1,10 @@
-"""The sections of a configuration that belong to no other package."""
+"""The sections of a configuration that belong to no other package, and where a study is kept."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from storage.configuration import StorageConfig
 from study.configuration.search_space import RangesConfig, SpaceName
 
 
@@ -108,3 +109,10 @@ class ProtocolConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     strict: bool = Field(
         False, description="Reject (default: warn) workers that run another code version"
     )
+
+
+class StudyLocation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Where a study is kept, and its name where one is given."""
+
+    name: str | None
+    storage: StorageConfig

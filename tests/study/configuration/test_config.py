@@ -2,6 +2,7 @@ import functools
 import itertools
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from types import NoneType
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.image_sizes import ImageSizes
 from study.configuration.config import (
+    FITTED_PRESET,
     Request,
     StudyConfig,
     all_keys,
@@ -24,6 +27,7 @@ from study.configuration.dotted_keys import leaves
 from study.configuration.given_values import find_choices
 from study.configuration.search_space import RangesConfig
 from study.configuration.yaml_values import parse_yaml
+from study.creation.fitted_preset import choose_settings
 from study.errors import ConfigurationError
 
 
@@ -202,9 +206,44 @@ def test_base_is_changed_only_where_no_preset_is_named() -> None:
     assert base == {"name": "mine", "seed": 3}
 
 
+def preset_request(name: str) -> Request:
+    if name != FITTED_PRESET:
+        return Request(name)
+    fitted = choose_settings(ImageSizes(5000, 12, 240), has_gpu=False)
+    return Request(name, options={"data.source": "photos"}, fitted=fitted)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_description_of_a_preset_is_not_carried_to_other_images(name: str) -> None:
+    request = preset_request(name)
+    config = replace(request, options={"data.source": "my-pictures"}).resolve()
+    text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    said = parse_yaml(text, name)["description"]
+    if name == FITTED_PRESET:
+        assert config.description == said
+    else:
+        assert config.description == f"The settings of preset {name}, for other images."
+        assert request.resolve().description == said
+    own = replace(request, options={"data.source": "my-pictures", "description": "Mine."})
+    assert own.resolve().description == "Mine."
+
+
+def test_description_of_the_default_preset_is_not_carried_to_other_images() -> None:
+    config = Request(options={"data.source": "my-pictures"}).resolve()
+    assert config.description == "The settings of preset quickstart, for other images."
+    stored = {"description": "Kept.", "data": {"source": "there"}}
+    assert Request(options={"data.source": "here"}).resolve(stored).description == "Kept."
+
+
+def test_fitted_preset_needs_images() -> None:
+    with pytest.raises(ConfigurationError, match="my-images must have images: add --data FOLDER"):
+        Request("My-Images").resolve()
+    assert Request("My-Images").location().name == FITTED_PRESET
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_preset_is_valid_says_what_it_is_for_and_survives_yaml(name: str) -> None:
-    resolved = Request(name).resolve()
+    resolved = preset_request(name).resolve()
     assert len(resolved.description) > 40
     assert validated(parse_yaml(as_yaml(resolved), name)) == resolved
     assert validated(resolved.model_dump(mode="json")) == resolved
