@@ -36,7 +36,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from study.configuration.config import SearchConfig, StudyConfig
+from study.configuration.config import StudyConfig
+from study.configuration.sections import SearchConfig
 from study.trial.samplers import build_pruner, build_sampler
 
 BUDGETS = (10, 20)

@@ -30,6 +30,7 @@ def cautions(described: DataDescription) -> list[str]:
         described: the prepared data.
     """
     return [
+        *_left_out_by_settings(described),
         *_held_out_beside_own(described),
         *_uneven_training(described),
         *_few_to_learn_from(described),
@@ -37,6 +38,17 @@ def cautions(described: DataDescription) -> list[str]:
         *_few_of_a_class(described),
         *_few_altogether(described),
     ]
+
+
+def _left_out_by_settings(described: DataDescription) -> Iterator[str]:
+    """Say what a preset that is meant for other images may leave out unnoticed."""
+    for one in described.left_out_by_settings:
+        what = (
+            f"{one.count:,} {one.reason}"
+            if _is_of_images(one)
+            else f"{_count(one.count, 'image', 's')} of '{one.split}' {one.reason}"
+        )
+        yield f"settings leave out {what}"
 
 
 def _held_out_beside_own(described: DataDescription) -> Iterator[str]:

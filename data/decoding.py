@@ -153,6 +153,17 @@ def _decode_any(
     return pixels_HWC, Original(mode, width, height, _digest(pixels_HWC, upright))
 
 
+def read_size(content: bytes | Path) -> tuple[int, int]:
+    """Reads the width and height of a picture, as stored, without decoding it.
+
+    Raises:
+        Exception: whatever Pillow raises for a picture it cannot read.
+    """
+    file = BytesIO(content) if isinstance(content, bytes) else content
+    with Image.open(file, formats=_formats()) as picture:
+        return picture.size
+
+
 @cache
 def _formats() -> list[str]:
     """Those that Pillow decodes by itself: for EPS it would run Ghostscript on the content."""

@@ -4,9 +4,9 @@ Imports neither torch nor anything that does, so that a configuration is read, c
 within milliseconds.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 BlockCount = Annotated[int, Field(ge=1, le=8)]
 Width = Annotated[int, Field(ge=1)]
@@ -145,3 +145,8 @@ class DeviceConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         False, description="Compile the network: pays for runs longer than a few minutes."
     )
     channels_last: bool = Field(True, description="Keep channels innermost in memory.")
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device_in_any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value

@@ -16,6 +16,7 @@ from storage.configuration import StorageConfig
 from storage.records import EpochRecord
 from storage.trial_records import TrialRecord, read_trial_records, stream_trial_records
 from study.configuration.config import Request
+from study.configuration.given_values import expand_home
 from study.errors import ConfigurationError, StudyError
 from study.session.session import StudySession, open_session
 from study.session.winner import read_best
@@ -220,7 +221,9 @@ class Study:
 
 
 def _absolute(folder: object) -> object:
-    return Path(folder).absolute() if isinstance(folder, str | os.PathLike) else folder
+    if not isinstance(folder, str | os.PathLike):
+        return folder
+    return Path(expand_home(os.fspath(folder))).absolute()
 
 
 def _is_whole(value: object) -> bool:
@@ -247,7 +250,7 @@ def _paths(images: object) -> list[str]:
             f"images must be a path or several, as str or Path, got {readable(repr(wrong[0]))}: "
             "give files, folders or patterns such as 'photos/*.jpg'"
         )
-    return [str(one) for one in listed]
+    return [expand_home(str(one)) for one in listed]
 
 
 def _values(prediction: "Prediction", n_top: int) -> list[str | float | None]:

@@ -48,9 +48,11 @@ class Hyperparameter:
 
     @property
     def range_text(self) -> str:
-        """Its values in words: `0.001 to 1`, or the choices."""
+        """Its values in words: `0.001 to 1`, the choices, or the one value that it has."""
         if self.choices:
             return ", ".join(self.choices)
+        if self.low == self.high:
+            return shown_value(self.low)
         return f"{shown_value(self.low)} to {shown_value(self.high)}"
 
     @property

@@ -44,6 +44,10 @@ def data_lines(protocol: Protocol) -> Iterator[str]:
     ]
     yield _in_a_line(f"data: {n_classes:,} classes; {', '.join(splits)}")
     left_out = [LeftOut.model_validate(one) for one in protocol.left_out]
+    # What settings leave out is a caution already.
+    left_out = [
+        one for one in left_out if not any(one.reason in line for line in protocol.cautions)
+    ]
     if left_out:
         shown = [_in_words(one) for one in left_out[:MOST_LEFT_OUT]]
         n_more = len(left_out) - len(shown)

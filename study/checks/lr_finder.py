@@ -7,8 +7,6 @@ import json
 import math
 from dataclasses import dataclass
 
-import yaml
-
 from data.image_cache import PreparedData
 from model.rate_curve import RateCurve
 from model.seeds import derive_seed
@@ -17,6 +15,7 @@ from storage.run_folders import mark_runs
 from storage.run_paths import RangeTestPaths, RunPaths
 from study.configuration.config import StudyConfig, as_stored
 from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES, FloatRange
+from study.configuration.yaml_values import dump_yaml
 from study.creation.create import reject_runs_folder
 from study.errors import StudyError
 
@@ -166,7 +165,7 @@ def write_narrowed(config: StudyConfig, rate: float, paths: RangeTestPaths) -> F
         )
     narrowed = FloatRange(low=low, high=high, log=True)
     changed = config.replacing({"search.ranges.learning_rate": narrowed})
-    text = yaml.safe_dump(as_stored(changed), sort_keys=False)
+    text = dump_yaml(as_stored(changed))
     write_atomically(paths.configuration, text.encode())
     return narrowed
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from storage.trial_records import stream_trial_records
-from study.commands.options import LOCATION, command
+from study.commands.options import LOCATION, GivenPath, command
 from study.configuration.config import Request
 from study.errors import StudyError
 from study.progress import say, track
@@ -20,6 +20,7 @@ FILE_TYPES = (".parquet", ".csv")
     "--to",
     "target",
     required=True,
+    type=GivenPath(),
     metavar="TARGET",
     help="FILE.parquet, FILE.csv, mlflow, mlflow:FOLDER or mlflow:TRACKING_URI.",
 )

@@ -9,7 +9,7 @@ import click
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint
 from storage.run_folders import lies_in_runs
-from study.commands.options import DATA, DEVICE, LOCATION, command, json_option
+from study.commands.options import DATA, DEVICE, LOCATION, GivenFile, command, json_option
 from study.commands.output import (
     best_baseline,
     epoch_progress,
@@ -65,7 +65,7 @@ def _final(request: Request, reopen: str | None) -> None:
 
 
 @command("evaluate", DATA, DEVICE)
-@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("checkpoint", type=GivenFile(dir_okay=False, path_type=Path))
 @json_option
 def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
     saved = load_checkpoint(checkpoint)
@@ -96,7 +96,7 @@ def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
 @command("export", LOCATION)
 @click.argument("run", metavar="[TRIAL|final]", default=FINAL)
 @click.option(
-    "--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder to write."
+    "--to", "folder", required=True, type=GivenFile(path_type=Path), help="Folder to write."
 )
 def _export(request: Request, run: str, folder: Path) -> None:
     if run != FINAL and not run.isdecimal():

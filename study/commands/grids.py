@@ -25,7 +25,7 @@ axis_option = click.option(
 
 
 @command("sweep", STUDY)
-@click.argument("what", type=click.Choice(["lr-wd"]))
+@click.argument("what", type=click.Choice(["lr-wd"], case_sensitive=False))
 @axis_option
 @stop_after_option
 def _sweep(request: Request, what: str, axes: tuple[str, ...], stop_after: str | None) -> None:

@@ -1,6 +1,7 @@
 """The groups of options that commands share, and what makes a command of a function."""
 
 import functools
+import os
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -10,27 +11,58 @@ import click
 
 from study.commands import HELP
 from study.configuration.config import Request
+from study.configuration.given_values import expand_home
 from study.session.group_rule import follow_group_rule
 
 Option = Callable[[Any], Any]
 
+
+class GivenPath(click.ParamType[str]):
+    """A path, or a text that may name one; `~` in it is the home folder."""
+
+    name = "path"
+
+    def convert(self, value: Any, *_: Any) -> str:
+        """Return the text with the home folder in the place of `~`."""
+        return expand_home(os.fspath(value))
+
+
+class GivenFile(click.Path):
+    """A path of a file or folder; `~` in it is the home folder."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        """Return the path with the home folder in the place of `~`."""
+        return super().convert(expand_home(os.fspath(value)), *context)
+
+
 CONFIGURATION = (
     click.option("--preset", metavar="NAME", help="A preset: `study config` lists them."),
-    click.option("--config", type=click.Path(path_type=Path), help="YAML file with settings."),
+    click.option("--config", type=GivenFile(path_type=Path), help="YAML file with settings."),
     click.option(
         "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
     ),
 )
 LOCATION = (
     click.option(
-        "--storage", envvar="STUDY_STORAGE", metavar="URL", help="Database of the study."
+        "--storage",
+        type=GivenPath(),
+        envvar="STUDY_STORAGE",
+        metavar="URL",
+        help="Database of the study.",
     ),
-    click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
+    click.option(
+        "--runs",
+        type=GivenPath(),
+        envvar="STUDY_RUNS",
+        metavar="FOLDER",
+        help="Folder of all runs.",
+    ),
     click.option("--name", metavar="NAME", help="Name of the study."),
 )
 DATA = (
     click.option(
         "--data",
+        type=GivenPath(),
         envvar="STUDY_DATA",
         metavar="SOURCE",
         help="Hub id, folder of parquet files or of class folders, or synthetic.",
@@ -87,13 +119,21 @@ def command(
             }
             request = Request(preset, config, sets, given)
             follow_group_rule(request.location().storage)
-            function(request, **others)
+            function(_complete(request), **others)
 
         for option in reversed([*CONFIGURATION, *chain(*groups)]):
             parsed = option(parsed)
         return click.command(name, help=HELP[name])(parsed)
 
     return add
+
+
+def _complete(request: Request) -> Request:
+    if not request.is_to_be_fitted:
+        return request
+    from study.creation.fitted_preset import fit_to_images
+
+    return fit_to_images(request)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")

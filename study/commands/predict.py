@@ -11,7 +11,7 @@ from data.sources.folder_walk import readable
 from data.sources.given_pictures import find_given_pictures
 from data.split_writer import no_progress
 from storage.errors import StudyNotFoundError
-from study.commands.options import DEVICE, LOCATION, command
+from study.commands.options import DEVICE, LOCATION, GivenFile, GivenPath, command
 from study.configuration.config import Request
 from study.errors import StudyError
 from study.prediction.output import choose_format, reject_unwritable, writing_to
@@ -28,24 +28,24 @@ PIPED_WIDTH = 160
 
 
 @command("predict", LOCATION, DEVICE)
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", nargs=-1, required=True, type=GivenPath())
 @click.option(
     "--model",
     "folder",
-    type=click.Path(path_type=Path),
+    type=GivenFile(path_type=Path),
     metavar="FOLDER",
     help="Model folder; default that of the study's final run.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=GivenFile(path_type=Path),
     metavar="FILE",
     help="Write to a file: .csv or .jsonl.",
 )
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(FORMATS),
+    type=click.Choice(FORMATS, case_sensitive=False),
     help="Default as FILE ends; else a table on a terminal, CSV when piped.",
 )
 @click.option(

@@ -7,7 +7,7 @@ import click
 from dashboards.terminal.trials import trials_table
 from storage.configuration import shown_url
 from storage.trial_rows import read_trials
-from study.commands.options import LOCATION, STUDY, command, json_option
+from study.commands.options import LOCATION, STUDY, GivenFile, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
 from study.configuration.config import Request, as_yaml, preset_names
 from study.errors import StudyError
@@ -56,13 +56,13 @@ def _best(request: Request, as_json: bool) -> None:
 )
 @click.option(
     "--figures",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=GivenFile(file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="Write every figure there too, as SVG and PDF.",
 )
 @click.option(
     "--tables",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=GivenFile(file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="Write the tables there too, as CSV and LaTeX.",
 )

@@ -6,6 +6,7 @@ from typing import Any
 from data.configuration import AugmentationConfig
 from study.configuration.config import StudyConfig
 from study.configuration.dotted_keys import value_at
+from study.configuration.given_values import suggest_near
 from study.configuration.points import LABEL, SEED
 from study.errors import ConfigurationError
 
@@ -105,10 +106,12 @@ def one_factor_points(
     Raises:
         ConfigurationError: If a factor is unknown, or nothing is left to compare.
     """
+    factors = [name.casefold() for name in factors]
     unknown = [name for name in factors if name not in FACTORS]
     if unknown:
         raise ConfigurationError(
-            f"--factor must be one of {', '.join(FACTORS)}, got {unknown[0]}: choose one of them"
+            f"--factor must be one of {', '.join(FACTORS)}, got {unknown[0]}: "
+            f"{suggest_near(unknown[0], FACTORS, otherwise='choose one of them')}"
         )
     variants: dict[str, Mapping[str, Any]] = {
         label: settings

@@ -4,18 +4,14 @@ Precedence: preset, then file, then `--set`, then the options of the command lin
 torch nor optuna, so that an error comes at once.
 """
 
-import difflib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from data.configuration import AugmentationConfig, DataConfig
 from model.configuration import (
@@ -26,141 +22,33 @@ from model.configuration import (
 )
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
-from study.configuration.dotted_keys import assign
-from study.configuration.given_values import (
-    MOST_LEVELS,
-    find_unstorable,
-    parse_yaml,
-    read_none,
-    read_yaml_file,
-    shown,
-)
+from study.configuration.dotted_keys import assign, leaves
+from study.configuration.given_values import expand_home, read_names, shown, suggest_near
 from study.configuration.points import checked_points
-from study.configuration.reject_booleans import truth_value_for_a_number
-from study.configuration.search_space import RangesConfig, SpaceName
+from study.configuration.sections import (
+    FinalConfig,
+    ProtocolConfig,
+    SearchConfig,
+    StudyLocation,
+    WorkersConfig,
+)
+from study.configuration.validation import validate
+from study.configuration.yaml_values import (
+    MOST_LEVELS,
+    dump_yaml,
+    parse_assigned,
+    parse_yaml,
+    read_yaml_file,
+)
 from study.errors import ConfigurationError
 
-M = TypeVar("M", bound=BaseModel)
 DEFAULT_PRESET = "quickstart"
-
-
-class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """What is searched, by which sampler, and how trials are pruned."""
-
-    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout, fixed or given")
-    ranges: RangesConfig = RangesConfig()
-    points: tuple[dict[str, Any], ...] = Field(
-        (), description="Points of space given: settings by dotted key, and a label where wanted"
-    )
-    n_trials: int = Field(60, ge=1, le=1_000_000, description="Budget: trials of the whole study")
-    n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
-    patience_epochs: int | None = Field(
-        None,
-        ge=1,
-        description="Epochs without a better macro-F1 that end a run, final ones too; none: never",
-    )
-    sampler: Literal["tpe", "random", "gp"] = Field(
-        "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
-    )
-    n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
-    pruner: Literal["percentile", "median", "halving", "rungs", "none"] = Field(
-        "percentile", description="percentile, median, halving, rungs or none"
-    )
-    rungs: tuple[float, ...] = Field(
-        (0.1, 0.25, 0.5),
-        min_length=1,
-        description="Parts of the schedule after which the worse half is pruned (rungs)",
-    )
-    pruner_percentile: float = Field(
-        75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
-    )
-    pruner_startup_trials: int = Field(
-        5, ge=1, description="Complete trials before the first is pruned (percentile, median)"
-    )
-    pruner_warmup_epochs: int = Field(
-        10, ge=0, description="Epochs of a trial before it may be pruned, except by rungs"
-    )
-
-    @field_validator("rungs")
-    @classmethod
-    def _rungs_lie_within_the_schedule(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
-        is_rising = all(low < high for low, high in pairwise((0.0, *rungs, 1.0)))
-        if not is_rising:
-            raise ValueError(
-                f"must be rising parts of the schedule between 0 and 1, got {list(rungs)}: for "
-                "example search.rungs=[0.1, 0.25, 0.5]"
-            )
-        return rungs
-
-    @model_validator(mode="after")
-    def _fixed_space_has_one_point(self) -> "SearchConfig":
-        if self.space == "fixed" and self.n_trials != 1:
-            raise ValueError(
-                f"space fixed has nothing to vary, got n_trials {self.n_trials}: "
-                "set search.n_trials=1, or another search.space"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _points_are_given_where_they_belong(self) -> "SearchConfig":
-        if self.points and self.space == "given" and self.n_trials > len(self.points):
-            raise ValueError(
-                f"n_trials must be at most the number of points, got {self.n_trials} for "
-                f"{len(self.points)}: set search.n_trials={len(self.points)}"
-            )
-        if self.points and self.space != "given":
-            raise ValueError(f"points need space given, got {self.space}: set search.space=given")
-        if self.space == "given" and not self.points:
-            raise ValueError("space given needs points: list them in search.points")
-        return self
-
-    @model_validator(mode="after")
-    def _gp_goes_without_pruning(self) -> "SearchConfig":
-        if self.sampler == "gp" and self.pruner != "none":
-            raise ValueError(
-                f"sampler gp ignores pruned trials, got pruner {self.pruner}: "
-                "set search.pruner=none, or search.sampler=tpe"
-            )
-        return self
-
-
-class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How the winner is trained for long."""
-
-    n_epochs: int = Field(100, ge=1, description="Epochs of the final run")
-    image_size: int = Field(64, ge=8, description="Image size of the final run, in pixels")
-
-
-class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How many workers `study run` starts here."""
-
-    n_workers: int | Literal["auto"] = Field(
-        1, description="Local worker processes; auto: per_gpu on each visible GPU"
-    )
-    per_gpu: int = Field(1, ge=1, description="Workers that share a GPU where n_workers is auto")
-    threads: int | None = Field(
-        None, ge=1, description="CPU threads of each worker; default cores // n_workers at init"
-    )
-
-    @field_validator("n_workers", mode="plain")
-    @classmethod
-    def _auto_or_a_number(cls, value: Any) -> int | Literal["auto"]:
-        if value == "auto":
-            return "auto"
-        number = int(value) if isinstance(value, str) and value.isdecimal() else value
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise ValueError(
-                f"must be auto or a whole number from 1, got {value!r}: see `study config`"
-            )
-        return number
-
-
-class ProtocolConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How strictly a study is held to what it began with."""
-
-    strict: bool = Field(
-        False, description="Reject (default: warn) workers that run another code version"
-    )
+FITTED_PRESET = "my-images"
+"""The preset whose images choose the rest: see `study/creation/fitted_preset.py`."""
+PATHS = ("data.source", "data.label_file", "data.cache", "storage.url", "storage.runs")
+"""Settings in which `~` means the home folder."""
+MAPPINGS = ("data.splits",)
+"""Settings whose value is a mapping, and no section."""
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -212,14 +100,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         values = dict(self)
         for key, value in changes.items():
             assign(values, key, value)
-        return _validated(StudyConfig, values)
-
-
-class StudyLocation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Where a study is kept, and its name where one is given."""
-
-    name: str | None
-    storage: StorageConfig
+        return validate(StudyConfig, read_names(StudyConfig, values))
 
 
 def preset_names() -> list[str]:
@@ -239,27 +120,34 @@ class Request:
         file: YAML file of the same shape.
         assignments: Texts of the form `section.key=value`, the value in YAML.
         options: Values by dotted key, from options of their own; None counts as not given.
+        fitted: Values by dotted key that the images have chosen, in the place of the preset's.
     """
 
     preset: str | None = None
     file: Path | None = None
     assignments: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names_configuration(self) -> bool:
         """Whether a preset or a file is named."""
         return self.preset is not None or self.file is not None
 
+    @property
+    def is_to_be_fitted(self) -> bool:
+        """Whether the images still have to choose what the preset leaves open."""
+        return (self.preset or "").casefold() == FITTED_PRESET and not self.fitted
+
     def gives(self, key: str) -> bool:
         """Whether an option or an assignment gives this setting."""
         assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
         return assigned or self.options.get(key) is not None
 
-    def location(self) -> "StudyLocation":
+    def location(self) -> StudyLocation:
         """Return where the study is, without validating the rest of the request."""
         values = self._values(base={"name": None})
-        return _validated(StudyLocation, {key: values[key] for key in ("name", "storage")})
+        return validate(StudyLocation, {key: values[key] for key in ("name", "storage")})
 
     def resolve(self, base: Mapping[str, Any] | None = None) -> StudyConfig:
         """Compose the configuration.
@@ -271,25 +159,58 @@ class Request:
         Raises:
             ConfigurationError: If anything is unknown, of the wrong type or out of range.
         """
-        return validated(self._values(base))
+        values = self._values(base)
+        data = values["data"]
+        if self.preset is not None and isinstance(data, dict) and data["source"] is None:
+            raise ConfigurationError(
+                f"--preset {self.preset.casefold()} must have images: add --data FOLDER, or leave "
+                "--preset out for a study that exists"
+            )
+        return validated(values)
 
     def _values(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
         # The defaults first, so that one end of a range may be set alone.
         values = StudyConfig().model_dump(mode="json")
-        if self.preset is not None:
-            _merge(values, _read_preset(self.preset))
-        elif self.file is None:
-            _merge(values, _read_preset(DEFAULT_PRESET) if base is None else base)
+        preset: Mapping[str, Any] = {}
+        if self.preset is not None or (self.file is None and base is None):
+            preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))
+        elif self.file is None and base is not None:
+            _merge(values, base)
+        _merge(values, preset)
+        for key, value in self.fitted.items():
+            assign(values, key, value)
         if self.file is not None:
             _merge(values, _read_file(self.file))
         for assignment in self.assignments:
-            key, value = _parse_assignment(assignment)
-            assign(values, key, value)
+            _merge(values, _parse_assignment(assignment))
         for key, value in self.options.items():
             if value is not None:
                 assign(values, key, value)
-        read_none(values, _optional_keys())
-        return values
+        _describe_other_images(values, preset)
+        return _read(values)
+
+
+def _read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the settings spell them, with the home folder in the place of `~`."""
+    found = read_names(StudyConfig, values)
+    for key in PATHS:
+        section, _, name = key.partition(".")
+        within = found.get(section)
+        path = within.get(name) if isinstance(within, dict) else None
+        if isinstance(path, str | Path):
+            found[section] = {**found[section], name: expand_home(str(path))}
+    return found
+
+
+def _describe_other_images(values: dict[str, Any], preset: Mapping[str, Any]) -> None:
+    """Replace what a preset says of its own images where a request names others."""
+    section = values["data"]
+    if not preset or not isinstance(section, dict):
+        return
+    its_source = preset["data"]["source"]
+    has_others = its_source is not None and section["source"] != its_source
+    if has_others and values["description"] == preset["description"]:
+        values["description"] = f"The settings of preset {preset['name']}, for other images."
 
 
 def validated(values: Mapping[str, Any]) -> StudyConfig:
@@ -298,24 +219,8 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
     Raises:
         ConfigurationError: If a value is rejected; the message names the first, counts the rest.
     """
-    config = _validated(StudyConfig, values)
+    config = validate(StudyConfig, _read(values))
     return checked_points(config, known=all_keys())
-
-
-def _validated(kind: type[M], values: Mapping[str, Any]) -> M:
-    unstorable = find_unstorable(values)
-    if unstorable is not None:
-        raise ConfigurationError(f"{unstorable[0]} must be {unstorable[1]}: see `study config`")
-    mistaken = truth_value_for_a_number(kind, values)
-    if mistaken is not None:
-        key, value = mistaken
-        raise ConfigurationError(
-            f"{key}: true and false are no numbers, got {shown(value)}: see `study config`"
-        )
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigurationError(_explained(error)) from None
 
 
 def as_stored(config: StudyConfig) -> dict[str, Any]:
@@ -325,17 +230,19 @@ def as_stored(config: StudyConfig) -> dict[str, Any]:
 
 def as_yaml(config: BaseModel) -> str:
     """Return a configuration as the YAML text that would give it again."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return dump_yaml(config.model_dump(mode="json"))
 
 
-def _read_preset(name: str) -> dict[str, Any]:
+def _read_preset(given: str) -> dict[str, Any]:
     names = preset_names()
+    name = given.casefold()
     if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
+        listed = f"choose one of {', '.join(names)}"
         raise ConfigurationError(
-            f"--preset must be one of {', '.join(names)}, got {name!r}: did you mean {nearest[0]}?"
+            f"--preset must be the name of a preset, got {shown(given)}: "
+            f"{suggest_near(given, names, otherwise=listed)}"
         )
-    text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text()
+    text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     values: dict[str, Any] = parse_yaml(text, f"--preset {name}")
     return {"name": name} | values
 
@@ -344,66 +251,45 @@ def _read_file(file: Path) -> dict[str, Any]:
     where = f"--config {file}"
     values = read_yaml_file(file, where)
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{where} must hold sections with keys, got {shown(values)}")
+        got = "nothing" if values is None else shown(values)
+        raise ConfigurationError(
+            f"{where} must hold sections with keys, got {got}: `study config` prints a whole file"
+        )
     return values
 
 
-def _parse_assignment(text: str) -> tuple[str, Any]:
+def _parse_assignment(text: str) -> dict[str, Any]:
+    """Return what a file with this one setting would hold."""
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    key = key.strip()
+    if not equals or not key:
         raise ConfigurationError(
             f"--set must have the form section.key=value, got {shown(text)}: "
             "for example --set search.n_epochs=10"
         )
     if key.count(".") > MOST_LEVELS:
         raise ConfigurationError(f"--set {shown(key)} is no setting: see `study config`")
-    return key.strip(), parse_yaml(value, f"--set {key}")
+    values: dict[str, Any] = {}
+    assign(values, key, parse_assigned(value, f"--set {key}"))
+    return values
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+def _merge(into: dict[str, Any], values: Mapping[str, Any], prefix: str = "") -> None:
+    """Set the values of sections; a setting that is a mapping itself is replaced as a whole."""
     for key, value in values.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        inner = into.get(key)
+        is_setting = f"{prefix}{key}" in MAPPINGS
+        if isinstance(value, dict) and isinstance(inner, dict) and not is_setting:
+            _merge(inner, value, f"{prefix}{key}.")
         else:
             into[key] = deepcopy(value)
 
 
-def _explained(error: ValidationError) -> str:
-    first, *others = error.errors()
-    key = ".".join(str(part) for part in first["loc"])
-    rest = f" (and {len(others)} more)" if others else ""
-    if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, all_keys(), n=1, cutoff=0)
-        return f"{key} is no setting: did you mean {nearest[0]}?{rest}"
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return f"{key}: {reason}{rest}" if key else f"{reason}{rest}"
-    reason = reason[0].lower() + reason[1:]
-    return f"{key}: {reason}, got {shown(first['input'])}: see `study config`{rest}"
-
-
 def all_keys() -> list[str]:
     """Return the dotted key of every setting."""
-    return [key for key, _ in _leaves(StudyConfig)]
-
-
-def _optional_keys() -> list[str]:
-    """Return the dotted key of every setting that may have no value."""
-    leaves = _leaves(StudyConfig)
-    return [key for key, leaf in leaves if NoneType in get_args(leaf.annotation)]
+    return [key for key, _ in leaves(StudyConfig)]
 
 
 def describe_keys() -> list[tuple[str, Any, str]]:
     """Return key, default and description of every setting."""
-    return [(key, leaf.default, leaf.description or "") for key, leaf in _leaves(StudyConfig)]
-
-
-def _leaves(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
-    for name, setting in model.model_fields.items():
-        kind = setting.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and setting.description is None:
-            leaves += _leaves(kind, f"{prefix}{name}.")
-        else:
-            leaves.append((f"{prefix}{name}", setting))
-    return leaves
+    return [(key, leaf.default, leaf.description or "") for key, leaf in leaves(StudyConfig)]

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 
 def assign(values: dict[str, Any], dotted_key: str, value: Any) -> None:
@@ -23,3 +24,15 @@ def assign(values: dict[str, Any], dotted_key: str, value: Any) -> None:
 def value_at(config: Any, dotted_key: str) -> Any:
     """Return the value of a setting of a configuration."""
     return functools.reduce(getattr, dotted_key.split("."), config)
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo]]:
+    """Return every setting of a model by dotted key; a section without description is entered."""
+    found: list[tuple[str, FieldInfo]] = []
+    for name, setting in model.model_fields.items():
+        kind = setting.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and setting.description is None:
+            found += leaves(kind, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", setting))
+    return found

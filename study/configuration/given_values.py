@@ -1,112 +1,104 @@
-"""Values that a user gives: YAML of limited size and depth, and only what a database stores."""
+"""Values that a user gives: what they stand for, and whether a database stores them."""
 
+import difflib
+import os
+import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
-import yaml
+from pydantic import BaseModel
 
 from study.errors import ConfigurationError
 
-MOST_CHARACTERS = 1_000_000
-MOST_VALUES = 100_000
-"""With aliases followed: nine lines of nine aliases each are 400 million values."""
-MOST_LEVELS = 32
+NONE = "none"
+_AT_HOME = re.compile(r"((?:mlflow:)?(?:sqlite:///)?)(~.*)", flags=re.DOTALL)
 LARGEST_INTEGER = 2**63 - 1
-# libyaml's is fifty times as fast; not every build of PyYAML has it.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 200
 
 
-def read_yaml_file(file: Path, where: str) -> Any:
-    """Return the values of a file.
+def read_names(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with choices, and the lack of a value, as the settings spell them.
 
-    Raises:
-        ConfigurationError: If it cannot be read, is no YAML, or is too large.
-    """
-    try:
-        with file.open(encoding="utf-8") as opened:
-            text = opened.read(MOST_CHARACTERS + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-        raise ConfigurationError(f"{where} cannot be read ({reason}): check the path") from None
-    return parse_yaml(text, where)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Return the values of a text.
+    Choices are understood in any case; `none`, `null` and `~` mean no value where there may be
+    none.
 
     Args:
-        text: One document.
-        where: What gives it, for messages.
+        kind: What the values are meant for.
+        values: Not validated yet; unknown keys stay as they are.
+    """
+    fields = kind.model_fields
+    return {
+        key: read_name(fields[key].annotation, value) if key in fields else value
+        for key, value in values.items()
+    }
+
+
+def read_name(annotation: Any, value: Any) -> Any:
+    """Return the value of one setting, or of a section, as `read_names` does."""
+    if isinstance(value, Mapping):
+        model = next(find_models(annotation), None)
+        return value if model is None else read_names(model, value)
+    if value is not None and not isinstance(value, str):
+        return value
+    choices = find_choices(annotation)
+    if names_nothing(value):
+        if NoneType in get_args(annotation):
+            return None
+        return NONE if NONE in choices else value
+    return next((choice for choice in choices if choice == str(value).casefold()), value)
+
+
+def names_nothing(value: Any) -> bool:
+    """Return whether a value stands for none."""
+    return value is None or (isinstance(value, str) and value.casefold() in (NONE, "null", "~"))
+
+
+def find_models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the kinds of section that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from find_models(part)
+
+
+def find_choices(annotation: Any) -> list[str]:
+    """Return the names that an annotation allows, none where it is no choice."""
+    if get_origin(annotation) is Literal:
+        return [choice for choice in get_args(annotation) if isinstance(choice, str)]
+    return [choice for part in get_args(annotation) for choice in find_choices(part)]
+
+
+def suggest_near(given: str, names: Iterable[str], *, otherwise: str) -> str:
+    """Return `did you mean NAME?` where a name is near, else what to do instead."""
+    by_lower_case = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(given.casefold(), by_lower_case, n=1)
+    return f"did you mean {by_lower_case[near[0]]}?" if near else otherwise
+
+
+def expand_home(path: str) -> str:
+    """Return a path with the home folder in the place of a leading `~` or `~user`.
+
+    The file of a SQLite address, and the target of an export to MLflow, count too.
 
     Raises:
-        ConfigurationError: If it is no YAML, or too large or deep.
+        ConfigurationError: If there is no such user, and no file of that name.
     """
-    if len(text) > MOST_CHARACTERS:
+    found = _AT_HOME.fullmatch(path)
+    if found is None:
+        return path
+    before, given = found.groups()
+    expanded = os.path.expanduser(given)
+    if expanded == given and not os.path.lexists(given):
+        user = given.partition("/")[0]
         raise ConfigurationError(
-            f"{where} must have at most {MOST_CHARACTERS} characters: shorten it"
+            f"a path that begins with ~ must lie in the home folder of a user, {user!r} is none: "
+            f"write ./{given[:60]} for a name that begins with ~"
         )
-    try:
-        _validate_extent(text, where)
-        return yaml.load(text, Loader=_Loader)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # PyYAML lets the errors of dates and tagged values through
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{where} must be YAML ({reason}): check the syntax") from None
-
-
-def _validate_extent(text: str, where: str) -> None:
-    """Reject too many values or levels, before any is built."""
-    extents: dict[str, tuple[int, int]] = {}  # values and levels by anchor
-    open_nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, 1, 1))
-            if len(open_nodes) > MOST_LEVELS:
-                raise ConfigurationError(
-                    f"{where} must have at most {MOST_LEVELS} levels: flatten it"
-                )
-            continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            anchor, n_values, n_levels = open_nodes.pop()
-        elif isinstance(event, yaml.ScalarEvent):
-            anchor, n_values, n_levels = event.anchor, 1, 1
-        elif isinstance(event, yaml.AliasEvent):
-            anchor = None
-            if event.anchor in {name for name, *_ in open_nodes}:
-                raise ConfigurationError(f"{where}: *{event.anchor} must not hold itself")
-            n_values, n_levels = extents.get(event.anchor or "", (1, 1))
-        else:
-            continue
-        if anchor is not None:
-            extents[anchor] = (n_values, n_levels)
-        outer, n_outer, n_outer_levels = open_nodes[-1]
-        open_nodes[-1] = (outer, n_outer + n_values, max(n_outer_levels, n_levels + 1))
-        if open_nodes[-1][1] > MOST_VALUES or open_nodes[-1][2] > MOST_LEVELS:
-            raise ConfigurationError(
-                f"{where} must have at most {MOST_VALUES} values in {MOST_LEVELS} levels, "
-                "aliases followed: shorten it"
-            )
-
-
-def read_none(values: Mapping[str, Any], dotted_keys: Iterable[str]) -> None:
-    """Take the text `none` for no value, as the table of settings writes it.
-
-    Args:
-        values: Changed in place.
-        dotted_keys: Settings that may have no value.
-    """
-    for dotted_key in dotted_keys:
-        *sections, key = dotted_key.split(".")
-        inner: Any = values
-        for section in sections:
-            inner = inner.get(section) if isinstance(inner, dict) else None
-        if isinstance(inner, dict) and inner.get(key) == "none":
-            inner[key] = None
+    return f"{before}{expanded}"
 
 
 def shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.configuration import NetworkConfig, OptimizationConfig
-from study.configuration.given_values import parse_yaml
+from study.configuration.yaml_values import parse_yaml
 from study.errors import ConfigurationError
 
 LEARNING_RATE = "optimization.learning_rate"

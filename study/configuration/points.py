@@ -5,11 +5,11 @@ seed; what it leaves out is configured. In Optuna each setting that any point gi
 categorical parameter of every trial. Must not import optuna: a trial only suggests values.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.configuration.dotted_keys import value_at
+from study.configuration.given_values import suggest_near
 from study.configuration.search_space import Choice, Hyperparameters, TrialLike, suggest
 from study.errors import ConfigurationError
 
@@ -67,10 +67,10 @@ def checked_points(config: "StudyConfig", *, known: Sequence[str]) -> "StudyConf
 def _reject_foreign_keys(point: Settings, allowed: Sequence[str], where: str) -> None:
     for key in point:
         if key not in allowed and key != LABEL:
-            nearest = difflib.get_close_matches(key, [*allowed, LABEL], n=1, cutoff=0)
+            remedy = suggest_near(key, [*allowed, LABEL], otherwise="see `study config`")
             raise ConfigurationError(
                 f"{where}: a point sets network, optimization, augmentation, seed or label, "
-                f"got {key}: did you mean {nearest[0]}?"
+                f"got {key}: {remedy}"
             )
     label = point.get(LABEL, "-")
     if not isinstance(label, str) or not label.strip():

@@ -26,7 +26,7 @@ SPACES: dict[SpaceName, frozenset[str]] = {
 
 
 class FloatRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A range of real numbers."""
+    """A range of real numbers, both ends included; equal ends fix the value."""
 
     low: float = Field(description="Lowest value")
     high: float = Field(description="Highest value")
@@ -34,15 +34,15 @@ class FloatRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "FloatRange":
-        if self.low >= self.high:
-            raise ValueError(f"low must lie below high, got {self.low} and {self.high}")
+        if self.low > self.high:
+            raise ValueError(f"low must not lie above high, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"low must be positive on a logarithmic scale, got {self.low}")
         return self
 
 
 class IntRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A range of whole numbers, both ends included."""
+    """A range of whole numbers, both ends included; equal ends fix the value."""
 
     low: int = Field(ge=1, description="Lowest value")
     high: int = Field(le=8, description="Highest value")

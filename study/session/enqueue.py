@@ -4,14 +4,12 @@ Each is a waiting trial with given hyperparameters, which is then adopted: it ge
 the study, beyond the budget, which grows by one. What is not given is sampled.
 """
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import optuna
-import yaml
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -21,9 +19,11 @@ from storage.init_lock import initialising
 from storage.optuna_rows import FIXED_PARAMS
 from storage.records import read_protocol
 from study.configuration.config import StudyConfig
+from study.configuration.given_values import suggest_near
 from study.configuration.points import configured_by
 from study.configuration.search_space import stage_names
-from study.errors import StudyError
+from study.configuration.yaml_values import parse_assigned
+from study.errors import ConfigurationError, StudyError
 from study.session.session import StudySession
 
 logger = logging.getLogger(__name__)
@@ -96,15 +96,10 @@ def _blocks(text: str, stages: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Return a number, also where YAML would not see one (1e-3), else what YAML sees."""
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
+    """Return what YAML sees, else the text, which no range accepts."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_assigned(text, "KEY=VALUE")
+    except ConfigurationError:
         return text
 
 
@@ -144,8 +139,7 @@ def _searched_ranges(config: StudyConfig) -> dict[str, FloatDistribution | IntDi
 
 def _unknown(config: StudyConfig, name: str, value: Any, known: Sequence[str]) -> str:
     rule = f"{name} must be a hyperparameter that study {config.name!r} searches"
-    nearest = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean {nearest[0]}?" if nearest else "leave it out, or fork the study"
+    remedy = suggest_near(name, known, otherwise="leave it out, or fork the study")
     return f"{rule} ({', '.join(known) or 'none'}), got {name}={value!r}: {remedy}"
 
 

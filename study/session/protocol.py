@@ -19,6 +19,7 @@ from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
 from storage.run_paths import FINAL_SUFFIX, RunPaths
 from study.configuration.config import Request, StudyConfig, validated
+from study.configuration.dotted_keys import value_at
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
 from study.errors import ProtocolError
 from study.session.suggested_commands import fork_command, suggest_command
@@ -33,6 +34,8 @@ SETTING_OF_FINAL_RUN = {
 }
 STRICT = "protocol.strict"
 POINTS = "search.points"
+RUN_AS_HERE = ("workers.n_workers",)
+"""Of what images and device choose, what may differ between machines."""
 LONGEST_VALUE = 100
 
 
@@ -88,13 +91,18 @@ def protocol_fingerprint(config: StudyConfig, data_fingerprint: str) -> str:
 def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> StudyConfig:
     """Return a configuration with what a study keeps unless a request says otherwise.
 
-    These are the threads that `init` has counted and the strictness: a file that does not name
-    them does not change them.
+    These are the threads that `init` has counted, the strictness, and what its images have chosen:
+    a file that does not name them does not change them.
     """
     fixed = validated(completed(protocol.configuration))
     threads = given.workers.threads or fixed.workers.threads
     strict = given if request.gives(STRICT) else fixed
-    return given.replacing({"workers.threads": threads, "protocol": strict.protocol})
+    fitted = {
+        key: value_at(fixed, key)
+        for key, value in request.fitted.items()
+        if key not in RUN_AS_HERE and not request.gives(key) and value_at(given, key) == value
+    }
+    return given.replacing({"workers.threads": threads, "protocol": strict.protocol} | fitted)
 
 
 def reject_differences(protocol: Protocol, given: StudyConfig) -> None:

@@ -1,15 +1,11 @@
 """Command lines that a message suggests, ready for a shell; no password in them."""
 
-import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from storage.configuration import StorageConfig, shown_url
-
-END_OF_DOCUMENT = "...\n"
+from study.configuration.yaml_values import dump_assigned
 
 
 def location_options(storage: StorageConfig) -> list[str]:
@@ -38,14 +34,4 @@ def fork_command(study_name: str, settings: Mapping[str, Any], *, storage: Stora
 
 def assignment(key: str, value: Any) -> str:
     """Return `key=value` as `--set` reads it, in one line."""
-    escaped = '"' if isinstance(value, str) and not value.isprintable() else None
-    text = yaml.safe_dump(
-        value,
-        default_style=escaped,
-        default_flow_style=True,
-        width=math.inf,
-        allow_unicode=True,
-        sort_keys=False,
-    )
-    # YAML ends a bare scalar with a line of dots.
-    return f"{key}={text.removesuffix(END_OF_DOCUMENT).rstrip()}"
+    return f"{key}={dump_assigned(value)}"

@@ -25,8 +25,9 @@ from storage.leases import Heartbeat
 from storage.records import read_protocol, study_names
 from storage.run_paths import TrialPaths
 from storage.trial_rows import TrialRow, read_some, read_trials
-from study.configuration.config import SearchConfig, validated
+from study.configuration.config import validated
 from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES
+from study.configuration.sections import SearchConfig
 from study.configuration.stored_settings import completed
 from study.session.location import Location
 from study.session.session import StudySession, bind

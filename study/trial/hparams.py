@@ -7,7 +7,11 @@ from typing import Any
 from dashboards.tensorboard.hparams import HParam, HParamValue
 from study.configuration.config import StudyConfig
 from study.configuration.points import LABEL, as_choice, given_params
-from study.configuration.search_space import SPACES, Hyperparameters, stage_names
+from study.configuration.search_space import (
+    SPACES,
+    Hyperparameters,
+    stage_names,
+)
 
 MOST_CHOICES = 512
 """Those of three stages of 1 to 8 blocks."""
@@ -30,11 +34,11 @@ def build_hparams(
     trial = hyperparameters.as_params() if _varies_much(config) else hyperparameters.as_dict()
     trial |= {_short(key, trial): value for key, value in settings.items()}
     choices = _choices(config, hyperparameters.as_dict())
-    searched = SPACES[config.search.space]
+    varied = _varied(config)
     hparams = {
         key: HParam(
             _as_hparam(value),
-            differs=key in searched or len(choices.get(key, ())) > 1,
+            differs=key in varied or len(choices.get(key, ())) > 1,
             choices=tuple(choices.get(key, ())),
         )
         for key, value in trial.items()
@@ -78,6 +82,13 @@ def _choices(config: StudyConfig, names: Container[str]) -> dict[str, dict[HPara
             each = product(depths, repeat=len(stages))
             choices["blocks"] = dict.fromkeys(map(_as_hparam, each))
     return choices
+
+
+def _varied(config: StudyConfig) -> set[str]:
+    """Return the searched hyperparameters whose range has more than one value."""
+    ranges = config.search.ranges
+    within = {name: getattr(ranges, name) for name in SPACES[config.search.space]}
+    return {name for name, one in within.items() if one is None or one.low < one.high}
 
 
 def _depths(config: StudyConfig) -> range:

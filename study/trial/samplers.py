@@ -12,7 +12,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
-from study.configuration.config import SearchConfig, StudyConfig
+from study.configuration.config import StudyConfig
+from study.configuration.sections import SearchConfig
 from study.trial.rung_pruner import RungPruner, rung_epochs
 
 

@@ -37,7 +37,23 @@ def test_data_that_are_large_and_even_enough_have_no_caution() -> None:
     assert cautions(described((10, 1000), (10, 190))) == []
 
 
+def left_out_by_settings(split: str | None, reason: str, count: int) -> DataDescription:
+    one = LeftOut(split=split, reason=reason, count=count)
+    return described((10, 1000), (10, 190)).model_copy(update={"left_out_by_settings": (one,)})
+
+
 CASES = {
+    "classes left out": (
+        left_out_by_settings(
+            None, "images of 2 of the 12 classes (yak, zebra), for data.n_classes=10", 1200
+        ),
+        "settings leave out 1,200 images of 2 of the 12 classes (yak, zebra), for "
+        "data.n_classes=10",
+    ),
+    "images left out": (
+        left_out_by_settings("learn", "beyond data.train_limit=100", 1),
+        "settings leave out 1 image of 'learn' beyond data.train_limit=100",
+    ),
     "uneven": (
         described((30, 40_000), (100, 100)),
         "training images are uneven, 1 to 1,333: 30 of ant, 40,000 of bee; accuracy hides the "

@@ -18,7 +18,7 @@ from benchmarks.search_efficiency import (
     regrets,
     summarise,
 )
-from study.configuration.config import SearchConfig
+from study.configuration.sections import SearchConfig
 
 ROOT = Path(__file__).parents[2]
 N_SETTINGS = 20

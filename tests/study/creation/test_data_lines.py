@@ -18,14 +18,18 @@ def test_init_says_classes_splits_and_where_they_come_from(call: Call, config_fi
     assert first.out == again.out
 
 
-def test_init_says_what_is_not_used_and_how_to_use_it(call: Call, config_file: str) -> None:
+def test_init_cautions_about_what_settings_leave_out(call: Call, config_file: str) -> None:
     small = ["--set", "data.n_classes=2", "--set", "data.train_limit=20"]
     said = call("init", "--config", config_file, *small)
     assert said.code == 0, said.err
-    (line,) = [line for line in said.out.splitlines() if line.startswith("not used")]
-    beyond = "24: images of 1 of the 3 classes (rows), for data.n_classes=2; "
-    assert line.startswith(f"not used: {beyond}data.n_classes=none uses all; 18 in ")
-    assert line.endswith(": beyond data.train_limit=20")
+    classes, images = [line for line in said.out.splitlines() if "settings leave out" in line]
+    assert classes == (
+        "caution: settings leave out 24 images of 1 of the 3 classes (rows), for data.n_classes=2"
+        "; data.n_classes=none uses all"
+    )
+    assert images.startswith("caution: settings leave out 18 images of '")
+    assert images.endswith("' beyond data.train_limit=20")
+    assert "not used" not in said.out
 
 
 def test_init_cautions_about_a_class_of_one_image(

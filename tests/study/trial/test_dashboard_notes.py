@@ -17,7 +17,8 @@ from dashboards.optuna_dashboard.artifacts import RunFiles
 from data.image_cache import prepare
 from storage.leases import read_endings
 from study.checks.baselines import learned
-from study.configuration.config import SearchConfig, StudyConfig
+from study.configuration.config import StudyConfig
+from study.configuration.sections import SearchConfig
 from study.creation.create import extend_budget, initialise
 from study.final.final_run import open_final, run_final
 from study.session.session import StudySession

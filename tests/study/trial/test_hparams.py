@@ -24,6 +24,16 @@ def test_row_of_a_search_names_what_is_drawn_and_all_blocks_that_may_be(
     assert len(shown["blocks"].choices) == 2**3 and "2-2-1" in shown["blocks"].choices
 
 
+def test_row_of_a_search_names_a_range_of_one_value_as_fixed(tiny_settings: Settings) -> None:
+    fixed = {"low": 0.1, "high": 0.1, "log": False}
+    blocks = {"low": 2, "high": 2}
+    config = configured(
+        tiny_settings, {"search.ranges.dropout": fixed, "search.ranges.blocks": blocks}
+    )
+    shown = build_hparams(config, replace(DRAWN, blocks=(2, 2, 2)), {}, None)
+    assert [key for key, one in shown.items() if one.differs] == ["learning_rate", "weight_decay"]
+
+
 def test_row_of_a_search_of_many_stages_shows_each_as_a_number(tiny_settings: Settings) -> None:
     stages = {"network.widths": [4] * 10, "network.blocks": [1] * 10}
     config = configured(tiny_settings, stages)

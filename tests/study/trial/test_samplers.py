@@ -2,8 +2,10 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from study.configuration.config import SearchConfig, StudyConfig
+from study.configuration.config import StudyConfig
+from study.configuration.sections import SearchConfig
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
 
 
@@ -30,6 +32,28 @@ def test_gp_learns_from_complete_trials() -> None:
         optuna_study.tell(trial, -((trial.suggest_float("x", 0, 1) - 0.3) ** 2))
     late = [trial.params["x"] for trial in optuna_study.trials[8:]]
     assert all(abs(x - 0.3) < 0.15 for x in late)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+@pytest.mark.parametrize("is_log", [False, True])
+def test_range_of_one_value_is_fixed_beside_others_that_are_searched(
+    sampler: str, is_log: bool
+) -> None:
+    search = SearchConfig.model_validate(
+        {"sampler": sampler, "pruner": "none", "n_startup_trials": 3}
+    )
+    optuna_study = optuna.create_study(direction="maximize")
+    for number in range(8):
+        optuna_study.sampler = build_sampler(search, seed=1, number=number)
+        trial = optuna_study.ask()
+        fixed = trial.suggest_float("fixed", 0.3, 0.3, log=is_log)
+        fixed += trial.suggest_int("whole", 2, 2)
+        optuna_study.tell(trial, fixed - abs(trial.suggest_float("x", 0, 1) - 0.3))
+    trials = optuna_study.trials
+    assert {(trial.params["fixed"], trial.params["whole"]) for trial in trials} == {(0.3, 2)}
+    assert len({trial.params["x"] for trial in trials}) == 8
+    shares = get_param_importances(optuna_study, evaluator=PedAnovaImportanceEvaluator())
+    assert shares == {"x": 1.0, "fixed": 0.0, "whole": 0.0}
 
 
 def pruned_at(search: SearchConfig, values: list[float]) -> int | None:

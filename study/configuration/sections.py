@@ -1,0 +1,135 @@
+"""The sections of a configuration that belong to no other package, and where a study is kept."""
+
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from storage.configuration import StorageConfig
+from study.configuration.search_space import RangesConfig, SpaceName
+
+
+class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """What is searched, by which sampler, and how trials are pruned."""
+
+    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout, fixed or given")
+    ranges: RangesConfig = RangesConfig()
+    points: tuple[dict[str, Any], ...] = Field(
+        (), description="Points of space given: settings by dotted key, and a label where wanted"
+    )
+    n_trials: int = Field(60, ge=1, le=1_000_000, description="Budget: trials of the whole study")
+    n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
+    patience_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better macro-F1 that end a run, final ones too; none: never",
+    )
+    sampler: Literal["tpe", "random", "gp"] = Field(
+        "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
+    )
+    n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
+    pruner: Literal["percentile", "median", "halving", "rungs", "none"] = Field(
+        "percentile", description="percentile, median, halving, rungs or none"
+    )
+    rungs: tuple[float, ...] = Field(
+        (0.1, 0.25, 0.5),
+        min_length=1,
+        description="Parts of the schedule after which the worse half is pruned (rungs)",
+    )
+    pruner_percentile: float = Field(
+        75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
+    )
+    pruner_startup_trials: int = Field(
+        5, ge=1, description="Complete trials before the first is pruned (percentile, median)"
+    )
+    pruner_warmup_epochs: int = Field(
+        10, ge=0, description="Epochs of a trial before it may be pruned, except by rungs"
+    )
+
+    @field_validator("rungs")
+    @classmethod
+    def _rungs_lie_within_the_schedule(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        is_rising = all(low < high for low, high in pairwise((0.0, *rungs, 1.0)))
+        if not is_rising:
+            raise ValueError(
+                f"must be rising parts of the schedule between 0 and 1, got {list(rungs)}: for "
+                "example search.rungs=[0.1, 0.25, 0.5]"
+            )
+        return rungs
+
+    @model_validator(mode="after")
+    def _fixed_space_has_one_point(self) -> "SearchConfig":
+        if self.space == "fixed" and self.n_trials != 1:
+            raise ValueError(
+                f"space fixed has nothing to vary, got n_trials {self.n_trials}: "
+                "set search.n_trials=1, or another search.space"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _points_are_given_where_they_belong(self) -> "SearchConfig":
+        if self.points and self.space == "given" and self.n_trials > len(self.points):
+            raise ValueError(
+                f"n_trials must be at most the number of points, got {self.n_trials} for "
+                f"{len(self.points)}: set search.n_trials={len(self.points)}"
+            )
+        if self.points and self.space != "given":
+            raise ValueError(f"points need space given, got {self.space}: set search.space=given")
+        if self.space == "given" and not self.points:
+            raise ValueError("space given needs points: list them in search.points")
+        return self
+
+    @model_validator(mode="after")
+    def _gp_goes_without_pruning(self) -> "SearchConfig":
+        if self.sampler == "gp" and self.pruner != "none":
+            raise ValueError(
+                f"sampler gp ignores pruned trials, got pruner {self.pruner}: "
+                "set search.pruner=none, or search.sampler=tpe"
+            )
+        return self
+
+
+class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How the winner is trained for long."""
+
+    n_epochs: int = Field(100, ge=1, description="Epochs of the final run")
+    image_size: int = Field(64, ge=8, description="Image size of the final run, in pixels")
+
+
+class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How many workers `study run` starts here."""
+
+    n_workers: int | Literal["auto"] = Field(
+        1, description="Local worker processes; auto: per_gpu on each visible GPU"
+    )
+    per_gpu: int = Field(1, ge=1, description="Workers that share a GPU where n_workers is auto")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of each worker; default cores // n_workers at init"
+    )
+
+    @field_validator("n_workers", mode="plain")
+    @classmethod
+    def _auto_or_a_number(cls, value: Any) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ValueError(
+                f"must be auto or a whole number from 1, got {value!r}: see `study config`"
+            )
+        return number
+
+
+class ProtocolConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How strictly a study is held to what it began with."""
+
+    strict: bool = Field(
+        False, description="Reject (default: warn) workers that run another code version"
+    )
+
+
+class StudyLocation(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Where a study is kept, and its name where one is given."""
+
+    name: str | None
+    storage: StorageConfig
