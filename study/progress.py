@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
+from study.program import name_program
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -43,13 +45,13 @@ def survive_lost_output() -> None:
 
 
 def say(text: str) -> None:
-    """Print a line at once, also when piped."""
-    print(text, flush=True)
+    """Print a line at once, also when piped, its commands as they work here."""
+    print(name_program(text), flush=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """End with one line and an exit code; a name in it cannot steer the terminal."""
-    line = " ".join(map(str.strip, message.splitlines()))
+    line = name_program(" ".join(map(str.strip, message.splitlines())))
     print(f"study: {printable(line)}", file=sys.stderr)
     sys.exit(code)
 

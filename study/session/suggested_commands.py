@@ -1,13 +1,13 @@
 """Command lines that a message suggests, ready for a shell; no password in them."""
 
 import math
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from storage.configuration import StorageConfig, shown_url
+from study.program import command_line
 
 END_OF_DOCUMENT = "...\n"
 
@@ -20,8 +20,8 @@ def location_options(storage: StorageConfig) -> list[str]:
 
 
 def suggest_command(*words: str, storage: StorageConfig) -> str:
-    """Return `study` with these words and the location of the study."""
-    return shlex.join(["study", *words, *location_options(storage)])
+    """Return the call of this program with these words and the location of the study."""
+    return command_line([*words, *location_options(storage)])
 
 
 def fork_command(study_name: str, settings: Mapping[str, Any], *, storage: StorageConfig) -> str:
