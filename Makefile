@@ -33,7 +33,7 @@ help:  ## Show this list
 
 setup: $(READY)  ## Create .venv from requirements.lock
 
-$(READY): requirements.lock
+$(READY): requirements.lock setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

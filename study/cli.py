@@ -1,4 +1,4 @@
-"""The console script `study`: run a command, turn every error into one line and an exit code.
+"""The command line `study`: run a command, turn every error into one line and an exit code.
 
 Exit code 2 is misuse, 1 a failure, 130 an interruption. The module of a command is imported when
 the command runs, so that help comes at once.
@@ -17,7 +17,8 @@ import click
 
 from storage.run_paths import open_without_following
 from study.commands import HELP, MODULES
-from study.progress import fail
+from study.interrupts import answering_interrupts
+from study.progress import fail, finish_output, open_missing_streams
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
 
 
@@ -50,7 +51,18 @@ def app() -> None:
 
 def main() -> NoReturn:
     """Run the command line; turn every error into one line and an exit code."""
+    open_missing_streams()
     follow_launcher()
+    try:
+        with answering_interrupts():
+            _run()
+    except KeyboardInterrupt:  # between two steps of ending
+        os._exit(INTERRUPTED)
+    finally:
+        finish_output()
+
+
+def _run() -> NoReturn:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=False)
@@ -64,7 +76,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt, StopRequested):
         fail("stopped: nothing is lost, the same command may be given again", INTERRUPTED)
     except BrokenPipeError:  # who reads has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finish_output()
     except Exception as error:
         if isinstance(error, _expected_errors()):
             fail(str(error), getattr(error, "exit_code", 2))

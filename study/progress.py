@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+LAST_STANDARD_STREAM = 2
 
 
 class _Unbreakable:
     """A stream whose reader may leave, and whose disk may be full: what it cannot take is lost."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        # A program that is started without one must not get it as the descriptor of a database.
-        self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -38,6 +38,27 @@ class _Unbreakable:
         return getattr(self._stream, name)
 
 
+def open_missing_streams() -> None:
+    """Open the standard streams that a program was started without, as `>&-` does, to nothing.
+
+    Else a file that is opened next, such as a database, would get their descriptors.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD_STREAM:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def finish_output() -> None:
+    """Write out what is printed; let what nobody reads any more, or what has no room, be lost."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def survive_lost_output() -> None:
     """Let no printing and no logging end a program that has something better to do."""
     sys.stdout = cast(TextIO, _Unbreakable(sys.stdout))
@@ -47,6 +68,12 @@ def survive_lost_output() -> None:
 def say(text: str) -> None:
     """Print a line at once, also when piped, its commands as they work here."""
     print(name_program(text), flush=True)
+
+
+def explain_wait(text: str) -> None:
+    """Say on the standard error what takes time now, where somebody waits at a terminal."""
+    if sys.stderr.isatty():
+        print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -87,15 +114,25 @@ class EpochProgress:
         self._n_epochs = n_epochs
         self._bar = bar() if is_terminal() else None
         self._tasks: dict[int, TaskID] = {}
+        self._expected: TaskID | None = None
 
     def __enter__(self) -> "EpochProgress":
         if self._bar is not None:
             self._bar.start()
+            text = f"{self._kind}: first epoch ..."
+            self._expected = self._bar.add_task(text, total=self._n_epochs, rate="")
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
+            self._end_expectation()
             self._bar.stop()
+
+    def _end_expectation(self) -> None:
+        """Remove the bar that stands for a first epoch."""
+        if self._bar is not None and self._expected is not None:
+            self._bar.remove_task(self._expected)
+            self._expected = None
 
     def __call__(self, number: int, result: "EpochResult") -> None:
         """Show an epoch of the trial of this number."""
@@ -109,6 +146,7 @@ class EpochProgress:
                 f"loss {result.validation.loss:.4f}, {rate}, {remaining:.0f} s left"
             )
             return
+        self._end_expectation()
         if number not in self._tasks:
             self._tasks[number] = self._bar.add_task(name, total=self._n_epochs, rate="")
         self._bar.update(

@@ -21,7 +21,7 @@ from study.configuration.config import Request
 from study.configuration.search_space import SPACES
 from study.creation.create import resolve_at
 from study.errors import UnsoundPipelineError
-from study.progress import fail, say, track
+from study.progress import explain_wait, fail, say, track
 from study.session.location import Location
 from study.session.session import open_session
 from study.session.suggested_commands import assignment, suggest_command
@@ -63,6 +63,8 @@ def _sanity(
         if quick
         else pipeline.all_checks(Overfitting(overfit_images, overfit_steps))
     )
+    most = "" if quick else f"; learning {overfit_images} images by heart takes longest"
+    explain_wait(f"checking data, network and training step{most}")
     results = list(checks)
     if as_json:
         print_json([vars(result) for result in results])
@@ -114,6 +116,7 @@ def _lr_range(
 
     prepared = prepare(config.data, track=track) if session is None else session.prepare_data()
     set_threads(count_threads(config))
+    explain_wait(f"training {steps} steps at rising learning rates")
     curve = run_range_test(config, prepared, test, paths)
     if session is not None:
         note_study(session)

@@ -10,7 +10,7 @@ from storage.trial_rows import read_trials
 from study.commands.options import LOCATION, STUDY, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
 from study.configuration.config import Request, as_yaml, preset_names
-from study.progress import say
+from study.progress import explain_wait, say
 from study.session.session import open_session
 from study.session.winner import read_best
 
@@ -63,6 +63,7 @@ def _report(request: Request, figures: Path | None, tables: Path | None) -> None
     from dashboards.report.report import write_report
 
     session = open_session(request, reading=True, with_runs=True)
+    explain_wait("drawing figures and writing the report")
     published = write_report(
         session.storage_handle,
         session.protocol.study_name,
