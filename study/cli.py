@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from storage.run_paths import open_without_following
-from study.commands import HELP, MODULES
+from study.commands import GROUPS, HELP, MODULES
 from study.interrupts import answering_interrupts
 from study.progress import fail, finish_output, open_missing_streams
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
@@ -35,15 +36,50 @@ class Commands(click.Group):
     """A group whose help says of each command the whole sentence, and imports none."""
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a line or two for each command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(HELP.items()))
+        """Write a line or two for each command, by what people do."""
+        width = max(map(len, HELP))
+        for title, modules in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), text)
+                        for helps in modules.values()
+                        for name, text in helps.items()
+                    ]
+                )
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, or the options, for a shell."""
+        named = [
+            CompletionItem(name, help=text)
+            for name, text in HELP.items()
+            if name.startswith(incomplete)
+        ]
+        # Those of the group itself: its own method would import every command.
+        return named + click.Command.shell_complete(self, context, incomplete)
+
+
+def print_version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    """Print the version of this code, and of what decides results, then end."""
+    if is_asked:
+        from study.session.versions import describe_versions
+
+        print(describe_versions())
+        context.exit()
 
 
 @click.group(
     cls=Commands,
     commands=CommandModules(MODULES),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the versions of this code and of what decides results.",
 )
 def app() -> None:
     """Search small residual networks for a set of images, train the winner, test it once."""
@@ -58,6 +94,8 @@ def main() -> NoReturn:
             _run()
     except KeyboardInterrupt:  # between two steps of ending
         os._exit(INTERRUPTED)
+    except BrokenPipeError:  # who reads has seen enough, as `head` does
+        sys.exit(0)
     finally:
         finish_output()
 
@@ -75,8 +113,8 @@ def _run() -> NoReturn:
         fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt, StopRequested):
         fail("stopped: nothing is lost, the same command may be given again", INTERRUPTED)
-    except BrokenPipeError:  # who reads has seen enough, as `head` does
-        finish_output()
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if isinstance(error, _expected_errors()):
             fail(str(error), getattr(error, "exit_code", 2))

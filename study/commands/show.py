@@ -5,22 +5,13 @@ from pathlib import Path
 import click
 
 from dashboards.terminal.trials import trials_table
-from storage.configuration import shown_url
 from storage.trial_rows import read_trials
-from study.commands.options import LOCATION, STUDY, command, json_option
+from study.commands.options import LOCATION, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
-from study.configuration.config import Request, as_yaml, preset_names
+from study.configuration.config import Request
 from study.progress import explain_wait, say
 from study.session.session import open_session
 from study.session.winner import read_best
-
-
-@command("config", STUDY)
-def _config(request: Request) -> None:
-    resolved = request.resolve()
-    print(f"# presets: {', '.join(preset_names())}")
-    shown = resolved.replacing({"storage.url": shown_url(resolved.storage.url)})
-    print(as_yaml(shown), end="")
 
 
 @command("trials", LOCATION)

@@ -1,4 +1,4 @@
-"""Commands that create, run and repair a study."""
+"""Commands that create, run and change a study."""
 
 import logging
 import sys
@@ -18,13 +18,11 @@ from study.commands.options import (
     STUDY,
     TRIALS,
     command,
-    json_option,
     stop_after_option,
 )
 from study.commands.output import (
     epoch_progress,
     outage_of,
-    print_json,
     print_trials,
     say_location,
     stoppable,
@@ -32,9 +30,8 @@ from study.commands.output import (
 from study.configuration.config import Request
 from study.creation.create import extend_budget, open_or_create
 from study.creation.fork import fork
-from study.doctor.doctor import examine
 from study.errors import StudyError
-from study.progress import fail, say, survive_lost_output, track
+from study.progress import say, survive_lost_output, track
 from study.session.enqueue import enqueue
 from study.session.location import Location
 from study.session.session import await_session, open_session
@@ -142,24 +139,6 @@ def _fork(request: Request, new: str) -> None:
     for line in ancestry.lines():
         say(line)
     say(f"next: {suggest_command('run', '--name', new, storage=session.config.storage)}")
-
-
-@command("doctor", LOCATION)
-@click.option("--repair", is_flag=True, help="Repair what is found.")
-@json_option
-def _doctor(request: Request, repair: bool, as_json: bool) -> None:
-    treated = []
-    for one in examine(request, repair=repair, say=partial(print, file=sys.stderr)):
-        treated.append(one)
-        if not as_json:
-            say(one.line)
-    if as_json:
-        print_json([one.as_json() for one in treated])
-    n_left = sum(one.outcome == "found" for one in treated)
-    if n_left:
-        fail(f"{n_left} to repair: the same command with --repair does it", 1)
-    if not as_json:
-        say("nothing is left to repair")
 
 
 @command("slurm-script", LOCATION, DATA, DEVICE)

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+DISTRIBUTION = "image-classifier-study"
 PACKAGES = ("torch", "torchvision", "optuna", "datasets", "numpy", "sqlalchemy", "pillow")
 
 
@@ -33,3 +34,14 @@ def git_revision() -> str | None:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def describe_versions() -> str:
+    """Return the versions of this code and of what decides a result, in two lines."""
+    try:
+        version = metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:  # run from its folder
+        version = "not installed"
+    revision = git_revision() or "unknown: no git repository"
+    others = ", ".join(f"{name} {text}" for name, text in versions().items())
+    return f"study {version}, revision {revision}\n{others}"
