@@ -45,6 +45,11 @@ def shown_classes(n_present: int, n_classes: int) -> str:
     return f" over the {n_present:,} classes present of {n_classes:,}"
 
 
+def shows_top5(n_classes: int) -> bool:
+    """Return whether top-5 accuracy says anything: of five classes or fewer it is always 1."""
+    return n_classes > 5
+
+
 def shown_duration(seconds: float) -> str:
     """Return a duration in the unit that suits it: `48 s`, `12 min`, `3.1 h`."""
     if seconds < 100:

@@ -107,10 +107,17 @@ def bar() -> "Progress":
 
 
 class EpochProgress:
-    """Shows the epochs of a worker's trials: a bar for each on a terminal, else a line each."""
+    """Shows the epochs of a worker's trials: a bar for each on a terminal, else a line each.
 
-    def __init__(self, *, kind: str, n_epochs: int) -> None:
+    Args:
+        kind: What trains.
+        n_epochs: Epochs of each.
+        first: What the first one is called.
+    """
+
+    def __init__(self, *, kind: str, n_epochs: int, first: int = 0) -> None:
         self._kind = kind
+        self._first = first
         self._n_epochs = n_epochs
         self._bar = bar() if is_terminal() else None
         self._tasks: dict[int, TaskID] = {}
@@ -138,7 +145,7 @@ class EpochProgress:
         """Show an epoch of the trial of this number."""
         macro_f1 = f"macro-F1 {result.validation.macro_f1:.4f}"
         rate = f"{result.images_per_second:.0f} images/s"
-        name = f"{self._kind} {number}"
+        name = f"{self._kind} {number + self._first}"
         if self._bar is None:
             remaining = result.seconds * (self._n_epochs - result.epoch)
             say(

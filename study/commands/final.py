@@ -66,7 +66,14 @@ def _final(request: Request, reopen: str | None) -> None:
     if not has_model_folder(tested):
         explain_wait("writing the model folder, with an ONNX file that is checked")
         write_model_folder(tested, tested.paths.model)
-    say(f"everything of this run lies in {result.paths.folder}, its model in {tested.paths.model}")
+    for what, path in (
+        ("weights", result.paths.best),
+        ("most confident mistakes", result.paths.mistakes),
+        ("model folder", tested.paths.model),
+    ):
+        if path.exists():
+            say(f"{what}: {path}")
+    say(f"everything of this run lies in {result.paths.folder}")
 
 
 @command("evaluate", DATA, DEVICE)

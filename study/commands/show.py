@@ -11,7 +11,7 @@ from study.commands.output import best_baseline, print_json, print_rich, print_t
 from study.configuration.config import Request
 from study.progress import explain_wait, say
 from study.session.session import open_session
-from study.session.winner import read_best
+from study.session.winner import find_weights, read_best, why_no_weights
 
 
 @command("trials", LOCATION)
@@ -30,11 +30,13 @@ def _trials(request: Request, as_json: bool) -> None:
 def _best(request: Request, as_json: bool) -> None:
     session = open_session(request, reading=True)
     best = read_best(session)
+    weights = find_weights(session, best)
     if as_json:
-        print_json(best.as_json())
-    else:
-        print_rich(trials_table([best]))
-        say(str(best_baseline(session)))
+        print_json(best.as_json() | {"weights": None if weights is None else str(weights)})
+        return
+    print_rich(trials_table([best]))
+    say(str(best_baseline(session)))
+    say(f"weights: {why_no_weights(session, best) if weights is None else weights}")
 
 
 @command("report", LOCATION)

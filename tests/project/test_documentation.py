@@ -144,6 +144,7 @@ SHARED = {
     "predict": READING | {"device"},
     "evaluate": TRAINING - {"storage", "runs", "name"},
     "extend": READING | {"trials"},
+    **dict.fromkeys(["list", "delete"], READING),
 }
 
 
