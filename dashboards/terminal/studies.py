@@ -1,22 +1,16 @@
-"""The studies of a database, a row each. Must not import torch."""
+"""Studies in a terminal of 80 columns: a row each, or side by side. Must not import torch."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.analysis.status import StudyStatus, read_status
-from dashboards.formatting import shown_bytes
+from dashboards.formatting import shown_bytes, shown_duration
+from dashboards.studies.side_by_side import SideBySide, StudyResult
+from dashboards.studies.summary import StudySummary
 from dashboards.terminal.status import clean_line
-from storage.errors import StudyNotFoundError
-from storage.records import find_protocol, no_such_study, study_names
-from storage.run_folder_deletion import measure_folders
-from storage.run_paths import FINAL_SUFFIX, RunPaths
-from storage.study_storage import StudyStorage
 
 STATES = {
     "running": "cyan",
@@ -27,61 +21,7 @@ STATES = {
     "tested": "green",
     "deleted": "red",
 }
-"""Style of each state, in the order of a study's life."""
-
-
-@dataclass(frozen=True)
-class StudySummary:
-    """A study in a row.
-
-    Attributes:
-        study_name: Its name.
-        state: One of `STATES`; stopped where trials are left and no worker is active, deleted
-            where Optuna's own tools have removed its trials.
-        done: Trials that are over.
-        budget: Trials of the whole study.
-        best_value: Highest validation macro-F1 of a complete trial, None without one.
-        best_trial: Its number.
-        test_macro_f1: Of the last final run that was tested, None without one.
-        run_folder: Its run folder; None where this one is not there, or of another study.
-        size_bytes: Of that folder.
-        data_source: Where its data come from.
-    """
-
-    study_name: str
-    state: str
-    done: int
-    budget: int
-    best_value: float | None
-    best_trial: int | None
-    test_macro_f1: float | None
-    run_folder: str | None
-    size_bytes: int | None
-    data_source: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-
-def summarise_studies(
-    handle: StudyStorage, runs: Path, name: str | None = None
-) -> Iterator[StudySummary]:
-    """Yield the searched studies of a database, the oldest first.
-
-    Args:
-        handle: The database.
-        runs: The folder of all runs.
-        name: Of one study; None: all of them.
-
-    Raises:
-        StudyNotFoundError: If there is no study of that name.
-    """
-    names = [one for one in study_names(handle.database) if not one.endswith(FINAL_SUFFIX)]
-    if name is not None and name not in names:
-        raise no_such_study(handle.database, name)
-    for one in names if name is None else [name]:
-        yield _summarise(handle, runs, one)
+"""Style of each state."""
 
 
 def studies_table(summaries: Sequence[StudySummary]) -> Table:
@@ -105,40 +45,51 @@ def studies_table(summaries: Sequence[StudySummary]) -> Table:
     return table
 
 
-def _summarise(handle: StudyStorage, runs: Path, name: str) -> StudySummary:
-    protocol, paths = find_protocol(handle.database, name), RunPaths(runs, name)
-    if protocol is None:
-        raise no_such_study(handle.database, name)
-    try:
-        status = read_status(handle, name)
-    except StudyNotFoundError:
-        status = None
-    is_own = paths.key() == protocol.study_key
-    best = status.best if status else None
-    tested = [run.test_macro_f1 for run in status.final_runs] if status else []
-    return StudySummary(
-        study_name=name,
-        state=_state(status),
-        done=status.done if status else 0,
-        budget=protocol.budget,
-        best_value=best.value if best else None,
-        best_trial=best.number if best else None,
-        test_macro_f1=next((value for value in tested[::-1] if value is not None), None),
-        run_folder=str(paths.folder) if is_own else None,
-        size_bytes=measure_folders([paths.folder]).n_bytes if is_own else None,
-        data_source=protocol.data_source,
-    )
+def side_by_side_tables(found: SideBySide) -> Iterator[RenderableType]:
+    """Yield what is to be known first, the results, and where the configurations differ."""
+    for line in found.cautions:
+        yield Text(f"caution: {clean_line(line)}", "yellow")
+    yield _table(found, "", ((name, read) for name, read in MEASURES.items()))
+    if found.differences:
+        table = _empty(found, "setting")
+        for key, values in found.differences.items():
+            table.add_row(key, *(Text(clean_line(value)) for value in values))
+        yield Text()
+        yield table
+    else:
+        yield Text("their configurations are the same")
 
 
-def _state(status: StudyStatus | None) -> str:
-    if status is None:
-        return "deleted"
-    if status.has_live_worker:
-        return "running"
-    if status.has_live_final_run:
-        return "final run"
-    if not status.is_over:
-        return (
-            "stopped" if status.done or status.running or status.recorded_epochs else "not begun"
-        )
-    return "tested" if any(run.test_macro_f1 is not None for run in status.final_runs) else "done"
+def _table(
+    found: SideBySide, heading: str, measures: Iterator[tuple[str, Callable[[StudyResult], str]]]
+) -> Table:
+    table = _empty(found, heading)
+    for name, read in measures:
+        table.add_row(name, *(read(one) for one in found.results))
+    return table
+
+
+def _empty(found: SideBySide, heading: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(heading)
+    for one in found.results:
+        table.add_column(Text(clean_line(one.study_name)), justify="right", overflow="fold")
+    return table
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+MEASURES: dict[str, Callable[[StudyResult], str]] = {
+    "trials done": lambda one: f"{one.done} of {one.budget}",
+    "by state": lambda one: ", ".join(f"{n} {state}" for state, n in one.trials.items() if n),
+    "best validation macro-F1": lambda one: _score(one.best_value),
+    "of trial": lambda one: "" if one.best_trial is None else str(one.best_trial),
+    "final validation macro-F1": lambda one: _score(one.final_validation_macro_f1),
+    "test macro-F1": lambda one: _score(one.test_macro_f1),
+    "test accuracy": lambda one: _score(one.test_accuracy),
+    "epochs": lambda one: f"{one.epochs:,}",
+    "worker time": lambda one: shown_duration(one.worker_seconds),
+}
+"""What is compared, in the order of the rows; the report's page shows the same."""

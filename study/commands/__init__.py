@@ -38,6 +38,9 @@ GROUPS = {
             "best": "Show the best complete trial of a study so far.",
             "report": "Write the report: one HTML file, and a summary in Markdown.",
         },
+        "side_by_side": {
+            "compare-studies": "Set studies side by side: results, cost, configuration.",
+        },
         "serve": {
             "dashboard": "Serve optuna-dashboard, read-only unless --writable.",
             "tensorboard": "Serve TensorBoard on the runs of the study.",

@@ -5,7 +5,8 @@ from functools import partial
 
 import click
 
-from dashboards.terminal.studies import studies_table, summarise_studies
+from dashboards.studies.summary import summarise_studies
+from dashboards.terminal.studies import studies_table
 from study.commands.options import LOCATION, command, json_option
 from study.commands.output import print_json, print_rich
 from study.configuration.config import Request

@@ -20,13 +20,13 @@ CONFIGURATION = (
         "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
     ),
 )
-LOCATION = (
+DATABASE = (
     click.option(
         "--storage", envvar="STUDY_STORAGE", metavar="URL", help="Database of the study."
     ),
     click.option("--runs", envvar="STUDY_RUNS", metavar="FOLDER", help="Folder of all runs."),
-    click.option("--name", metavar="NAME", help="Name of the study."),
 )
+LOCATION = (*DATABASE, click.option("--name", metavar="NAME", help="Name of the study."))
 DATA = (
     click.option(
         "--data",

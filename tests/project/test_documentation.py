@@ -145,6 +145,7 @@ SHARED = {
     "evaluate": TRAINING - {"storage", "runs", "name"},
     "extend": READING | {"trials"},
     **dict.fromkeys(["list", "delete"], READING),
+    "compare-studies": READING - {"name"},
 }
 
 
