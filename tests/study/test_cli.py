@@ -17,7 +17,7 @@ from PIL import Image
 from model.export import load_config
 from study.cli import app
 from study.commands import GROUPS, HELP
-from study.commands.local_run import n_trials
+from study.commands.search.local_run import n_trials
 from study.session.versions import describe_versions
 from tests.study.conftest import ROOT, Call, Command
 

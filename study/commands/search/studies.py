@@ -10,7 +10,6 @@ import click
 
 from storage.optuna_rows import SLOT
 from storage.trial_rows import STATE_NAMES
-from study.commands.local_run import run_locally
 from study.commands.options import (
     DATA,
     DEVICE,
@@ -27,6 +26,7 @@ from study.commands.output import (
     say_location,
     stoppable,
 )
+from study.commands.search.local_run import run_locally
 from study.configuration.config import Request
 from study.creation.create import extend_budget, open_or_create
 from study.creation.fork import fork
