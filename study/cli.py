@@ -35,6 +35,20 @@ class CommandModules(UserDict[str, Any]):
 class Commands(click.Group):
     """A group whose help says of each command the whole sentence, and imports none."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the command line, which may print help; see `invoke`."""
+        try:
+            return super().make_context(*arguments, **options)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(0) from None
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; it has not failed where nobody reads its output to the end."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # else click would end with 1
+            raise click.exceptions.Exit(0) from None
+
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line or two for each command, by what people do."""
         width = max(map(len, HELP))

@@ -128,11 +128,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+class _PipedConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, for rich would end with 1."""
+        raise BrokenPipeError
+
+
 def print_rich(*renderables: Any) -> None:
     """Print what rich can lay out, wide where neither a terminal nor COLUMNS says how wide."""
-    console = Console()
+    console = _PipedConsole()
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=PIPED_WIDTH)
+        console = _PipedConsole(width=PIPED_WIDTH)
     console.print(*renderables)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.study_storage import create_study_storage
 from study.cli import main
 from tests.study.conftest import ROOT
 
@@ -28,6 +29,7 @@ def run(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(
         code,
         shell=True,
+        executable="/bin/bash",
         cwd=folder,
         env=environment
         | {"PYTHONPATH": f"{folder}:{ROOT}", "STUDY": f"{sys.executable} -m study"},
@@ -80,12 +82,14 @@ def test_command_leaves_signals_as_they_were(monkeypatch: pytest.MonkeyPatch) ->
         ("$STUDY status >&- 2>&-", 2, ""),
         ("$STUDY --help | true", 0, ""),
         ("$STUDY config | head -1", 0, ""),
-        ("$STUDY status --schema | head -1", 0, ""),
+        ("$STUDY status --schema | true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("$STUDY list --storage sqlite:///study.db | true; exit ${PIPESTATUS[0]}", 0, ""),
     ],
 )
 def test_closed_or_unread_output_ends_quietly(
     tmp_path: Path, line: str, code: int, said: str
 ) -> None:
+    create_study_storage(f"sqlite:///{tmp_path}/study.db", outage_seconds=5)
     ended = run(line, tmp_path)
     assert ended.returncode == code
     assert ended.stderr.startswith(said) and ended.stderr.count("\n") == bool(said)
