@@ -20,6 +20,9 @@ JOIN = $(PLACE) $(if $(DATA),--data '$(DATA)')
 BEGIN = $(JOIN) $(if $(PRESET),--preset '$(PRESET)') \
 	$(if $(WORKERS),--workers '$(WORKERS)') $(if $(TRIALS),--trials '$(TRIALS)')
 
+# So that the commands it suggests are those of this Makefile.
+study final worker status watch metrics dashboard tensorboard report: export STUDY_CALLED_BY := make
+
 .DEFAULT_GOAL := help
 .PHONY: help setup study final worker status watch metrics dashboard tensorboard report \
 	test test-slow check format lock bench bench-storage protocol pictures clean
@@ -30,7 +33,7 @@ help:  ## Show this list
 
 setup: $(READY)  ## Create .venv from requirements.lock
 
-$(READY): requirements.lock
+$(READY): requirements.lock setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 2; }
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

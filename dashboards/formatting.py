@@ -57,6 +57,17 @@ def shown_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def shown_bytes(n_bytes: int) -> str:
+    """Return a size in the unit that suits it: `48 bytes`, `3.1 kB`, `1.2 GB`."""
+    if n_bytes < 1000:
+        return f"{n_bytes} byte{'' if n_bytes == 1 else 's'}"
+    size, units = n_bytes / 1000, ["kB", "MB", "GB", "TB"]
+    while size >= 999.95 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.1f} {units[0]}"
+
+
 def code(text: object) -> str:
     """Return a text from data for Markdown: as code in one line, cut where it is very long.
 

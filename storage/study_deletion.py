@@ -44,10 +44,41 @@ def delete_named_study(handle: StudyStorage, study_name: str, *, grace: float) -
     handle.database.write(lambda connection: _delete(handle, connection, study_name, grace))
 
 
+def reject_workers(handle: StudyStorage, study_name: str, *, grace: float) -> None:
+    """Reject a study that is at work.
+
+    Raises:
+        StorageError: If a worker trains one of its trials.
+    """
+    ids = select(StudyModel.study_id).where(StudyModel.study_name.in_(_names(study_name)))
+    handle.database.read(
+        lambda connection: _reject_workers(handle, connection, study_name, ids, grace)
+    )
+
+
+def _names(study_name: str) -> tuple[str, str]:
+    return study_name, study_name + FINAL_SUFFIX
+
+
+def _reject_workers(
+    handle: StudyStorage, connection: Connection, study_name: str, ids: Any, grace: float
+) -> None:
+    alive = (
+        attempts.c.trial_id.in_(select(trials.c.trial_id).where(trials.c.study_id.in_(ids))),
+        attempts.c.ending.is_(None),
+        handle.database.clock - attempts.c.beat_at < grace,
+    )
+    if (lease := connection.execute(select(attempts).where(*alive)).first()) is not None:
+        raise StorageError(
+            f"study {study_name!r} must be at rest to be deleted, {lease.owner} "
+            "trains one of its trials: stop its workers first"
+        )
+
+
 def _delete(
     handle: StudyStorage, connection: Connection, study_name: str, grace: float
 ) -> list[int]:
-    names = (study_name, study_name + FINAL_SUFFIX)
+    names = _names(study_name)
     with Session(connection) as session:
         of_names = select(StudyModel).where(StudyModel.study_name.in_(names))
         studies = session.scalars(of_names).all()
@@ -55,16 +86,7 @@ def _delete(
         mine = select(trials.c.trial_id).where(trials.c.study_id.in_(ids))
         # Nobody claims a trial that is locked.
         connection.execute(mine.with_for_update())
-        alive = (
-            attempts.c.trial_id.in_(mine),
-            attempts.c.ending.is_(None),
-            handle.database.clock - attempts.c.beat_at < grace,
-        )
-        if (lease := connection.execute(select(attempts).where(*alive)).first()) is not None:
-            raise StorageError(
-                f"study {study_name!r} must be at rest to be deleted, {lease.owner} "
-                "trains one of its trials: stop its workers first"
-            )
+        _reject_workers(handle, connection, study_name, ids, grace)
         for rows in (attempts, epochs):
             connection.execute(rows.delete().where(rows.c.trial_id.in_(mine)))
         connection.execute(protocols.delete().where(protocols.c.study_name.in_(names)))

@@ -1,4 +1,4 @@
-"""The console script `study`: run a command, turn every error into one line and an exit code.
+"""The command line `study`: run a command, turn every error into one line and an exit code.
 
 Exit code 2 is misuse, 1 a failure, 130 an interruption. The module of a command is imported when
 the command runs, so that help comes at once. Must import nothing of the other packages before it
@@ -13,12 +13,14 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
-from study.commands import HELP, MODULES
+from study.commands import GROUPS, HELP, MODULES
 from study.error_log import log_traceback
 from study.errors import ForeignPackageError
 from study.foreign_packages import reject_foreign_packages
-from study.progress import fail
+from study.interrupts import answering_interrupts
+from study.progress import fail, finish_output, open_missing_streams
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
 
 
@@ -34,10 +36,51 @@ class CommandModules(UserDict[str, Any]):
 class Commands(click.Group):
     """A group whose help says of each command the whole sentence, and imports none."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the command line, which may print help; see `invoke`."""
+        try:
+            return super().make_context(*arguments, **options)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(0) from None
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; it has not failed where nobody reads its output to the end."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # else click would end with 1
+            raise click.exceptions.Exit(0) from None
+
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a line or two for each command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(HELP.items()))
+        """Write a line or two for each command, by what people do."""
+        width = max(map(len, HELP))
+        for title, modules in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), text)
+                        for helps in modules.values()
+                        for name, text in helps.items()
+                    ]
+                )
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, or the options, for a shell."""
+        named = [
+            CompletionItem(name, help=text)
+            for name, text in HELP.items()
+            if name.startswith(incomplete)
+        ]
+        # Those of the group itself: its own method would import every command.
+        return named + click.Command.shell_complete(self, context, incomplete)
+
+
+def print_version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    """Print the version of this code, and of what decides results, then end."""
+    if is_asked:
+        from study.session.versions import describe_versions
+
+        print(describe_versions())
+        context.exit()
 
 
 @click.group(
@@ -45,17 +88,37 @@ class Commands(click.Group):
     commands=CommandModules(MODULES),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 99},
 )
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the versions of this code and of what decides results.",
+)
 def app() -> None:
     """Search small residual networks for a set of images, train the winner, test it once."""
 
 
 def main() -> NoReturn:
     """Run the command line; turn every error into one line and an exit code."""
+    open_missing_streams()
     follow_launcher()
     try:
         reject_foreign_packages()
+        with answering_interrupts():
+            _run()
     except ForeignPackageError as error:
         fail(str(error), error.exit_code)
+    except KeyboardInterrupt:  # between two steps of ending
+        os._exit(INTERRUPTED)
+    except BrokenPipeError:  # who reads has seen enough, as `head` does
+        sys.exit(0)
+    finally:
+        finish_output()
+
+
+def _run() -> NoReturn:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         app(standalone_mode=False)
@@ -68,8 +131,8 @@ def main() -> NoReturn:
         fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt, StopRequested):
         fail("stopped: nothing is lost, the same command may be given again", INTERRUPTED)
-    except BrokenPipeError:  # who reads has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        raise
     except Exception as error:
         from storage.access import describe_denial, find_denied_file
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 from study.log_lines import is_stamped
+from study.program import name_program
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+LAST_STANDARD_STREAM = 2
 
 
 class _Unbreakable:
     """A stream whose reader may leave, and whose disk may be full: what it cannot take is lost."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        # A program that is started without one must not get it as the descriptor of a database.
-        self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -38,6 +39,27 @@ class _Unbreakable:
         return getattr(self._stream, name)
 
 
+def open_missing_streams() -> None:
+    """Open the standard streams that a program was started without, as `>&-` does, to nothing.
+
+    Else a file that is opened next, such as a database, would get their descriptors.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD_STREAM:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def finish_output() -> None:
+    """Write out what is printed; let what nobody reads any more, or what has no room, be lost."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def survive_lost_output() -> None:
     """Let no printing and no logging end a program that has something better to do."""
     sys.stdout = cast(TextIO, _Unbreakable(sys.stdout))
@@ -45,13 +67,19 @@ def survive_lost_output() -> None:
 
 
 def say(text: str) -> None:
-    """Print a line at once, also when piped."""
-    print(text, flush=True)
+    """Print a line at once, also when piped, its commands as they work here."""
+    print(name_program(text), flush=True)
+
+
+def explain_wait(text: str) -> None:
+    """Say on the standard error what takes time now, where somebody waits at a terminal."""
+    if sys.stderr.isatty():
+        print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """End with one line and an exit code; a name in it cannot steer the terminal."""
-    line = " ".join(map(str.strip, message.splitlines()))
+    line = name_program(" ".join(map(str.strip, message.splitlines())))
     print(f"study: {printable(line)}", file=sys.stderr)
     sys.exit(code)
 
@@ -80,28 +108,45 @@ def bar() -> "Progress":
 
 
 class EpochProgress:
-    """Shows the epochs of a worker's trials: a bar for each on a terminal, else a line each."""
+    """Shows the epochs of a worker's trials: a bar for each on a terminal, else a line each.
 
-    def __init__(self, *, kind: str, n_epochs: int) -> None:
+    Args:
+        kind: What trains.
+        n_epochs: Epochs of each.
+        first: What the first one is called.
+    """
+
+    def __init__(self, *, kind: str, n_epochs: int, first: int = 0) -> None:
         self._kind = kind
+        self._first = first
         self._n_epochs = n_epochs
         self._bar = bar() if is_terminal() else None
         self._tasks: dict[int, TaskID] = {}
+        self._expected: TaskID | None = None
 
     def __enter__(self) -> "EpochProgress":
         if self._bar is not None:
             self._bar.start()
+            text = f"{self._kind}: first epoch ..."
+            self._expected = self._bar.add_task(text, total=self._n_epochs, rate="")
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
+            self._end_expectation()
             self._bar.stop()
+
+    def _end_expectation(self) -> None:
+        """Remove the bar that stands for a first epoch."""
+        if self._bar is not None and self._expected is not None:
+            self._bar.remove_task(self._expected)
+            self._expected = None
 
     def __call__(self, number: int, result: "EpochResult") -> None:
         """Show an epoch of the trial of this number."""
         macro_f1 = f"macro-F1 {result.validation.macro_f1:.4f}"
         rate = f"{result.images_per_second:.0f} images/s"
-        name = f"{self._kind} {number}"
+        name = f"{self._kind} {number + self._first}"
         if self._bar is None:
             remaining = result.seconds * (self._n_epochs - result.epoch)
             line = (
@@ -112,6 +157,7 @@ class EpochProgress:
             named = "" if is_stamped() else f"{name} epoch {result.epoch}/{self._n_epochs}: "
             say(named + line)
             return
+        self._end_expectation()
         if number not in self._tasks:
             self._tasks[number] = self._bar.add_task(name, total=self._n_epochs, rate="")
         self._bar.update(

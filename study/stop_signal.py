@@ -41,6 +41,8 @@ MEANINGS = {
     signal.SIGHUP: "the terminal is gone",
     LAUNCHER_DIED: "`study run` is gone",
 }
+DROPS_EPOCH = "finished epochs are kept, the one under way is dropped"
+"""What a stop costs whoever trains."""
 
 
 def follow_launcher() -> None:
@@ -71,7 +73,13 @@ class StopFlag:
         self._launcher = int(os.environ.get(LAUNCHER_PID, "0"))
         self._until = float("inf") if after_seconds is None else time.monotonic() + after_seconds
 
-    def install(self, *, grace_seconds: float | None = None, exit_code: int = 0) -> "StopFlag":
+    def install(
+        self,
+        *,
+        grace_seconds: float | None = None,
+        exit_code: int = 0,
+        costs: str = DROPS_EPOCH,
+    ) -> "StopFlag":
         """Listen to the signals of `HEARD`, save those that are ignored.
 
         Until then signals have their default action, which ends a process wherever it stands. So
@@ -82,6 +90,7 @@ class StopFlag:
             grace_seconds: Time to leave in order after a signal; when it is over the process ends
                 wherever it stands, which loses no more than its epoch. None: as long as it takes.
             exit_code: Of a process that ends so.
+            costs: What is said at once when a signal comes; a worker leaves it to its launcher.
         """
         listened = {number for number in HEARD if signal.getsignal(number) is not signal.SIG_IGN}
         reader, writer = os.pipe()
@@ -91,19 +100,31 @@ class StopFlag:
             signal.signal(number, _heard_elsewhere)
         threading.Thread(
             target=self._listen,
-            args=(reader, listened, grace_seconds, exit_code),
+            args=(reader, listened, grace_seconds, exit_code, costs),
             name="signals",
             daemon=True,
         ).start()
         return self
 
     def _listen(
-        self, reader: int, listened: set[signal.Signals], grace_seconds: float | None, code: int
+        self,
+        reader: int,
+        listened: set[signal.Signals],
+        grace_seconds: float | None,
+        code: int,
+        costs: str,
     ) -> None:
         while (number := os.read(reader, 1)[0]) not in listened:
             pass
         self._signal = signal.Signals(number)
         self._signalled = True
+        if not self._launcher:
+            again = "Ctrl-C" if number == signal.SIGINT else "a signal"
+            print(
+                f"study: stopping: {costs}; {again} again ends at once",
+                file=sys.stderr,
+                flush=True,
+            )
         # A signal to the whole process group is followed by that of the launcher, who had it too.
         forgiven = 1 if self._launcher else 0
         until = float("inf") if grace_seconds is None else time.monotonic() + grace_seconds

@@ -11,6 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from dashboards.formatting import shows_top5
 from storage.learned_baselines import find_baselines
 from storage.records import Protocol
 from storage.run_paths import DataPaths
@@ -50,13 +51,16 @@ def best_of(baselines: Scores) -> BestBaseline:
     return BestBaseline(name, baselines[name]["macro_f1"])
 
 
-def baselines_table(baselines: Scores, *, n_train: int, n_validation: int) -> Table:
+def baselines_table(
+    baselines: Scores, *, n_train: int, n_validation: int, n_classes: int
+) -> Table:
     """Return baselines for a terminal.
 
     Args:
         baselines: Scores by name.
         n_train: Training images that were learned from.
         n_validation: Validation images that the scores are measured on.
+        n_classes: Classes of the images.
     """
     table = Table(
         title=f"learned from {n_train:,} training images, measured on {n_validation:,} validation "
@@ -64,11 +68,9 @@ def baselines_table(baselines: Scores, *, n_train: int, n_validation: int) -> Ta
         box=box.SIMPLE,
     )
     table.add_column("baseline")
-    headings: dict[str, Any] = {
-        "macro-F1": "macro_f1",
-        "accuracy": "accuracy",
-        "top-5 accuracy": "top5_accuracy",
-    }
+    headings: dict[str, Any] = {"macro-F1": "macro_f1", "accuracy": "accuracy"}
+    if shows_top5(n_classes):
+        headings["top-5 accuracy"] = "top5_accuracy"
     for heading in headings:
         table.add_column(heading, justify="right")
     for name, scores in baselines.items():

@@ -1,10 +1,11 @@
-"""How long it will take, and how fast it goes: estimates from the epochs so far.
+"""What runs now, how long it will take, and how fast it goes: estimates from the epochs so far.
 
 No epoch has a time of its own in the database. When the newest one ended is worked out from the
 attempt that trained it: its claim and the durations of its epochs.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from optuna.trial import TrialState
 
@@ -12,7 +13,51 @@ from storage.attempts import Attempt
 from storage.study_totals import Totals
 from storage.trial_rows import TrialRow
 
+STALE_SECONDS = 120.0
+"""Age of a heartbeat after which its worker counts as stale; the default interval is 30 s."""
 RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial under way and the worker that holds its lease.
+
+    Attributes:
+        host: Machine of the worker, None while no worker holds the lease.
+        pid: Its process, likewise.
+        attempt: 1 for the first worker that has had the trial, one more for each later one; None
+            while no worker holds the lease.
+        beat_age_seconds: Time since the worker's last heartbeat, likewise.
+        epoch: Epochs done; n_epochs is all of them.
+        validation_macro_f1: Of the newest epoch.
+        epoch_seconds: Duration of the newest epoch.
+        images_per_second: Training images per second of training in the newest epoch.
+        seconds_left: Estimated time until it has all its epochs, unless it is pruned; None
+            while no worker holds the lease or its worker is stale, or before any epoch says how
+            long one takes.
+    """
+
+    number: int
+    host: str | None
+    pid: int | None
+    attempt: int | None
+    beat_age_seconds: float | None
+    epoch: int
+    n_epochs: int
+    validation_macro_f1: float | None
+    epoch_seconds: float | None
+    images_per_second: float | None
+    seconds_left: float | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the worker that holds its lease has a recent heartbeat."""
+        return is_alive(self.beat_age_seconds)
+
+
+def is_alive(beat_age_seconds: float | None) -> bool:
+    """Return whether a heartbeat is recent, None being that of nobody."""
+    return beat_age_seconds is not None and beat_age_seconds < STALE_SECONDS
 
 
 def seconds_per_epoch(totals: Sequence[Totals]) -> float | None:
@@ -23,6 +68,38 @@ def seconds_per_epoch(totals: Sequence[Totals]) -> float | None:
 
 def _pace(row: TrialRow) -> float | None:
     return row.seconds / row.epochs_done if row.epochs_done else None
+
+
+def running_trial(
+    row: TrialRow, last: Attempt | None, *, n_epochs: int, now: float, usual_pace: float | None
+) -> RunningTrial:
+    """Return a trial under way.
+
+    Args:
+        row: The trial.
+        last: The last attempt at it.
+        n_epochs: Epochs of a whole trial.
+        now: The database's clock, in seconds since 1970.
+        usual_pace: Seconds per epoch of the study, for a trial that has no epoch yet.
+    """
+    held = last if last is not None and last.ending is None else None
+    trial = RunningTrial(
+        number=row.number,
+        host=held.owner.host if held else None,
+        pid=held.owner.pid if held else None,
+        attempt=held.attempt if held else None,
+        beat_age_seconds=max(0.0, now - held.beat_at) if held else None,
+        epoch=row.epochs_done,
+        n_epochs=n_epochs,
+        validation_macro_f1=row.last_macro_f1,
+        epoch_seconds=row.newest.seconds if row.newest else None,
+        images_per_second=row.newest.images_per_second if row.newest else None,
+        seconds_left=None,
+    )
+    if held is None or not trial.is_alive:
+        return trial
+    left = trial_seconds_left(row, held, n_epochs=n_epochs, now=now, usual_pace=usual_pace)
+    return replace(trial, seconds_left=left)
 
 
 def trial_seconds_left(

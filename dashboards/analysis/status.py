@@ -1,4 +1,4 @@
-"""The status of a study: for people, for scripts (JSON) and as one log line.
+"""The status of a study: for people and for scripts (JSON).
 
 Reads what it shows: of finished trials only sums, which the database makes. Must not import
 torch: `study status` answers at once. `dashboards/terminal/status.py` draws it;
@@ -7,72 +7,37 @@ torch: `study status` answers at once. `dashboards/terminal/status.py` draws it;
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from optuna.trial import TrialState
 
 from dashboards.analysis.eta import (
+    RunningTrial,
+    is_alive,
     newest_epoch_of,
+    running_trial,
     seconds_per_epoch,
     seconds_remaining,
-    trial_seconds_left,
 )
 from storage.attempts import Attempt, read_attempts
-from storage.records import read_protocol
+from storage.records import find_protocol, read_protocol, read_tests
+from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
     best_ids,
     count_lost_attempts,
     newest_early_ids,
     newest_ended_progress,
+    own_ids,
     read_early_ends,
     read_totals,
     running_ids,
 )
 from storage.trial_rows import STATE_NAMES, TrialRow, read_some, reject_missing
 
-STALE_SECONDS = 120.0
-"""Age of a heartbeat after which its worker counts as stale; the default interval is 30 s."""
 BEST_KEYS = ("number", "slot", "value", "best_epoch", "epochs_done", "params", "host", "seconds")
 N_NEWEST_ENDS = 3
-
-
-@dataclass(frozen=True)
-class RunningTrial:
-    """A trial under way and the worker that holds its lease.
-
-    Attributes:
-        host: Machine of the worker, None while no worker holds the lease.
-        pid: Its process, likewise.
-        attempt: 1 for the first worker that has had the trial, one more for each later one; None
-            while no worker holds the lease.
-        beat_age_seconds: Time since the worker's last heartbeat, likewise.
-        epoch: Epochs done; n_epochs is all of them.
-        validation_macro_f1: Of the newest epoch.
-        epoch_seconds: Duration of the newest epoch.
-        images_per_second: Training images per second of training in the newest epoch.
-        seconds_left: Estimated time until it has all its epochs, unless it is pruned; None
-            while no worker holds the lease or its worker is stale, or before any epoch says how
-            long one takes.
-    """
-
-    number: int
-    host: str | None
-    pid: int | None
-    attempt: int | None
-    beat_age_seconds: float | None
-    epoch: int
-    n_epochs: int
-    validation_macro_f1: float | None
-    epoch_seconds: float | None
-    images_per_second: float | None
-    seconds_left: float | None
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the worker that holds its lease has a recent heartbeat."""
-        return self.beat_age_seconds is not None and self.beat_age_seconds < STALE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -96,6 +61,43 @@ class EarlyEnd:
 
 
 @dataclass(frozen=True)
+class FinalRunStatus:
+    """A final run of the study: how far it is, and what its test has shown.
+
+    Attributes:
+        number: 1 for the first.
+        searched_trial: Number of the trial that won the search; None where it is not known.
+        state: waiting, running, complete, pruned or failed.
+        host: Machine of the worker that has it, None while none has.
+        pid: Its process, likewise.
+        beat_age_seconds: Time since its last heartbeat, likewise.
+        epoch: Epochs done; n_epochs is all of them.
+        validation_macro_f1: The best so far.
+        seconds_left: Estimated time until it has all its epochs, as of a running trial.
+        test_macro_f1: Of its test evaluation; None before that.
+        test_accuracy: Likewise.
+    """
+
+    number: int
+    searched_trial: int | None
+    state: str
+    host: str | None
+    pid: int | None
+    beat_age_seconds: float | None
+    epoch: int
+    n_epochs: int
+    validation_macro_f1: float | None
+    seconds_left: float | None
+    test_macro_f1: float | None
+    test_accuracy: float | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker with a recent heartbeat has it."""
+        return is_alive(self.beat_age_seconds)
+
+
+@dataclass(frozen=True)
 class StudyStatus:
     """Counts of trials by state, the best one, and who is at work.
 
@@ -107,6 +109,7 @@ class StudyStatus:
         running_trials: By number.
         reasons: Why trials were pruned or failed, the most frequent first.
         newest_early_ends: The last of them, the newest first.
+        final_runs: By number.
         recorded_epochs: Epochs of all trials that this study ran.
         newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
             database's clock; while its trial runs, early by what was spent besides epochs.
@@ -131,6 +134,7 @@ class StudyStatus:
     running_trials: tuple[RunningTrial, ...]
     reasons: tuple[ReasonCount, ...]
     newest_early_ends: tuple[EarlyEnd, ...]
+    final_runs: tuple[FinalRunStatus, ...]
     recorded_epochs: int
     newest_epoch_at: float | None
     images_per_second: float
@@ -153,6 +157,11 @@ class StudyStatus:
     def is_over(self) -> bool:
         """Whether nothing waits and nothing runs."""
         return self.waiting == self.running == 0
+
+    @property
+    def has_live_final_run(self) -> bool:
+        """Whether a worker with a recent heartbeat has a final run."""
+        return any(run.is_alive for run in self.final_runs)
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as JSON values, the best trial without what its worker noted."""
@@ -182,7 +191,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     n_epochs = int(protocol.configuration["search"]["n_epochs"])
     usual = seconds_per_epoch(totals)
     running = tuple(
-        _running_trial(row, last.get(row.trial_id), n_epochs=n_epochs, now=now, usual_pace=usual)
+        running_trial(row, last.get(row.trial_id), n_epochs=n_epochs, now=now, usual_pace=usual)
         for row in rows
     )
     alive = [trial for trial in running if trial.is_alive]
@@ -199,6 +208,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
         running_trials=running,
         reasons=_reasons(early),
         newest_early_ends=_newest_early_ends(storage, study_name),
+        final_runs=_final_runs(storage, study_name, now=now),
         recorded_epochs=sum(one.n_epochs for one in own),
         newest_epoch_at=max(
             _progress(rows, last, newest_ended_progress(database, study_name)), default=None
@@ -225,27 +235,42 @@ def _progress(
             yield newest_epoch_of(row, attempt)
 
 
-def _running_trial(
-    row: TrialRow, last: Attempt | None, *, n_epochs: int, now: float, usual_pace: float | None
-) -> RunningTrial:
-    held = last if last is not None and last.ending is None else None
-    trial = RunningTrial(
-        number=row.number,
-        host=held.owner.host if held else None,
-        pid=held.owner.pid if held else None,
-        attempt=held.attempt if held else None,
-        beat_age_seconds=max(0.0, now - held.beat_at) if held else None,
-        epoch=row.epochs_done,
-        n_epochs=n_epochs,
-        validation_macro_f1=row.last_macro_f1,
-        epoch_seconds=row.newest.seconds if row.newest else None,
-        images_per_second=row.newest.images_per_second if row.newest else None,
-        seconds_left=None,
+def _final_runs(
+    storage: StudyStorage, study_name: str, *, now: float
+) -> tuple[FinalRunStatus, ...]:
+    """Return the final runs of a searched study; none of what is a queue of final runs itself."""
+    database, name = storage.database, study_name + FINAL_SUFFIX
+    protocol = find_protocol(database, name)
+    if protocol is None:
+        return ()
+    rows = read_some(storage, own_ids(database, name))
+    attempts = {one.trial_id: one for one in read_attempts(database, [r.trial_id for r in rows])}
+    tests = {test.trial_id: test.metrics or {} for test in read_tests(database, study_name)}
+    n_epochs, pace = (
+        int(protocol.configuration["search"]["n_epochs"]),
+        seconds_per_epoch(read_totals(database, name)),
     )
-    if held is None or not trial.is_alive:
-        return trial
-    left = trial_seconds_left(row, held, n_epochs=n_epochs, now=now, usual_pace=usual_pace)
-    return replace(trial, seconds_left=left)
+    found = []
+    for number, row in enumerate(rows, start=1):
+        last, metrics = attempts.get(row.trial_id), tests.get(row.trial_id, {})
+        now_running = running_trial(row, last, n_epochs=n_epochs, now=now, usual_pace=pace)
+        found.append(
+            FinalRunStatus(
+                number=number,
+                searched_trial=row.attributes.get("searched_trial"),
+                state=row.state,
+                host=now_running.host,
+                pid=now_running.pid,
+                beat_age_seconds=now_running.beat_age_seconds,
+                epoch=row.epochs_done,
+                n_epochs=n_epochs,
+                validation_macro_f1=row.value,
+                seconds_left=now_running.seconds_left,
+                test_macro_f1=metrics.get("macro_f1"),
+                test_accuracy=metrics.get("accuracy"),
+            )
+        )
+    return tuple(found)
 
 
 def _reason(reason: Mapping[str, str] | None) -> tuple[str, str]:
@@ -266,17 +291,4 @@ def _newest_early_ends(storage: StudyStorage, study_name: str) -> tuple[EarlyEnd
     rows = read_some(storage, ids)
     return tuple(
         EarlyEnd(row.number, row.state, row.epochs_done, *_reason(row.reason)) for row in rows
-    )
-
-
-def status_line(status: StudyStatus) -> str:
-    """Return the status as one plain line, for logs."""
-    ended = {"complete": status.complete, "pruned": status.pruned, "failed": status.failed}
-    parts = ", ".join(f"{count} {state}" for state, count in ended.items() if count)
-    imported = f"{status.taken_over} imported, " if status.taken_over else ""
-    best = status.best
-    return (
-        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {imported}"
-        f"{status.running} running, "
-        + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
     )

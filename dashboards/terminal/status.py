@@ -1,4 +1,7 @@
-"""The status of a study as a terminal shows it, in 80 columns or more. Must not import torch."""
+"""The status of a study as a terminal shows it, in 80 columns or more, and as one log line.
+
+Must not import torch.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,14 +13,19 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.analysis.status import ReasonCount, RunningTrial, StudyStatus
+from dashboards.analysis.eta import RunningTrial
+from dashboards.analysis.status import FinalRunStatus, ReasonCount, StudyStatus
 from dashboards.formatting import shown_duration, shown_params
 from dashboards.terminal.trials import STATE_STYLES
 from storage.trial_rows import TrialRow
 
 
 def status_table(
-    status: StudyStatus, *, most_running: int | None = None, now: datetime | None = None
+    status: StudyStatus,
+    *,
+    most_running: int | None = None,
+    now: datetime | None = None,
+    n_starting: int | None = None,
 ) -> Group:
     """Return the status for a terminal of 80 columns or more.
 
@@ -25,6 +33,8 @@ def status_table(
         status: Of the study.
         most_running: Rows of running trials at most; None: all of them.
         now: Local time of the reading, to which remaining times are added.
+        n_starting: Workers that have been started and have not claimed a trial yet; None where
+            nobody knows of any.
     """
     now = now or datetime.now()
     parts: list[Any] = [
@@ -32,7 +42,7 @@ def status_table(
         _bar(status),
         _counts(status),
         _best(status.best),
-        _time(status, now),
+        _time(status, now, n_starting),
     ]
     if status.running_trials:
         shown = status.running_trials[:most_running]
@@ -41,7 +51,27 @@ def status_table(
         parts += [Text(f"and {n_more} more", "dim")] if n_more else []
     if status.reasons:
         parts += [Text(), _early_ends(status)]
+    if status.final_runs:
+        parts += [Text(), *(_final_run(run, now) for run in status.final_runs)]
     return Group(*parts)
+
+
+def status_line(status: StudyStatus, *, n_starting: int = 0) -> str:
+    """Return the status as one plain line, for logs.
+
+    Args:
+        status: Of the study.
+        n_starting: Workers that have been started and have not claimed a trial yet.
+    """
+    ended = {"complete": status.complete, "pruned": status.pruned, "failed": status.failed}
+    parts = ", ".join(f"{count} {state}" for state, count in ended.items() if count)
+    imported = f"{status.taken_over} imported, " if status.taken_over else ""
+    best = status.best
+    return (
+        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {imported}"
+        f"{status.running} running, {f'{n_starting} starting, ' if n_starting else ''}"
+        + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
+    )
 
 
 def clean_line(text: str) -> str:
@@ -93,17 +123,55 @@ def _best(best: TrialRow | None) -> Text:
     )
 
 
-def _time(status: StudyStatus, now: datetime) -> Text:
-    spent = f"time: {shown_duration(status.seconds_spent)} spent"
+def _time(status: StudyStatus, now: datetime, n_starting: int | None) -> Text:
+    """Return time spent, which sums over workers, and time left, which is that of a clock."""
+    spent = f"time: {shown_duration(status.seconds_spent)} of worker time"
     left = status.seconds_remaining
     if status.is_over:
         return Text(f"{spent}, nothing to go")
-    to_go = "unknown yet to go" if left is None else f"about {shown_duration(left)} to go"
-    if not status.has_live_worker:
-        return Text.assemble(f"{spent}, {to_go}; ", ("no worker is active", "red"))
-    if left is None:
-        return Text(f"{spent}, {to_go}")
-    return Text(f"{spent}, {to_go}, until {shown_time(now + timedelta(seconds=left), now)}")
+    to_go = (
+        "time to go unknown yet"
+        if left is None
+        else f"about {shown_duration(left)} to go by the clock"
+    )
+    if status.has_live_worker:
+        until = "" if left is None else f", until {shown_time(now + timedelta(seconds=left), now)}"
+        return Text(f"{spent}; {to_go}{until}{_starting(n_starting)}")
+    if n_starting is not None:  # whoever started them knows that they run
+        return Text(f"{spent}; {to_go}{_starting(n_starting)}")
+    by_one = "" if left is None else " with one worker"
+    idle = "no worker is active" if status.running else "no worker trains (one starts in seconds)"
+    return Text.assemble(f"{spent}; {to_go}{by_one}\n      ", (idle, "red"))
+
+
+def _starting(n_starting: int | None) -> str:
+    if not n_starting:
+        return ""
+    return (
+        "\n      1 worker is starting"
+        if n_starting == 1
+        else f"\n      {n_starting} workers are starting"
+    )
+
+
+def _final_run(run: FinalRunStatus, now: datetime) -> Text:
+    of_trial = "" if run.searched_trial is None else f" of trial {run.searched_trial}"
+    begin = f"final run {run.number}{of_trial}: "
+    state = Text.assemble(begin, (run.state, STATE_STYLES[run.state]))
+    state.append(f", epoch {run.epoch}/{run.n_epochs}")
+    if run.state == "running" and not run.is_alive:
+        state.append(", ").append("no worker is active", "red")
+    elif run.seconds_left is not None:
+        end = shown_time(now + timedelta(seconds=run.seconds_left), now)
+        state.append(f", about {shown_duration(run.seconds_left)} to go, until {end}")
+    scores = []
+    if run.validation_macro_f1 is not None:
+        scores.append(f"validation macro-F1 {run.validation_macro_f1:.4f}")
+    if run.test_macro_f1 is not None and run.test_accuracy is not None:
+        scores.append(f"test macro-F1 {run.test_macro_f1:.4f}, accuracy {run.test_accuracy:.4f}")
+    elif run.state == "complete":
+        scores.append("not tested yet")
+    return state.append(f"\n      {'; '.join(scores)}" if scores else "")
 
 
 def _speed(status: StudyStatus) -> Text:

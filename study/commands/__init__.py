@@ -1,58 +1,88 @@
-"""The commands of `study`, a module for each occasion; each is imported when its command runs."""
+"""The commands of `study`, a folder for each group of the help.
 
-COMMANDS = {
-    "studies": {
-        "init": "Create a study: prepare the data, store the protocol, queue the whole budget.",
-        "run": "Create the study if needed, run local workers until its budget is done.",
-        "worker": "Join a study and work until nothing waits and nothing runs.",
-        "extend": "Add so many --trials to the budget of a study.",
-        "enqueue": "Queue hyperparameters before other trials: learning_rate=0.1 blocks=2-2-2.",
-        "fork": "Copy the study of --name as NEW with changes; import its trials where they fit.",
-        "doctor": "Report problems left by crashes; --repair repairs them, never others' data.",
-        "slurm-script": "Print a batch script that runs workers as an array of Slurm tasks.",
+The module of a command is imported when the command runs.
+"""
+
+GROUPS = {
+    "Before a search": {
+        "before.checks": {
+            "config": "Print the resolved configuration.",
+            "sanity": "Check data, network, training step and checkpoint.",
+            "lr-range": "Train some steps at rising learning rates and suggest one.",
+        },
+        "before.data": {
+            "data": "Decode the images, describe them and write a report.",
+            "baselines": "Measure guesses and cheap learners on the validation images.",
+        },
     },
-    "checks": {
-        "sanity": "Check data, network, training step and checkpoint; fail when one is broken.",
-        "lr-range": "Train a few steps at rising learning rates, and suggest one.",
+    "Search": {
+        "search.studies": {
+            "run": "Create a study if needed; run local workers until it is done.",
+            "init": "Create a study: prepare data, store protocol, queue budget.",
+            "worker": "Join a study and work until nothing waits and nothing runs.",
+            "extend": "Add so many --trials to the budget of a study.",
+            "enqueue": "Queue known hyperparameters before all other trials.",
+            "fork": "Copy a study with changes; import its trials where they fit.",
+            "slurm-script": "Print a batch script that runs workers as Slurm tasks.",
+        },
+        "search.grids": {
+            "sweep": "Train learning rates by weight decays; draw a heat map.",
+            "grid": "Train every combination of --axis, or the configured points.",
+            "compare": "Change one thing at a time; say which differences are clear.",
+        },
     },
-    "data": {
-        "data": "Decode the images, if not done yet, describe them and write a report.",
-        "baselines": "Measure guesses and two cheap learners on the validation images.",
+    "Watch": {
+        "watch.monitor": {
+            "status": "Show how far a study is, who works on it, when it is done.",
+            "metrics": "Serve metrics for Prometheus: of all studies, or of --name.",
+        },
+        "watch.show": {
+            "trials": "List the best hundred trials of a study; with --json all.",
+            "best": "Show the best complete trial of a study so far.",
+            "report": "Write the report: one HTML file, and a summary in Markdown.",
+        },
+        "watch.side_by_side": {
+            "compare-studies": "Set studies side by side: results, cost, configuration.",
+        },
+        "watch.serve": {
+            "dashboard": "Serve optuna-dashboard, read-only unless --writable.",
+            "tensorboard": "Serve TensorBoard on the runs of the study.",
+        },
     },
-    "final": {
-        "final": "Train the winner for long, then test it, once.",
-        "evaluate": "Evaluate the best.pt of a trial or final run on the validation split.",
-        "export": "Write the model folder of the final run, or of a TRIAL that kept its weights.",
+    "Train the winner, use the model": {
+        "winner.final": {
+            "final": "Train the winner for long, then test it, once.",
+            "evaluate": "Evaluate a best.pt on the validation split.",
+            "export": "Write the model folder of the final run, or of a TRIAL.",
+        },
+        "winner.predict": {
+            "predict": "Predict the classes of files, folders and patterns.",
+        },
+        "winner.replay": {
+            "replay": "Train a trial anew from its record; compare every epoch.",
+        },
     },
-    "replay": {
-        "replay": "Train a trial anew from its record; compare every epoch and the weights.",
-    },
-    "predict": {
-        "predict": "Predict the classes of images: files, folders and patterns such as '*.jpg'.",
-    },
-    "grids": {
-        "sweep": "Train learning rates by weight decays for a few epochs; draw a heat map.",
-        "grid": "Train every combination of the --axis options, or of the configured points.",
-        "compare": "Change one thing at a time around a configuration; show clear differences.",
-    },
-    "monitor": {
-        "status": "Show how far a study is, who works on it, and when it may be done.",
-        "metrics": "Serve metrics for Prometheus: of all studies of the database, or of --name.",
-    },
-    "show": {
-        "config": "Print the resolved configuration.",
-        "trials": "List the best hundred trials of a study; with --json all.",
-        "best": "Show the best complete trial of a study so far.",
-        "report": "Write the report of a study: one HTML file, and a summary in Markdown.",
-    },
-    "export_trials": {
-        "export-trials": "Write a row for each trial and each epoch: Parquet, CSV or MLflow.",
-    },
-    "serve": {
-        "dashboard": "Serve optuna-dashboard on all studies, read-only unless --writable.",
-        "tensorboard": "Serve TensorBoard on the runs of the study.",
+    "Keep and repair": {
+        "keep.database": {
+            "list": "List all studies: state, best value, size on disk.",
+            "delete": "Delete a study: its rows, its run folder, or both.",
+            "doctor": "Report problems left by crashes; --repair repairs them.",
+        },
+        "keep.export_trials": {
+            "export-trials": "Write trials and epochs as Parquet or CSV, or to MLflow.",
+        },
     },
 }
-"""Help of each command, by module."""
-MODULES = {name: module for module, helps in COMMANDS.items() for name in helps}
-HELP = {name: text for helps in COMMANDS.values() for name, text in helps.items()}
+"""Help of each command, by module, by what people do."""
+HELP = {
+    name: text
+    for modules in GROUPS.values()
+    for helps in modules.values()
+    for name, text in helps.items()
+}
+MODULES = {
+    name: module
+    for modules in GROUPS.values()
+    for module, helps in modules.items()
+    for name in helps
+}

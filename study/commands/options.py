@@ -42,7 +42,7 @@ CONFIGURATION = (
         "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
     ),
 )
-LOCATION = (
+DATABASE = (
     click.option(
         "--storage",
         type=GivenPath(),
@@ -57,8 +57,8 @@ LOCATION = (
         metavar="FOLDER",
         help="Folder of all runs.",
     ),
-    click.option("--name", metavar="NAME", help="Name of the study."),
 )
+LOCATION = (*DATABASE, click.option("--name", metavar="NAME", help="Name of the study."))
 DATA = (
     click.option(
         "--data",

@@ -13,7 +13,7 @@ from dashboards.analysis.comparison import (
     read_variants,
     remarks,
 )
-from dashboards.formatting import shown_classes
+from dashboards.formatting import shown_classes, shows_top5
 from dashboards.terminal.data import data_lines
 from dashboards.terminal.trials import trials_table
 from data.split_writer import Track
@@ -57,8 +57,10 @@ def stoppable(stop: StopFlag) -> Track:
 
 def epoch_progress(session: StudySession) -> EpochProgress:
     """Return what shows the epochs of a study as they end."""
-    kind = "final run" if session.is_final else "trial"
-    return EpochProgress(kind=kind, n_epochs=session.config.search.n_epochs)
+    n_epochs = session.config.search.n_epochs
+    if session.is_final:  # counted from 1, as everywhere
+        return EpochProgress(kind="final run", n_epochs=n_epochs, first=1)
+    return EpochProgress(kind="trial", n_epochs=n_epochs)
 
 
 def print_trials(session: StudySession) -> None:
@@ -104,10 +106,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             # Not known of older runs, in whose splits every class has images.
             n_present = metrics.get(f"n_{split}_classes")
             classes = shown_classes(n_present, metrics["n_classes"]) if n_present else ""
+            top5 = f"top-5 accuracy {values['top5_accuracy']:.4f}, "
+            if n_present and not shows_top5(metrics["n_classes"]):
+                top5 = ""
             say(
                 f"{split}: macro-F1 {values['macro_f1']:.4f}{classes}, "
-                f"accuracy {values['accuracy']:.4f}, "
-                f"top-5 accuracy {values['top5_accuracy']:.4f}, loss {values['loss']:.4f}"
+                f"accuracy {values['accuracy']:.4f}, {top5}loss {values['loss']:.4f}"
             )
     if "test" in metrics:
         score_error = metrics.get("test_macro_f1_standard_error")  # not known of older runs
@@ -124,11 +128,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+class _PipedConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, for rich would end with 1."""
+        raise BrokenPipeError
+
+
 def print_rich(*renderables: Any) -> None:
     """Print what rich can lay out, wide where neither a terminal nor COLUMNS says how wide."""
-    console = Console()
+    console = _PipedConsole()
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=PIPED_WIDTH)
+        console = _PipedConsole(width=PIPED_WIDTH)
     console.print(*renderables)
 
 

@@ -16,6 +16,7 @@ from storage.errors import CheckpointError
 from storage.leases import read_owners
 from storage.process_identity import Owner, is_running
 from storage.records import find_protocol, read_epochs, read_protocol, study_names
+from storage.run_folder_deletion import given_up_folders
 from storage.run_folders import claimed_folders
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
@@ -135,8 +136,13 @@ def other_folders(handle: StudyStorage, runs: Path) -> Iterator[Finding]:
     """Find run folders of studies that the database does not have."""
     database = handle.database
     keys = {read_protocol(database, name).study_key for name in study_names(database)}
+    left = given_up_folders(runs)
+    for folder in left:
+        name = folder.name.removeprefix(".").rsplit(".", 2)[0]
+        what = "the rest of a study whose deletion was cut off"
+        yield Finding(str(folder), what, f"left alone; `study delete --name {name}` removes it")
     for folder, key in claimed_folders(runs).items():
-        if key not in keys:
+        if key not in keys and folder not in left:
             what = "the run folder of a study that this database does not have"
             yield Finding(str(folder), what, "left alone, for it may be another database's")
 

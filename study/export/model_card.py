@@ -11,9 +11,8 @@ from typing import Any, Self
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from dashboards.formatting import bullets, code, shown_classes, shown_value
+from dashboards.formatting import bullets, code, shown_classes, shown_value, shows_top5
 from data.sources.opening import HUB_ID
-from model.evaluation import TOP_K
 from model.export import ExportedConfig
 from storage.records import Protocol
 from study.configuration.config import StudyConfig
@@ -304,7 +303,7 @@ def _scores(described: Described, splits: Sequence[str]) -> str:
     metrics, n_classes = described.metrics, len(described.exported.class_names)
     rows = []
     for key, name in METRIC_NAMES.items():
-        if key == "top5_accuracy" and n_classes <= TOP_K:
+        if key == "top5_accuracy" and not shows_top5(n_classes):
             continue
         row = [name, *(f"{metrics[split][key]:.4f}" for split in splits)]
         if described.is_tested:

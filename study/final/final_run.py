@@ -5,9 +5,11 @@ recorded like any trial. Its test evaluation is claimed in the database before t
 """
 
 import time
+from collections.abc import Callable
 
 from optuna.trial import FrozenTrial, TrialState
 
+from dashboards.analysis.status import read_status
 from data.image_cache import PreparedData
 from data.split_writer import Track, no_progress
 from storage.leases import Heartbeat, acquire, end
@@ -128,9 +130,21 @@ def _queued(session: StudySession) -> list[FrozenTrial]:
 
 
 def run_final(
-    final: StudySession, prepared: PreparedData, *, stop: StopFlag, announce: Announce
+    final: StudySession,
+    prepared: PreparedData,
+    *,
+    stop: StopFlag,
+    announce: Announce,
+    tell: Callable[[str], None] = lambda _text: None,
 ) -> FinalResult | None:
     """Train the queued final runs and test the last one.
+
+    Args:
+        final: The queue of final runs.
+        prepared: Its data.
+        stop: Polled at every batch.
+        announce: Told the number and result of every epoch.
+        tell: Told what is done beside training, which may take long.
 
     Returns:
         The result; None where the run was stopped before its end.
@@ -138,6 +152,7 @@ def run_final(
     Raises:
         StudyError: If the run failed.
     """
+    _tell_who_trains(final, tell)
     Worker(final, prepared, stop=stop, announce=announce).work()
     runs = final.optuna_study().get_trials(deepcopy=False)
     run = max(runs, key=lambda trial: int(trial.user_attrs[SLOT]))
@@ -149,11 +164,25 @@ def run_final(
             f"the final run ended {run.state.name.lower()} ({reason}): "
             "fix the cause; the same command queues another"
         )
-    return _test(final, prepared, run, stop=stop)
+    return _test(final, prepared, run, stop=stop, tell=tell)
+
+
+def _tell_who_trains(final: StudySession, tell: Callable[[str], None]) -> None:
+    """Name another process that trains a final run, whose end is waited for."""
+    for trial in read_status(final.storage_handle, final.protocol.study_name).running_trials:
+        if trial.is_alive:
+            where = f"process {trial.pid} on {trial.host}"
+            done = f"{trial.epoch} of {trial.n_epochs} epochs are done"
+            tell(f"{where} trains this final run, {done}: waiting for its end")
 
 
 def _test(
-    final: StudySession, prepared: PreparedData, run: FrozenTrial, *, stop: StopFlag
+    final: StudySession,
+    prepared: PreparedData,
+    run: FrozenTrial,
+    *,
+    stop: StopFlag,
+    tell: Callable[[str], None],
 ) -> FinalResult | None:
     """Take the test, or wait for the process that takes it; None after a stop signal."""
     database = final.storage_handle.database
@@ -163,12 +192,16 @@ def _test(
         heartbeat_seconds=place.heartbeat_seconds,
         grace_seconds=place.grace_seconds,
     )
+    is_told = False
     while not stop.is_set:
         held = watch.poll().get(run._trial_id)
         if held is None or watch.is_lost(held):
             lease = acquire(database, run._trial_id, Owner.current(), lost=held)
             if lease is not None:
                 break
+        elif not is_told:
+            is_told = True
+            tell(f"another process takes the test ({held.owner}): waiting for it")
         time.sleep(min(1.0, place.heartbeat_seconds))
     else:
         return None
@@ -176,6 +209,8 @@ def _test(
     ending = "test cut off"
     try:
         with Heartbeat(database, lease, seconds=seconds, between=watch.poll) as heartbeat:
+            if not _is_tested(final, run):
+                tell("the training is over: evaluating on the validation and the test images")
             result = take_test(final, prepared, run)
             note_test(final, heartbeat, run, result.metrics)
         ending = "tested"

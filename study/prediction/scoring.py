@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from dashboards.formatting import shown_classes
+from dashboards.formatting import shown_classes, shows_top5
 from data.sources.folder_walk import readable
 from data.sources.given_pictures import GivenPictures, label_by_folders
 from model.evaluation import Evaluation, MetricsAccumulator
@@ -93,14 +93,15 @@ def score_lines(evaluation: Evaluation) -> list[str]:
     metrics, confusion_CC = evaluation.metrics, evaluation.confusion_CC.numpy()
     n_images = int(confusion_CC.sum())
     classes = shown_classes(evaluation.n_classes_present, len(confusion_CC))
-    errors = [
-        macro_f1_standard_error(confusion_CC),
-        accuracy_standard_error(metrics.accuracy, n_images),
-        accuracy_standard_error(metrics.top5_accuracy, n_images),
-    ]
+    score_error = macro_f1_standard_error(confusion_CC)
+    error, top5, top5_error = accuracy_standard_error(metrics.accuracy, n_images), "", ""
+    if shows_top5(len(confusion_CC)):
+        top5 = f"top-5 accuracy {metrics.top5_accuracy:.4f}, "
+        spread = accuracy_standard_error(metrics.top5_accuracy, n_images)
+        top5_error = f", top-5 accuracy {spread:.4f}"
     return [
         f"score: macro-F1 {metrics.macro_f1:.4f}{classes}, accuracy {metrics.accuracy:.4f}, "
-        f"top-5 accuracy {metrics.top5_accuracy:.4f}, loss {metrics.loss:.4f}",
-        "standard error: macro-F1 {:.4f}, accuracy {:.4f}, top-5 accuracy {:.4f} ".format(*errors)
-        + f"({n_images:,} images)",
+        f"{top5}loss {metrics.loss:.4f}",
+        f"standard error: macro-F1 {score_error:.4f}, accuracy {error:.4f}{top5_error} "
+        f"({n_images:,} images)",
     ]

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import TrialState
@@ -173,6 +173,9 @@ def open_session(
     asked = request.location()
     location = location or Location(asked.storage, read_only=reading)
     reading = location.read_only
+    if reading and asked.name is not None and asked.name.endswith(FINAL_SUFFIX):
+        # Final runs are shown under their name; their configuration has that of the search.
+        request = replace(request, options={**request.options, "name": None})
     try:
         handle = location.open()
         protocol = read_protocol(handle.database, name or asked.name or location.only_study())

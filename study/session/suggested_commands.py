@@ -1,11 +1,11 @@
 """Command lines that a message suggests, ready for a shell; no password in them."""
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from storage.configuration import StorageConfig, shown_url
 from study.configuration.yaml_values import dump_assigned
+from study.program import command_line
 
 
 def location_options(storage: StorageConfig) -> list[str]:
@@ -16,8 +16,8 @@ def location_options(storage: StorageConfig) -> list[str]:
 
 
 def suggest_command(*words: str, storage: StorageConfig) -> str:
-    """Return `study` with these words and the location of the study."""
-    return shlex.join(["study", *words, *location_options(storage)])
+    """Return the call of this program with these words and the location of the study."""
+    return command_line([*words, *location_options(storage)])
 
 
 def fork_command(study_name: str, settings: Mapping[str, Any], *, storage: StorageConfig) -> str:

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+DISTRIBUTION = "image-classifier-study"
 PACKAGES = ("torch", "torchvision", "optuna", "datasets", "numpy", "sqlalchemy", "pillow")
 OWN_PACKAGES = ("dashboards", "data", "model", "storage", "study")
 ROOT = Path(__file__).parents[2]
@@ -119,3 +120,14 @@ def comparable_code(
 
 def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
+
+
+def describe_versions() -> str:
+    """Return the versions of this code and of what decides a result, in two lines."""
+    try:
+        version = metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:  # run from its folder
+        version = "not installed"
+    revision = git_revision() or "unknown: no git repository"
+    others = ", ".join(f"{name} {text}" for name, text in versions().items())
+    return f"study {version}, revision {revision}\n{others}"

@@ -1,5 +1,8 @@
 """Which trial wins a search, and why."""
 
+from pathlib import Path
+
+from storage.records import IMPORTED_FROM
 from storage.study_totals import best_ids
 from storage.trial_rows import TrialRow, read_some
 from study.errors import StudyError
@@ -20,6 +23,30 @@ def read_best(session: StudySession) -> TrialRow:
             f"study {name!r} must have a complete trial, it has none yet: see `study status`"
         )
     return best[0]
+
+
+def find_weights(session: StudySession, trial: TrialRow) -> Path | None:
+    """Return the file of a trial's best weights, None where it is not there."""
+    if trial.slot is None or session.paths.key() != session.protocol.study_key:
+        return None
+    path = session.trial_paths(trial.slot).best
+    return path if path.is_file() else None
+
+
+def why_no_weights(session: StudySession, trial: TrialRow) -> str:
+    """Return why the best weights of a trial are not there, and where they may be."""
+    if trial.slot is None:
+        return f"of an imported trial, with the study that trained it{_origin(trial)}"
+    if session.paths.key() != session.protocol.study_key:
+        folder = session.protocol.runs_folder or "the runs folder of `study init`"
+        return f"not below {session.paths.runs}; the study's runs folder is {folder}"
+    n_kept = session.config.storage.kept_trials
+    return f"not kept; storage.kept_trials keeps those of the best {n_kept} finished trials"
+
+
+def _origin(trial: TrialRow) -> str:
+    origin = trial.attributes.get(IMPORTED_FROM)
+    return f": {origin['study']}, trial {origin['trial']}" if origin else ""
 
 
 def choose_winner(session: StudySession) -> TrialRow:

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.live import Live
 
-from dashboards.analysis.status import read_status, status_line
-from dashboards.terminal.status import status_table
+from dashboards.analysis.status import StudyStatus, read_status
+from dashboards.terminal.status import status_line, status_table
 from storage.addresses import parse_url
 from storage.group_rights import make_folders
 from study.progress import is_terminal, say
@@ -117,23 +117,39 @@ def _device(session: StudySession, own: dict[str, str]) -> str:
 def _watch(session: StudySession, workers: LocalWorkers, stop: StopFlag) -> None:
     """Show the study's state until the workers have left or a stop signal comes."""
     read = partial(read_status, session.storage_handle, session.protocol.study_name)
+    begun: set[int] = set()
     if is_terminal():
-        with Live(status_table(read()), auto_refresh=False) as live:
+        with Live(auto_refresh=False) as live:
             while not stop.is_set and workers.are_working():
-                live.update(status_table(read()), refresh=True)
+                status = read()
+                n_starting = _count_starting(workers, status, begun)
+                live.update(status_table(status, n_starting=n_starting), refresh=True)
                 _sleep(stop)
-            live.update(status_table(read()), refresh=True)
+            live.update(status_table(read(), n_starting=0), refresh=True)
         return
     said = ""
     working = True
     while working and not stop.is_set:
         working = workers.are_working()  # looked at first, so that the last line shows the end
-        line = status_line(read())
+        status = read()
+        line = status_line(status, n_starting=_count_starting(workers, status, begun))
         if line != said:
             said = line
             say(line)
         if working:
             _sleep(stop)
+
+
+def _count_starting(workers: LocalWorkers, status: StudyStatus, begun: set[int]) -> int:
+    """Return how many workers have not claimed a trial yet, while there is one for them.
+
+    Args:
+        workers: Those of this launcher.
+        status: The study's, read just now.
+        begun: Processes that have had a trial; those that have one now are added.
+    """
+    begun |= {trial.pid for trial in status.running_trials if trial.pid is not None}
+    return len(set(workers.pids) - begun) if status.waiting else 0
 
 
 def _sleep(stop: StopFlag) -> None:

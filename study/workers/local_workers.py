@@ -16,6 +16,8 @@ from study.stop_signal import INTERRUPTED, KILLED_AFTER_SECONDS, LAUNCHER_PID, S
 from study.workers.exit_reasons import describe_signal, lost_by, name_signal
 
 Start = Callable[[], "LocalWorker"]
+QUIET_SECONDS = 1.0
+"""Time in which most workers stop, so that there is nothing to say."""
 
 
 class LocalWorker:
@@ -37,6 +39,11 @@ class LocalWorker:
         self._owner = Owner.of(self._process.pid)
         self._was_stopped = self._is_recorded = False
         self._trials: list[int] = []
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:
@@ -122,11 +129,22 @@ class LocalWorkers:
                 self._workers[index] = self._starts[index]()
         return any(worker.is_running for worker in self._workers)
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run."""
+        return [worker.pid for worker in self._workers if worker.is_running]
+
     def stop(self) -> None:
         """Tell the workers to stop, and kill those that do not."""
         for worker in self._workers:
             worker.terminate()
-        until = time.monotonic() + KILLED_AFTER_SECONDS
+        begin = time.monotonic()
+        until = begin + KILLED_AFTER_SECONDS
+        while self.pids and time.monotonic() < min(until, begin + QUIET_SECONDS):
+            time.sleep(0.05)
+        if n_left := len(self.pids):
+            most = f"{KILLED_AFTER_SECONDS:.0f} s at most"
+            say(f"waiting for {count_workers(n_left)} to stop, {most}")
         for worker in self._workers:
             worker.wait_or_kill(max(0.0, until - time.monotonic()))
 
@@ -140,6 +158,11 @@ class LocalWorkers:
             worker.record_death()
         for worker in self._workers:
             worker.reject_failure(stopped=stopped)
+
+
+def count_workers(number: int) -> str:
+    """Return a number of workers in words."""
+    return f"{number} worker{'' if number == 1 else 's'}"
 
 
 def _start(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -15,9 +16,12 @@ from PIL import Image
 
 from model.export import load_config
 from study.cli import app
-from study.commands.local_run import n_trials
+from study.commands import GROUPS, HELP
+from study.commands.search.local_run import n_trials
+from study.session.versions import describe_versions
 from tests.study.conftest import ROOT, Call, Command
 
+STUDY = (ROOT / "study" / "README.md").read_text()
 RUN_ALL = """
 import json, sys
 from study.cli import main
@@ -221,11 +225,60 @@ def test_light_commands_leave_torch_and_datasets_unimported(
 
 def test_help_says_of_each_command_a_whole_sentence() -> None:
     with click.Context(app, terminal_width=80) as context:
-        listed = app.get_help(context).partition("Commands:\n")[2]
+        listed = app.get_help(context).partition(f"{next(iter(GROUPS))}:\n")[2]
     assert "..." not in listed
     for name, found in app.commands.items():
         assert found.help is not None
-        assert f"  {name} " in listed and found.help.split(".")[0].split()[-1] + "." in listed
+        assert re.search(rf"^  {name} +{re.escape(found.help)}$", listed, re.MULTILINE)
+    titles = re.findall(r"^(\S.*):$", listed, re.MULTILINE)
+    assert titles == list(GROUPS)[1:] and set(HELP) == set(app.commands)
+
+
+def test_version_names_the_code_and_what_decides_results_without_importing_it(
+    tmp_path: Path,
+) -> None:
+    ends, _ = run_in_one_process(tmp_path, ["--version"])
+    assert ends == [[0, False, False]]
+    code, others = describe_versions().splitlines()
+    assert re.fullmatch(r"study \d+\.\d+\.\d+, revision ([0-9a-f]{40}\+?|unknown: .+)", code)
+    for name in ("torch", "optuna"):
+        assert f"{name} {metadata.version(name)}" in others
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("study st", {"status"}),
+        ("study ex", {"extend", "export", "export-trials"}),
+        ("study --ver", {"--version"}),
+        ("study status --w", {"--watch"}),
+        ("study grid --st", {"--storage", "--stop-after"}),
+    ],
+)
+def test_shell_completes_commands_and_options(
+    call: Call, monkeypatch: pytest.MonkeyPatch, shell: str, typed: str, offered: set[str]
+) -> None:
+    monkeypatch.setenv("_STUDY_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    ended = call()
+    lines = ended.out.splitlines()
+    names = [line.removeprefix("plain,") for line in lines] if shell == "bash" else lines[1::3]
+    assert (ended.code, set(names)) == (0, offered)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_a_command_after_what_the_document_says(tmp_path: Path) -> None:
+    (line,) = re.findall(r'^    (eval "\$\(_STUDY_COMPLETE=bash_source study\)")', STUDY, re.M)
+    script = tmp_path / "complete.sh"
+    script.write_text(
+        f"{line}\nCOMP_WORDS=(study sani) COMP_CWORD=1\n"
+        '$(complete -p study | sed "s/.*-F \\([^ ]*\\).*/\\1/") study sani study\n'
+        'echo "${COMPREPLY[@]}"\n'
+    )
+    ended = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("sanity\n", "")
 
 
 def test_help_takes_little_longer_than_to_start_python_with_click() -> None:
@@ -268,7 +321,10 @@ def test_whole_path_by_commands_with_two_workers(
 
     ended = command("final", *place)
     assert ended.returncode == 0, ended.stderr
-    assert "test: macro-F1" in ended.stdout
+    assert "test: macro-F1" in ended.stdout and "top-5" not in ended.stdout  # of three classes
+    for file in ("best.pt", "mistakes.json", "model"):
+        assert f": {tmp_path}/runs/tiny/final/{file}\n" in ended.stdout
+    assert "the training is over: evaluating" in ended.stdout
     metrics = json.loads((tmp_path / "runs/tiny/final/metrics.json").read_text())
     model = tmp_path / "runs/tiny/final/model"
     assert load_config(model).metrics["test"] == metrics["test"]

@@ -78,9 +78,13 @@ def test_second_signal_ends_but_not_one_of_the_launcher_or_of_a_closed_terminal(
 ) -> None:
     environment = os.environ | ({LAUNCHER_PID: str(os.getpid())} if launched else {})
     with subprocess.Popen(
-        [sys.executable, "-c", LISTEN], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        [sys.executable, "-c", LISTEN],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == b"ready\n"
         for number in numbers:
             process.send_signal(number)
@@ -89,7 +93,10 @@ def test_second_signal_ends_but_not_one_of_the_launcher_or_of_a_closed_terminal(
         assert process.stdout.readline() == b"signalled\n"
         process.send_signal(ends)
         process.stdout.read()
+        said = process.stderr.read().decode()
     assert process.returncode == 128 + ends
+    assert ("finished epochs are kept, the one under way is dropped" in said) != launched
+    assert ("a signal again ends at once" in said) != launched
 
 
 def test_closed_terminal_is_unheard_where_nohup_has_let_it_be_ignored(handlers: None) -> None:

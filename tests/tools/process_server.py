@@ -19,10 +19,10 @@ from typing import Any
 
 PRELOADED = (
     "study.cli",
-    "study.commands.final",
-    "study.commands.monitor",
-    "study.commands.show",
-    "study.commands.studies",
+    "study.commands.winner.final",
+    "study.commands.watch.monitor",
+    "study.commands.watch.show",
+    "study.commands.search.studies",
     "study.creation.create",
     "study.workers.launcher",
     "study.workers.worker",

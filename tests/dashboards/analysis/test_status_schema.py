@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
+from copy import deepcopy
+from dataclasses import fields, replace
 from importlib import resources
 from typing import Any
 
@@ -14,10 +15,18 @@ from optuna.trial import TrialState
 from dashboards.analysis.status import (
     BEST_KEYS,
     EarlyEnd,
+    FinalRunStatus,
     ReasonCount,
     RunningTrial,
     StudyStatus,
     read_status,
+)
+from storage.records import (
+    TestEvaluation,
+    add_protocol,
+    claim_test,
+    finish_test,
+    read_protocol,
 )
 from storage.study_storage import StudyStorage
 from tests.dashboards.conftest import STUDY_NAME
@@ -66,7 +75,7 @@ def objects(described: dict[str, Any], name: str = "") -> Iterator[tuple[str, di
 
 def test_schema_names_what_the_code_has() -> None:
     kinds = {"running_trials[]": RunningTrial, "reasons[]": ReasonCount}
-    kinds |= {"newest_early_ends[]": EarlyEnd, "": StudyStatus}
+    kinds |= {"newest_early_ends[]": EarlyEnd, "": StudyStatus, "final_runs[]": FinalRunStatus}
     for name, described in objects(SCHEMA):
         if name in kinds:
             assert set(described["properties"]) == {field.name for field in fields(kinds[name])}
@@ -103,6 +112,28 @@ def test_status_of_finished_study_is_valid(searched_study: StudyStorage) -> None
     found = validated(status)
     assert status.is_over and found["running_trials"] == []
     assert found["seconds_remaining"] == 0
+
+
+def test_status_shows_the_final_run_before_and_after_its_test(
+    searched_study: StudyStorage, final_trial_id: int
+) -> None:
+    protocol = read_protocol(searched_study.database, STUDY_NAME)
+    configuration = deepcopy(protocol.configuration)
+    configuration["search"]["n_epochs"] = 5
+    final = {"study_name": f"{STUDY_NAME}-final", "study_key": "0" * 32, "budget": 1}
+    add_protocol(searched_study.database, replace(protocol, configuration=configuration, **final))
+    (before,) = validated(read_status(searched_study, STUDY_NAME))["final_runs"]
+    assert (before["number"], before["state"], before["epoch"]) == (1, "complete", 4)
+    assert (before["validation_macro_f1"], before["n_epochs"]) == (0.7, 5)
+    assert before["test_macro_f1"] is None and before["host"] is None
+    claim = TestEvaluation(final_trial_id, STUDY_NAME, 1, "the first", "0" * 64)
+    claim_test(searched_study.database, claim)
+    metrics = {"macro_f1": 0.65, "accuracy": 0.66, "top5_accuracy": 1.0, "loss": 1.0}
+    finish_test(searched_study.database, final_trial_id, metrics)
+    status = read_status(searched_study, STUDY_NAME)
+    (after,) = validated(status)["final_runs"]
+    assert (after["test_macro_f1"], after["test_accuracy"]) == (0.65, 0.66)
+    assert read_status(searched_study, f"{STUDY_NAME}-final").final_runs == ()
 
 
 def test_schema_rejects_what_it_does_not_name(searched_study: StudyStorage) -> None:

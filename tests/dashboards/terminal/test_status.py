@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from dashboards.analysis.status import read_status, status_line
+from dashboards.analysis.status import read_status
 from dashboards.formatting import shown_duration
-from dashboards.terminal.status import status_table
+from dashboards.terminal.status import status_line, status_table
 from dashboards.terminal.trials import trials_table
 from storage.errors import StudyNotFoundError
 from storage.study_storage import StudyStorage

@@ -15,9 +15,15 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
-from dashboards.analysis.status import EarlyEnd, ReasonCount, StudyStatus, read_status
+from dashboards.analysis.status import (
+    EarlyEnd,
+    FinalRunStatus,
+    ReasonCount,
+    StudyStatus,
+    read_status,
+)
 from dashboards.analysis.timed_read import TimedReader
-from dashboards.terminal.status import clean_line, shown_time, status_table
+from dashboards.terminal.status import clean_line, shown_time, status_line, status_table
 from dashboards.terminal.watch import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
@@ -156,7 +162,8 @@ def test_trial_of_a_stale_worker_has_no_expected_end_and_counts_for_no_speed(
     assert "no speed is known yet" in drawn(status) and "10.0 h ago" in drawn(status)
     (trial,) = status.running_trials
     assert trial.host is not None and trial.seconds_left is None
-    assert "to go; no worker is active\n" in drawn(status) and "until" not in drawn(status)
+    assert "to go by the clock with one worker\n      no worker is active\n" in drawn(status)
+    assert "until" not in drawn(status)
     assert status.as_json()["seconds_remaining"] > 0
 
 
@@ -164,10 +171,82 @@ def test_time_line_tells_a_study_of_live_workers_from_one_that_waits_for_them(
     running: StudyStatus, empty_study: StudyStorage
 ) -> None:
     noon = datetime(2026, 3, 4, 12, 0)  # at midnight the end would have the name of its day
-    assert re.search(r"to go, until \d\d:\d\d", drawn(running, now=noon))
+    assert re.search(
+        r"of worker time; about .+ to go by the clock, until \d\d:\d\d", drawn(running, now=noon)
+    )
     waiting = drawn(read_status(empty_study, STUDY_NAME))
-    assert "time: 0 s spent, unknown yet to go; no worker is active\n" in waiting
+    assert "time: 0 s of worker time; time to go unknown yet\n      no worker trains (" in waiting
     assert "nothing to go" in drawn(over(running)) and "is active" not in drawn(over(running))
+
+
+@pytest.mark.parametrize(
+    ("n_starting", "said"), [(0, None), (1, "1 worker is starting"), (2, "2 workers are starting")]
+)
+def test_workers_that_start_are_no_missing_workers(
+    running: StudyStatus, empty_study: StudyStorage, n_starting: int, said: str | None
+) -> None:
+    new = read_status(empty_study, STUDY_NAME)
+    for status in (running, new):
+        text = drawn(status, n_starting=n_starting)
+        assert "no worker" not in text
+        assert ("starting" in text) == (said is not None) and (said or "") in text
+    line = status_line(new, n_starting=n_starting)
+    assert (
+        line == f"0/6 done, 0 running, {f'{n_starting} starting, ' if said else ''}no result yet"
+    )
+
+
+FINAL = FinalRunStatus(
+    number=1,
+    searched_trial=4,
+    state="running",
+    host="node1",
+    pid=7,
+    beat_age_seconds=2.0,
+    epoch=7,
+    n_epochs=30,
+    validation_macro_f1=0.7712,
+    seconds_left=90.0,
+    test_macro_f1=None,
+    test_accuracy=None,
+)
+
+
+def test_final_runs_are_shown_with_epoch_end_and_test() -> None:
+    tested = replace(
+        FINAL,
+        state="complete",
+        epoch=30,
+        host=None,
+        pid=None,
+        beat_age_seconds=None,
+        seconds_left=None,
+        test_macro_f1=0.75,
+        test_accuracy=0.76,
+    )
+    noon = datetime(2026, 3, 4, 12, 0)
+
+    def said(run: FinalRunStatus) -> list[str]:
+        lines = drawn(replace(example(), final_runs=(run,)), now=noon).splitlines()
+        return lines[lines.index(next(line for line in lines if line.startswith("final run"))) :]
+
+    assert said(FINAL) == [
+        "final run 1 of trial 4: running, epoch 7/30, about 90 s to go, until 12:01:30",
+        "      validation macro-F1 0.7712",
+    ]
+    assert said(tested) == [
+        "final run 1 of trial 4: complete, epoch 30/30",
+        "      validation macro-F1 0.7712; test macro-F1 0.7500, accuracy 0.7600",
+    ]
+    assert said(replace(tested, test_macro_f1=None))[1].endswith("; not tested yet")
+    stale = replace(FINAL, beat_age_seconds=999.0, seconds_left=None)
+    assert said(stale)[0].endswith("epoch 7/30, no worker is active")
+
+
+def test_watch_goes_on_while_a_final_run_is_trained(running: StudyStatus) -> None:
+    trained = replace(over(running), final_runs=(FINAL,))
+    text = watched(trained, trained, over(running))  # which reads all three
+    assert text.split("\x1b[?1049l")[1].count("final run") == 0
 
 
 def test_lost_worker_is_counted_and_the_next_attempt_shown(searched_study: StudyStorage) -> None:

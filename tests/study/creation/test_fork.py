@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from dashboards.analysis.status import read_status, status_line
+from dashboards.analysis.status import read_status
+from dashboards.terminal.status import status_line
 from data.image_cache import prepare
 from storage.errors import StudyNotFoundError
 from storage.records import IMPORTED_FROM, read_epochs

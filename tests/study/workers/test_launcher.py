@@ -11,7 +11,7 @@ from study.creation.create import initialise
 from study.errors import StudyError
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
-from study.workers import local_workers
+from study.workers import launcher, local_workers
 from study.workers.gpus import VARIABLE
 from study.workers.launcher import postgresql_hint, run_workers
 from tests.tools.processes import ROOT
@@ -131,6 +131,36 @@ def test_worker_that_got_a_signal_before_it_could_listen_has_not_failed(
     with pytest.raises(StudyError, match=r"a worker was killed by SIGUSR1 outside a trial \(log"):
         run_workers(session, [{}], stop=StopFlag())
     assert len(said_by_workers(session)) == 2  # the next would end like it, so there is none
+
+
+def test_worker_is_starting_until_it_has_had_a_trial(
+    session: StudySession,
+    fake_python: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launcher, "REFRESH_SECONDS", 0.01)
+    begin = tmp_path / "begin"
+    shebang, script = CLAIM.split("\n", 1)
+    wait = f"import time, pathlib\nwhile not pathlib.Path({str(begin)!r}).exists():\n"
+    fake_python.write_text(f"{shebang}\n{wait}    time.sleep(0.01)\n{script}\ntime.sleep(600)\n")
+
+    class StopWhenClaimed(StopFlag):
+        said = ""
+
+        @property
+        def is_set(self) -> bool:
+            self.said += capsys.readouterr().out
+            if "1 starting" in self.said:
+                begin.touch()
+            return "1 running" in self.said
+
+    stop = StopWhenClaimed()
+    run_workers(session, [{}], stop=stop)
+    first, *_, last = stop.said.splitlines()
+    assert first == "0/3 done, 0 running, 1 starting, no result yet"
+    assert last == "0/3 done, 1 running, no result yet"
 
 
 def test_worker_deaf_to_sigterm_is_killed_and_its_trial_released(

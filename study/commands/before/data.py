@@ -76,6 +76,11 @@ def _baselines(request: Request, as_json: bool) -> None:
         print_json(asdict(found) | {"scores": scores, "n_validation_images": n_validation})
     else:
         print_rich(
-            baselines_table(scores, n_train=found.n_train_images, n_validation=n_validation)
+            baselines_table(
+                scores,
+                n_train=found.n_train_images,
+                n_validation=n_validation,
+                n_classes=prepared.n_classes,
+            )
         )
     note_studies_on(prepared.fingerprint, config.storage)

@@ -9,7 +9,7 @@ from study.commands.options import DATA, DEVICE, LOCATION, command
 from study.commands.output import stoppable
 from study.configuration.config import Request
 from study.errors import StudyError
-from study.progress import EpochProgress, say
+from study.progress import EpochProgress, explain_wait, say
 from study.session.location import Location
 from study.session.protocol import reject_added_settings
 from study.session.session import StudySession, final_name, open_session
@@ -31,10 +31,12 @@ def _replay(request: Request, trial: str, threads: int | None) -> None:
     session, number = _find(request, trial)
     reject_added_settings(session.protocol, session.config)
 
+    explain_wait("loading PyTorch")
+
     from study.trial.replay import describe_replay, read_recorded_trial, replay
 
     recorded = read_recorded_trial(session, number)
-    stop = StopFlag().install()
+    stop = StopFlag().install(costs="nothing of the study changes")
     kind = "final run" if session.is_final else "trial"
     with EpochProgress(kind=f"replay of {kind}", n_epochs=len(recorded.epochs)) as announce:
         found = replay(

@@ -1,4 +1,4 @@
-"""Commands that look at a study's data, network and step before a budget is spent."""
+"""Commands that look at configuration, data, network and step before a budget is spent."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from data.image_cache import prepare
+from storage.configuration import shown_url
 from study.checks.lr_finder import (
     free_paths,
     range_test,
@@ -17,11 +18,11 @@ from study.checks.lr_finder import (
 from study.checks.result import CheckResult, failure_line
 from study.commands.options import STUDY, command, json_option
 from study.commands.output import print_json, print_rich
-from study.configuration.config import Request
+from study.configuration.config import Request, as_yaml, preset_names
 from study.configuration.search_space import SPACES
 from study.creation.create import resolve_at
 from study.errors import UnsoundPipelineError
-from study.progress import fail, say, track
+from study.progress import explain_wait, fail, say, track
 from study.session.location import Location
 from study.session.session import open_session
 from study.session.suggested_commands import assignment, suggest_command
@@ -29,6 +30,14 @@ from study.trial.dashboard_notes import note_study
 from study.workers.gpus import count_threads
 
 OVERFIT_IMAGES, OVERFIT_STEPS = 64, 600
+
+
+@command("config", STUDY)
+def _config(request: Request) -> None:
+    resolved = request.resolve()
+    print(f"# presets: {', '.join(preset_names())}")
+    shown = resolved.replacing({"storage.url": shown_url(resolved.storage.url)})
+    print(as_yaml(shown), end="")
 
 
 @command("sanity", STUDY)
@@ -63,6 +72,8 @@ def _sanity(
         if quick
         else pipeline.all_checks(Overfitting(overfit_images, overfit_steps))
     )
+    most = "" if quick else f"; learning {overfit_images} images by heart takes longest"
+    explain_wait(f"checking data, network and training step{most}")
     results = list(checks)
     if as_json:
         print_json([vars(result) for result in results])
@@ -114,6 +125,7 @@ def _lr_range(
 
     prepared = prepare(config.data, track=track) if session is None else session.prepare_data()
     set_threads(count_threads(config))
+    explain_wait(f"training {steps} steps at rising learning rates")
     curve = run_range_test(config, prepared, test, paths)
     if session is not None:
         note_study(session)

@@ -16,7 +16,7 @@ from study.configuration.config import Request
 from study.errors import StudyError
 from study.prediction.output import choose_format, reject_unwritable, writing_to
 from study.prediction.rows import FORMATS, Format, build_rows
-from study.progress import fail, is_terminal, say, track
+from study.progress import explain_wait, fail, is_terminal, say, track
 from study.stop_signal import INTERRUPTED, StopFlag
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def _predict(
         reject_unwritable(out, given)
     folder = folder or _find_final_model(request)
 
+    explain_wait("loading PyTorch")
+
     from model.device import resolve_execution
     from study.prediction.plan import count_images, plan_prediction
 
@@ -100,7 +102,7 @@ def _write_predictions(
         class_names=model.class_names,
         width=shutil.get_terminal_size((PIPED_WIDTH, 0)).columns,
     )
-    stop = StopFlag().install(exit_code=INTERRUPTED)
+    stop = StopFlag().install(exit_code=INTERRUPTED, costs="--out is left as it is")
     shown = no_progress if out is None and is_terminal() else track  # rows show it themselves
     n_broken = 0
     with writing_to(out) as write:

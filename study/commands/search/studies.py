@@ -1,4 +1,4 @@
-"""Commands that create, run and repair a study."""
+"""Commands that create, run and change a study."""
 
 import logging
 import os
@@ -12,7 +12,6 @@ import click
 from storage.configuration import shown_url
 from storage.optuna_rows import SLOT
 from storage.trial_rows import STATE_NAMES
-from study.commands.local_run import run_locally
 from study.commands.options import (
     DATA,
     DEVICE,
@@ -20,24 +19,22 @@ from study.commands.options import (
     STUDY,
     TRIALS,
     command,
-    json_option,
     stop_after_option,
 )
 from study.commands.output import (
     epoch_progress,
     outage_of,
-    print_json,
     print_trials,
     say_location,
     stoppable,
 )
+from study.commands.search.local_run import run_locally
 from study.configuration.config import Request
 from study.creation.create import extend_budget, open_or_create
 from study.creation.fork import fork
-from study.doctor.doctor import examine
 from study.errors import StudyError
 from study.log_lines import note, stamp_lines
-from study.progress import fail, is_terminal, say, survive_lost_output, track
+from study.progress import is_terminal, say, survive_lost_output, track
 from study.session.enqueue import enqueue
 from study.session.location import Location
 from study.session.session import StudySession, await_session, open_session
@@ -166,24 +163,6 @@ def _fork(request: Request, new: str) -> None:
     for line in ancestry.lines():
         say(line)
     say(f"next: {suggest_command('run', '--name', new, storage=session.config.storage)}")
-
-
-@command("doctor", LOCATION)
-@click.option("--repair", is_flag=True, help="Repair what is found.")
-@json_option
-def _doctor(request: Request, repair: bool, as_json: bool) -> None:
-    treated = []
-    for one in examine(request, repair=repair, say=partial(print, file=sys.stderr)):
-        treated.append(one)
-        if not as_json:
-            say(one.line)
-    if as_json:
-        print_json([one.as_json() for one in treated])
-    n_left = sum(one.outcome == "found" for one in treated)
-    if n_left:
-        fail(f"{n_left} to repair: the same command with --repair does it", 1)
-    if not as_json:
-        say("nothing is left to repair")
 
 
 @command("slurm-script", LOCATION, DATA, DEVICE)

@@ -19,7 +19,7 @@ from study.commands.output import (
 )
 from study.configuration.config import Request
 from study.errors import StudyError
-from study.progress import fail, say, survive_lost_output, track
+from study.progress import explain_wait, fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import open_session
 from study.session.winner import choose_winner
@@ -40,18 +40,24 @@ def _final(request: Request, reopen: str | None) -> None:
     winner = choose_winner(session)
 
     reject_missing_gpu(session.config)  # before a final run is queued
+    length, size = session.config.final.n_epochs, session.config.final.image_size
+    say(
+        f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}: its final run "
+        f"trains for {length} epochs at {size} px, then takes the one test"
+    )
+    explain_wait("loading PyTorch")
 
     from study.export.kept_run import open_tested
     from study.export.model_folder import has_model_folder, write_model_folder
     from study.final.final_run import open_final, run_final
 
     stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
-    say(f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}")
+    explain_wait("preparing the images")
     queued = open_final(session, winner, reopen=reopen, track=stoppable(stop))
     queued.compare_code()
     prepared = queued.prepare_data()
     with epoch_progress(queued) as announce:
-        result = run_final(queued, prepared, stop=stop, announce=announce)
+        result = run_final(queued, prepared, stop=stop, announce=announce, tell=say)
     if result is None:
         fail("stopped before the end of the final run: the same command continues", INTERRUPTED)
     if result.was_done:
@@ -60,8 +66,16 @@ def _final(request: Request, reopen: str | None) -> None:
     say(str(best_baseline(session)))
     tested = open_tested(queued)
     if not has_model_folder(tested):
+        explain_wait("writing the model folder, with an ONNX file that is checked")
         write_model_folder(tested, tested.paths.model)
-    say(f"everything of this run lies in {result.paths.folder}, its model in {tested.paths.model}")
+    for what, path in (
+        ("weights", result.paths.best),
+        ("most confident mistakes", result.paths.mistakes),
+        ("model folder", tested.paths.model),
+    ):
+        if path.exists():
+            say(f"{what}: {path}")
+    say(f"everything of this run lies in {result.paths.folder}")
 
 
 @command("evaluate", DATA, DEVICE)
@@ -76,6 +90,7 @@ def _evaluate(request: Request, checkpoint: Path, as_json: bool) -> None:
     resolved = request.resolve(base=trained_configuration(saved, checkpoint))
     prepared = prepare(resolved.data, track=track)
     reject_untrained_data(saved, prepared, checkpoint)
+    explain_wait(f"evaluating on {prepared.description.counts['validation']:,} images")
     found = evaluate_checkpoint(
         saved,
         prepared.validation(),
@@ -115,6 +130,7 @@ def _export(request: Request, run: str, folder: Path) -> None:
             f"--to must lie outside the run folders of studies, {folder} lies in one: give "
             "another folder"
         )
+    explain_wait("writing the model folder, with an ONNX file that is checked")
     kept = open_run(request, session, FINAL if run == FINAL else int(run))
     write_model_folder(kept, folder)
     what = "the final run" if kept.test else f"trial {kept.row.number}, which was not tested,"

@@ -5,11 +5,18 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from dashboards.terminal.status import status_table
+from model.evaluation import Metrics
+from model.training_state import EpochResult
 from study.commands.output import print_rich
+from study.configuration.config import Request
+from study.creation.create import Point, initialise
+from study.progress import EpochProgress, explain_wait
+from study.session.session import open_session
 from tests.dashboards.statuses import example
 from tests.study.conftest import Call
 
@@ -105,3 +112,43 @@ def test_metrics_of_a_study_that_is_not_there_are_misuse(
     assert ended.code == 2 and "got 'cats'" in ended.err and ended.out == ""
     ended = call("metrics", "--once", "--storage", "sqlite:///none.db")
     assert ended.code == 2 and "study init" in ended.err
+
+
+def test_final_runs_are_read_under_the_name_of_their_queue(
+    call: Call, config_file: str, started: Callable[..., str], tmp_path: Path
+) -> None:
+    session = open_session(Request(None, Path(config_file), (), {}))
+    point = Point({}, {"searched_trial": 0, "test_reason": "the first"})
+    initialise(session.config, location=session.location, name="tiny-final", points=[point])
+    place = ["--storage", session.config.storage.url]
+    found = json.loads(call("status", "--json", "--name", "tiny-final", *place).out)
+    assert (found["study_name"], found["waiting"], found["final_runs"]) == ("tiny-final", 1, [])
+    (run,) = json.loads(call("status", "--json", "--name", "tiny", *place).out)["final_runs"]
+    assert (run["state"], run["searched_trial"], run["epoch"]) == ("waiting", 0, 0)
+    table = tmp_path / "final.csv"
+    exported = call("export-trials", "--name", "tiny-final", "--to", str(table), *place)
+    assert exported.code == 0 and '"the first"' in table.read_text()
+    rejected = call("final", "--name", "tiny-final", *place)
+    assert rejected.code == 2 and "must not end in -final" in rejected.err
+
+
+def test_shown_progress_expects_the_first_epoch_and_counts_final_runs_from_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = TerminalText()
+    monkeypatch.setattr("sys.stdout", terminal)
+    metrics = Metrics(loss=1.0, accuracy=0.5, top5_accuracy=1.0, macro_f1=0.25)
+    result = EpochResult(1, metrics, metrics, 0.1, 1.0, 2.0, 900.0)
+    with EpochProgress(kind="final run", n_epochs=3, first=1) as announce:
+        assert "final run: first epoch ..." in terminal.getvalue()
+        announce(0, result)
+    *_, last, _cursor = terminal.getvalue().splitlines()
+    assert "final run 1: macro-F1 0.2500" in last and "first epoch" not in last
+
+
+def test_waiting_is_explained_where_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, said in ((TerminalText(), "loading PyTorch ...\n"), (io.StringIO(), "")):
+        monkeypatch.setattr("sys.stderr", stream)
+        explain_wait("loading PyTorch")
+        assert stream.getvalue() == said

@@ -5,23 +5,14 @@ from pathlib import Path
 import click
 
 from dashboards.terminal.trials import trials_table
-from storage.configuration import shown_url
 from storage.trial_rows import read_trials
-from study.commands.options import LOCATION, STUDY, GivenFile, command, json_option
+from study.commands.options import LOCATION, GivenFile, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
-from study.configuration.config import Request, as_yaml, preset_names
+from study.configuration.config import Request
 from study.errors import StudyError
-from study.progress import say
+from study.progress import explain_wait, say
 from study.session.session import open_session
-from study.session.winner import read_best
-
-
-@command("config", STUDY)
-def _config(request: Request) -> None:
-    resolved = request.resolve()
-    print(f"# presets: {', '.join(preset_names())}")
-    shown = resolved.replacing({"storage.url": shown_url(resolved.storage.url)})
-    print(as_yaml(shown), end="")
+from study.session.winner import find_weights, read_best, why_no_weights
 
 
 @command("trials", LOCATION)
@@ -40,11 +31,13 @@ def _trials(request: Request, as_json: bool) -> None:
 def _best(request: Request, as_json: bool) -> None:
     session = open_session(request, reading=True)
     best = read_best(session)
+    weights = find_weights(session, best)
     if as_json:
-        print_json(best.as_json())
-    else:
-        print_rich(trials_table([best]))
-        say(str(best_baseline(session)))
+        print_json(best.as_json() | {"weights": None if weights is None else str(weights)})
+        return
+    print_rich(trials_table([best]))
+    say(str(best_baseline(session)))
+    say(f"weights: {why_no_weights(session, best) if weights is None else weights}")
 
 
 @command("report", LOCATION)
@@ -75,6 +68,7 @@ def _report(request: Request, out: Path | None, figures: Path | None, tables: Pa
         )
     session = open_session(request, reading=True, with_runs=True)
     report_file = out or session.paths.report
+    explain_wait("drawing figures and writing the report")
     published = write_report(
         session.storage_handle,
         session.protocol.study_name,

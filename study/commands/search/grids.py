@@ -5,9 +5,9 @@ from functools import partial
 
 import click
 
-from study.commands.local_run import run_locally
 from study.commands.options import STUDY, command, stop_after_option
 from study.commands.output import print_given
+from study.commands.search.local_run import run_locally
 from study.configuration.ablations import one_factor_points
 from study.configuration.config import Request
 from study.configuration.grids import grid, lr_wd_axes, mini_grid_axes, parse_axes, replaced

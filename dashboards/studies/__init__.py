@@ -1,0 +1,1 @@
+"""The studies of a database: each in a row, and several side by side."""

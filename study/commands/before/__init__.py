@@ -1,0 +1,1 @@
+"""What may come before a search: configuration, checks, data, baselines."""

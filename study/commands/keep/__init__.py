@@ -1,0 +1,1 @@
+"""The studies of a database: listed, deleted, repaired, exported."""

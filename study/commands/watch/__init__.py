@@ -1,0 +1,1 @@
+"""What shows studies, and changes none."""

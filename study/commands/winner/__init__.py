@@ -1,0 +1,1 @@
+"""The final run, and what is done with its model."""
