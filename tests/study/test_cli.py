@@ -114,7 +114,7 @@ REJECTIONS = [
     (["evaluate", "wall"], unwritable, "wall is damaged"),
     (["evaluate", "."], nothing, "'.' is a directory"),
     (["init", "CONFIG"], lambda p: (p / "rows" / "gone.png").symlink_to("nowhere"), "gone.png"),
-    (["init", "CONFIG", "--data", "~nosuchuser/x"], nothing, "cannot be found"),
+    (["init", "CONFIG", "--data", "~nosuchuser/x"], nothing, "home folder of a user"),
     (["init", "CONFIG", "--storage", "postgresql+psycopg://a@b:port/c"], nothing, "database URL"),
     (["init", "CONFIG", "--runs", ".", "--name", "study.db"], nothing, "database file"),
 ]

@@ -87,7 +87,7 @@ def test_point_of_one_setting_shows_the_configured_value_with_the_others() -> No
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([{"data.image_size": 8}], r"points\[0\]: a point sets .* got data\.image_size: did you"),
+        ([{"data.image_size": 8}], r"points\[0\]: a point sets .* got data\.image_size: see"),
         ([{}, {"network.dropuot": 0}], r"points\[1\]: .*did you mean network\.dropout"),
         ([{}, {"network.dropout": 2}], r"points\[1\]: network\.dropout: .*less than 1, got 2"),
         ([{"network.dropout": True}], r"points\[0\]: network\.dropout: true and false are no"),
