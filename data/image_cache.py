@@ -6,8 +6,7 @@ datasets itself: opening a finished entry is cheap.
 
 import json
 import logging
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -17,40 +16,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.built_folder import Check, build_once, require_free_space
+from data.built_folder import Check, build_once
+from data.cache_building import (
+    DESCRIPTION_FILE,
+    NAMES_FILE,
+    build_entry,
+    images_name,
+    labels_name,
+)
 from data.configuration import DataConfig
-from data.duplicates import count_duplicates
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
-from data.group_rights import make_folders
-from data.sources.encoded_images import EncodedImages, LeftOut
-from data.sources.opening import Source, inspect_source, open_source
+from data.sources.opening import Source, inspect_source
 from data.split_writer import (
     Track,
     no_progress,
-    require_files,
-    require_whole_images,
-    write_split,
 )
-from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
+from data.splits import TEST, TRAIN, VALIDATION
 from data.statistics import (
-    HELD_OUT,
-    MOST_DUPLICATE_GROUPS,
     DataDescription,
-    DuplicateCopy,
-    DuplicateExample,
-    Duplicates,
-    SplitTally,
 )
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION_FILE = "description.json"
 CONTENT_FORMAT = 2
 """Raised when equal settings would give other images: a part of the fingerprint."""
-CACHE_FORMAT = 5
+CACHE_FORMAT = 6
 """Raised when the files of an entry change: a part of its name, so that older ones stay alone."""
-MOST_EXAMPLES = 5
 
 
 def _nothing_to_check() -> None:
@@ -117,6 +109,11 @@ class PreparedData:
     def test(self) -> Examples:
         """Opens the test split."""
         return self._open(TEST)
+
+    def test_names(self) -> list[str]:
+        """Reads what the source calls each image of the test split, in its order."""
+        names: list[str] = json.loads(CheckedFile(self.folder, NAMES_FILE).read())
+        return names
 
     def picture(self, split: str, position: int) -> NDArray[np.uint8]:
         """Reads one image, (H, W, 3), of any split, for people to look at."""
@@ -189,7 +186,7 @@ def _fingerprint(config: DataConfig, source: Source) -> str:
 
 def _build_entry(config: DataConfig, fingerprint: str, *, track: Track, check: Check) -> Path:
     folder = _entry(config.cache, fingerprint)
-    build = partial(_build, config=config, fingerprint=fingerprint, track=track)
+    build = partial(build_entry, config=config, fingerprint=fingerprint, track=track)
     build_once(folder, build, check=check)
     return folder
 
@@ -206,8 +203,8 @@ def _build_again(
 
 
 def _open_split(folder: Path, *, split: str, size: int) -> Examples:
-    labels_N = np.load(BytesIO(CheckedFile(folder, _labels_name(split)).read()))
-    images = CheckedFile(folder, _images_name(split))
+    labels_N = np.load(BytesIO(CheckedFile(folder, labels_name(split)).read()))
+    images = CheckedFile(folder, images_name(split))
     shape = (len(labels_N), size, size, 3)
     images_NHWC = np.memmap(images.file, np.uint8, mode="c", shape=shape)
     return Examples(images_NHWC, labels_N, images.check)
@@ -220,164 +217,3 @@ def _check_entry(folder: Path) -> None:
 
 def _read_description(folder: Path) -> DataDescription:
     return DataDescription.model_validate_json(CheckedFile(folder, DESCRIPTION_FILE).read())
-
-
-def _build(folder: Path, *, config: DataConfig, fingerprint: str, track: Track) -> None:
-    scratch = folder / "scratch"
-    make_folders(scratch)
-    encoded = open_source(config, scratch=scratch)
-    class_names = _used_classes(encoded.class_names, config)
-    labels = {split: images.labels_N for split, images in encoded.splits.items()}
-    rows = choose_rows(labels, class_names, config=config)
-    n_images = sum(len(split.rows_N) for split in rows.values())
-    require_free_space(folder, n_bytes=n_images * (3 * config.image_size**2 + 8))
-    require_files(encoded.splits, rows.values(), config=config)
-    tallies = {}
-    for split in SPLITS:
-        source = encoded.splits[rows[split].source_split]
-        path = folder / _images_name(split)
-        tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
-        np.save(folder / _labels_name(split), tallies[split].labels_N)
-    require_whole_images(tallies.values(), config=config)
-    _require_every_class(tallies, class_names)
-    described = DataDescription.of(
-        tallies,
-        config=config,
-        fingerprint=fingerprint,
-        class_names=class_names,
-        origins=_origins(encoded, rows, config),
-        left_out=encoded.left_out,
-        left_out_by_settings=_left_out_by_settings(encoded, rows, class_names, config),
-        duplicates=_find_duplicates(tallies, encoded, rows),
-    )
-    described.save(folder / DESCRIPTION_FILE)
-    shutil.rmtree(scratch)
-
-
-def _used_classes(class_names: tuple[str, ...], config: DataConfig) -> tuple[str, ...]:
-    n_classes = config.n_classes or len(class_names)
-    if n_classes > len(class_names):
-        raise DataError(
-            f"data.n_classes must be at most {len(class_names)}, the classes of the source, got "
-            f"{n_classes}; lower it"
-        )
-    if n_classes < 2:
-        raise DataError(
-            f"data.source: '{config.source}' must have at least 2 classes, it has {n_classes} "
-            f"({', '.join(class_names)}); choose another source or label_column"
-        )
-    return class_names[:n_classes]
-
-
-def _origins(
-    encoded: EncodedImages, rows: Mapping[str, SplitRows], config: DataConfig
-) -> dict[str, str]:
-    held_out = {VALIDATION: config.validation_fraction, TEST: config.test_fraction}
-    return {
-        split: (
-            encoded.splits[split].name
-            if (used := rows[split].source_split) == split
-            else f"{100 * held_out[split]:g}% {HELD_OUT} {encoded.splits[used].name}"
-        )
-        for split in SPLITS
-    }
-
-
-def _left_out_by_settings(
-    encoded: EncodedImages,
-    rows: Mapping[str, SplitRows],
-    class_names: tuple[str, ...],
-    config: DataConfig,
-) -> tuple[LeftOut, ...]:
-    """Labelled rows of the source that the settings leave out."""
-    return (
-        *_unused_classes(encoded, class_names),
-        *_beyond_limits(encoded, rows, len(class_names), config),
-    )
-
-
-def _unused_classes(encoded: EncodedImages, class_names: tuple[str, ...]) -> Iterator[LeftOut]:
-    n_classes, n_all = len(class_names), len(encoded.class_names)
-    unused = encoded.class_names[n_classes:]
-    if unused:
-        named = ", ".join(unused[:MOST_EXAMPLES]) + (", ..." if unused[MOST_EXAMPLES:] else "")
-        yield LeftOut(
-            split=None,
-            reason=(
-                f"images of {len(unused):,} of the {n_all:,} classes ({named}), for "
-                f"data.n_classes={n_classes}; data.n_classes=none uses all"
-            ),
-            count=sum(
-                int((split.labels_N >= n_classes).sum()) for split in encoded.splits.values()
-            ),
-        )
-
-
-def _beyond_limits(
-    encoded: EncodedImages, rows: Mapping[str, SplitRows], n_classes: int, config: DataConfig
-) -> Iterator[LeftOut]:
-    limits = {split: getattr(config, f"{split}_limit") for split in SPLITS}
-    for name, split in encoded.splits.items():
-        taken = [part for part in rows if rows[part].source_split == name]
-        n_usable = int(((split.labels_N >= 0) & (split.labels_N < n_classes)).sum())
-        count = n_usable - sum(len(rows[part].rows_N) for part in taken)
-        if count:
-            set_limits = [f"data.{part}_limit={limits[part]}" for part in taken if limits[part]]
-            yield LeftOut(split=split.name, reason=f"beyond {', '.join(set_limits)}", count=count)
-
-
-def _require_every_class(tallies: Mapping[str, SplitTally], class_names: tuple[str, ...]) -> None:
-    """Every class in train, and any image at all in each split, once broken ones are dropped."""
-    train = tallies[TRAIN]
-    missing = np.flatnonzero(np.bincount(train.labels_N, minlength=len(class_names)) == 0)
-    if len(missing):
-        raise DataError(
-            f"data.source: every class must have an image in train, '{class_names[missing[0]]}' "
-            f"has none ({train.n_dropped} images dropped); add some, raise data.train_limit or "
-            "lower data.n_classes"
-        )
-    for split, tally in tallies.items():
-        if not len(tally.labels_N):
-            raise DataError(
-                f"data.source: {split} must have an image, it has none ({tally.n_dropped} images "
-                "dropped); add some or remove the split"
-            )
-
-
-def _find_duplicates(
-    tallies: Mapping[str, SplitTally], encoded: EncodedImages, rows: Mapping[str, SplitRows]
-) -> Duplicates:
-    counts = count_duplicates(
-        {split: tally.digests_N for split, tally in tallies.items()},
-        {split: tally.labels_N for split, tally in tallies.items()},
-        most_groups=MOST_DUPLICATE_GROUPS,
-    )
-
-    def named(split: str, position: int) -> DuplicateCopy:
-        source_split = rows[split].source_split
-        row = tallies[split].rows_N[[position]]
-        return DuplicateCopy(
-            split=split,
-            position=position,
-            label=int(tallies[split].labels_N[position]),
-            source_split=source_split,
-            name=encoded.splits[source_split].read(row)[0].name,
-        )
-
-    return Duplicates.of(
-        counts,
-        tuple(
-            DuplicateExample(
-                n_copies=group.n_copies, copies=tuple(named(*copy) for copy in group.copies)
-            )
-            for group in counts.groups
-        ),
-    )
-
-
-def _images_name(split: str) -> str:
-    return f"{split}.images"
-
-
-def _labels_name(split: str) -> str:
-    return f"{split}.labels.npy"

@@ -126,6 +126,8 @@ class _ChunkDecoder:
         images_NHWC = np.empty((len(rows_N), size, size, 3), dtype=np.uint8)
         originals: list[Original] = []
         kept: list[int] = []
+        names: list[str] = []
+        below = f"{self.config.source.rstrip('/')}/"
         dropped: list[BrokenImage] = []
         for position, image in enumerate(_read(self.source, rows_N)):
             try:
@@ -136,10 +138,16 @@ class _ChunkDecoder:
                 continue
             originals.append(original)
             kept.append(position)
+            names.append(image.name.removeprefix(below))
         images_NHWC = images_NHWC[: len(kept)]
         labels_N = self.rows.labels_N[start : start + self.n_images][kept]
         tally = tally_images(
-            images_NHWC, labels_N, rows_N=rows_N[kept], originals=originals, dropped=dropped
+            images_NHWC,
+            labels_N,
+            rows_N=rows_N[kept],
+            names=names,
+            originals=originals,
+            dropped=dropped,
         )
         return images_NHWC, tally
 

@@ -172,6 +172,8 @@ class SplitTally:
     rows_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Where the images lie in the split of the source."""
     digests_N: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    names: list[str] = field(default_factory=list)
+    """What the source calls the images."""
     modes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     n_dropped: int = 0
@@ -215,6 +217,7 @@ def join_tallies(tallies: Iterable[SplitTally]) -> SplitTally:
         labels.append(tally.labels_N)
         rows.append(tally.rows_N)
         digests.append(tally.digests_N)
+        joined.names += tally.names
         joined.modes.update(tally.modes)
         joined.sizes.update(tally.sizes)
         joined.n_dropped += tally.n_dropped
@@ -232,6 +235,7 @@ def tally_images(
     labels_N: NDArray[np.int64],
     *,
     rows_N: NDArray[np.int64],
+    names: list[str],
     originals: list[Original],
     dropped: list[BrokenImage],
 ) -> SplitTally:
@@ -241,6 +245,7 @@ def tally_images(
         images_NHWC: the images that were decoded.
         labels_N: their classes.
         rows_N: where they lie in the split of the source.
+        names: what the source calls them.
         originals: what they were before.
         dropped: those beside them that could not be decoded.
     """
@@ -252,6 +257,7 @@ def tally_images(
     return SplitTally(
         labels_N=labels_N,
         rows_N=rows_N,
+        names=names,
         digests_N=np.array([original.digest for original in originals], dtype=np.uint64),
         n_dropped=len(dropped),
         dropped=dropped,

@@ -37,6 +37,7 @@ class PicturedMistake:
         predicted_class: Name of the class it was taken for.
         probability: What the network gave to that class, in [0, 1].
         picture: The image as the network saw it, (H, W, 3), RGB.
+        file: What the source calls the image; empty in files of early versions.
     """
 
     index: int
@@ -44,6 +45,7 @@ class PicturedMistake:
     predicted_class: str
     probability: float
     picture: NDArray[np.uint8]
+    file: str = ""
 
 
 def save_mistakes(path: Path, mistakes: Sequence[PicturedMistake]) -> None:
@@ -51,6 +53,7 @@ def save_mistakes(path: Path, mistakes: Sequence[PicturedMistake]) -> None:
     values = [
         {
             "index": mistake.index,
+            "file": mistake.file,
             "true_class": mistake.true_class,
             "predicted_class": mistake.predicted_class,
             "probability": mistake.probability,

@@ -125,7 +125,7 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
         "n_test_classes": test.n_classes_present,
         "n_test_evaluations": len(read_tests(database, final.searched_name)),
     }
-    _write_mistakes(paths, _pictured(mistakes, examples, prepared.class_names), prepared)
+    _write_mistakes(paths, _pictured(mistakes, examples, prepared), prepared)
     _write_classes(paths, test, list(prepared.class_names))
     save_predictions(paths.predictions, predictions, prepared.class_names)
     _write_events(paths, test, after_epoch=len(run.intermediate_values))
@@ -153,8 +153,9 @@ def _standard_errors(test: Evaluation) -> dict[str, float]:
 
 
 def _pictured(
-    mistakes: MistakeCollector, examples: Examples, class_names: tuple[str, ...]
+    mistakes: MistakeCollector, examples: Examples, prepared: PreparedData
 ) -> list[PicturedMistake]:
+    class_names, names = prepared.class_names, prepared.test_names()
     return [
         PicturedMistake(
             index=mistake.index,
@@ -162,6 +163,7 @@ def _pictured(
             predicted_class=class_names[mistake.predicted],
             probability=mistake.probability,
             picture=examples.images_NHWC[mistake.index],
+            file=names[mistake.index],
         )
         for mistake in mistakes.surest(MOST_MISTAKES)
     ]

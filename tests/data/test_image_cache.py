@@ -67,6 +67,17 @@ def test_prepared_images_are_the_decoded_pictures_with_their_labels(tmp_path: Pa
     assert sorted(seen) == sorted(expected)
 
 
+def test_images_of_the_test_split_keep_the_names_of_their_files(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree")
+    (tree / "ant" / "1.png").write_bytes(b"broken")
+    prepared = prepare(config(tree, tmp_path, broken_images="drop", test_fraction=0.4))
+    test = prepared.test()
+    names = prepared.test_names()
+    assert len(names) == len(test.labels_N) > 3
+    for name, image_HWC in zip(names, test.images_NHWC, strict=True):
+        assert np.array_equal(decode(tree / name, image_size=8)[0], image_HWC)
+
+
 def test_statistics_are_those_of_the_training_split_alone(tmp_path: Path) -> None:
     prepared = prepare(config(write_tree(tmp_path / "tree"), tmp_path))
     pixels_NHWC = prepared.train().images_NHWC / 255

@@ -23,6 +23,7 @@ def tally_of(kept: list[int]) -> SplitTally:
         images_NHWC[kept],
         np.arange(N_IMAGES)[kept] % 7,
         rows_N=10 * np.arange(N_IMAGES)[kept],
+        names=[f"{n}.png" for n in kept],
         originals=[originals[n] for n in kept],
         dropped=[BrokenImage(source_split="train", name=str(n), reason="none") for n in kept],
     )
@@ -37,6 +38,7 @@ def test_tallies_of_chunks_join_to_the_tally_of_all_images(n_chunks: int) -> Non
         assert np.array_equal(getattr(joined, name), getattr(whole, name))
     assert (joined.modes, joined.sizes) == (whole.modes, whole.sizes)
     assert (joined.n_pixels, joined.n_dropped) == (whole.n_pixels, N_IMAGES)
+    assert joined.names == whole.names
     assert joined.dropped == whole.dropped[:MOST_BROKEN_IMAGES]
     assert (joined.mean(), joined.std()) == (whole.mean(), whole.std())
 

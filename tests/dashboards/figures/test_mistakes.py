@@ -21,7 +21,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 def mistake(index: int, true_class: str, predicted_class: str) -> PicturedMistake:
     pixels = np.random.default_rng(index).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return PicturedMistake(index, true_class, predicted_class, 1 / (index + 1), pixels)
+    return PicturedMistake(index, true_class, predicted_class, 1 / (index + 1), pixels, true_class)
 
 
 @given(names=st.lists(st.tuples(NAMES, NAMES), max_size=4))
@@ -34,8 +34,9 @@ def test_mistakes_come_back_as_they_were_written(
     read = load_mistakes(path)
     assert len(read) == len(written)
     for one, other in zip(read, written, strict=True):
-        assert (one.index, one.true_class, one.predicted_class, one.probability) == (
+        assert (one.index, one.file, one.true_class, one.predicted_class, one.probability) == (
             other.index,
+            other.file,
             other.true_class,
             other.predicted_class,
             other.probability,

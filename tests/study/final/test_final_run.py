@@ -139,11 +139,13 @@ def check_predictions(searched: StudySession, result: FinalResult) -> None:
 
 def check_mistakes(searched: StudySession, result: FinalResult) -> None:
     """The mistakes that were kept are those of the matrix, and TensorBoard shows them once."""
-    examples = prepare(final_config(searched.config).data).test()
+    prepared = prepare(final_config(searched.config).data)
+    examples, file_names = prepared.test(), prepared.test_names()
     mistakes = load_mistakes(result.paths.mistakes)
     assert result.paths.mistakes_picture.is_file() == bool(mistakes)
     for mistake in mistakes:
         assert np.array_equal(mistake.picture, examples.images_NHWC[mistake.index])
+        assert mistake.file == file_names[mistake.index]
     probabilities = [mistake.probability for mistake in mistakes]
     assert probabilities == sorted(probabilities, reverse=True)
     confusion, names = load_confusion_csv(result.paths.confusion_csv)
@@ -164,7 +166,7 @@ def test_search_never_opens_the_test_split(tiny_settings: Settings) -> None:
     session = initialise(validated(deepcopy(tiny_settings)))
     folder = prepare(session.config.data).folder
     sealed = list(folder.glob("*test*"))
-    assert len(sealed) == 2
+    assert len(sealed) == 3  # pixels, labels, names
     for file in sealed:
         file.unlink()
     search(session)
