@@ -52,6 +52,13 @@ def describe_obstacle(path: Path) -> str:
     return f"{whose}: let the owner give it to a group of both with `{command}`"
 
 
+def find_closed_folder(top: Path) -> Path | None:
+    """Return the first folder in a tree, `top` included, in which this user can remove nothing."""
+    rights = os.R_OK | os.W_OK | os.X_OK
+    folders = (Path(folder) for folder, _, _ in os.walk(top))
+    return next((one for one in folders if not os.access(one, rights)), None)
+
+
 def _holds_more(path: Path, found: os.stat_result) -> bool:
     """Return whether a folder holds much else, whose rights nobody should change as a whole.
 
