@@ -154,22 +154,26 @@ def prepare(config: DataConfig, *, track: Track = no_progress) -> PreparedData:
 
 
 def find_prepared(cache: Path, fingerprint: str) -> PreparedData | None:
-    """Opens images that an earlier call of `prepare` decoded, None where they are not whole.
+    """Opens images that an earlier call of `prepare` decoded, None where they cannot be had.
 
-    Neither needs the source nor decodes anything.
+    That is where they are not whole, or closed to this user, or on a disk that is away; a warning
+    says so. Neither needs the source nor decodes anything.
 
     Args:
         cache: the folder that keeps the decoded images.
         fingerprint: of the data.
     """
     folder = _entry(cache, fingerprint)
-    if not folder.is_dir():
-        return None
     try:
+        if not folder.is_dir():
+            return None
         prepared = PreparedData(folder, _read_description(folder))
         prepared.train()
-    except DamagedFolderError as damage:
-        logger.warning("%s: left out", damage)
+    except DataError as error:
+        logger.warning("%s: left out", error)
+        return None
+    except PermissionError as error:
+        logger.warning("data.cache: %s cannot be read (%s): left out", folder, error.strerror)
         return None
     return prepared
 

@@ -46,8 +46,30 @@ def describe_obstacle(path: Path) -> str:
     )
     if found.st_uid == os.geteuid():
         return f"{whose}: open it with `chmod -R u+rwX {where}`"
+    if _holds_more(obstacle, found):
+        return f"{whose}: give a folder of yours, or one of a group of both"
     command = f"chgrp -R GROUP {where} && chmod -R g+rwX {where}"
     return f"{whose}: let the owner give it to a group of both with `{command}`"
+
+
+def find_closed_folder(top: Path) -> Path | None:
+    """Return the first folder in a tree, `top` included, in which this user can remove nothing."""
+    rights = os.R_OK | os.W_OK | os.X_OK
+    folders = (Path(folder) for folder, _, _ in os.walk(top))
+    return next((one for one in folders if not os.access(one, rights)), None)
+
+
+def _holds_more(path: Path, found: os.stat_result) -> bool:
+    """Return whether a folder holds much else, whose rights nobody should change as a whole.
+
+    Those are the first two levels of the disk, each mount, each home folder, and those where
+    every user keeps files apart.
+    """
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    is_top = len(path.parts) <= 2 or path.is_mount()
+    is_home = any(path == Path(user.pw_dir) for user in pwd.getpwall())
+    return is_top or is_home or bool(found.st_mode & stat.S_ISVTX)
 
 
 def find_obstacle(path: Path) -> Path:

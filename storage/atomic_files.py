@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from storage.access import describe_obstacle
+from storage.access import describe_obstacle, find_closed_folder
 from storage.errors import AccessDeniedError, RunFolderError
 from storage.group_rights import create_file, share
 
@@ -101,10 +101,14 @@ def remove(path: Path) -> None:
         RunFolderError: If it cannot be removed.
     """
     with writing(path), suppress(FileNotFoundError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+        if not path.is_dir():
             path.unlink()
+            return
+        try:
+            shutil.rmtree(path)
+        except PermissionError as error:  # which names what is in the way without its folder
+            closed = find_closed_folder(path) or path
+            raise PermissionError(error.errno, error.strerror, str(closed)) from None
 
 
 @dataclass(frozen=True)

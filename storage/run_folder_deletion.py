@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.access import describe_obstacle, find_closed_folder
 from storage.atomic_files import remove, writing
+from storage.errors import AccessDeniedError
 from storage.run_paths import RunPaths
 
 GIVEN_UP = re.compile(r"\.(?P<name>.+)\.(?P<key>[0-9a-zA-Z-]+)\.deleted")
@@ -57,6 +59,19 @@ def given_up_folders(runs: Path, study_name: str | None = None) -> list[Path]:
         for entry, found in named.items()
         if found and study_name in (None, found["name"]) and not entry.is_symlink()
     ]
+
+
+def reject_closed(folders: Iterable[Path]) -> None:
+    """Reject folders that this user cannot remove whole, before any part of them is gone.
+
+    Raises:
+        AccessDeniedError: If a folder in one of them is closed to this user.
+    """
+    for closed in filter(None, map(find_closed_folder, folders)):
+        raise AccessDeniedError(
+            f"a run folder must be yours to delete, {closed} is not, nothing is deleted: "
+            f"{describe_obstacle(closed)}"
+        )
 
 
 def give_up(paths: RunPaths, study_key: str) -> Path:

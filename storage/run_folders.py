@@ -31,8 +31,9 @@ def mark_runs(folder: Path) -> None:
 
 def lies_in_runs(path: Path) -> bool:
     """Return whether a path lies in the run folder of a study, whose files are its own."""
+    # Not Path.exists, which raises in a folder that is closed to this user.
     return any(
-        (above / RUNS_MARKER).exists() and (above.parent / RUNS_MARKER).exists()
+        os.path.exists(above / RUNS_MARKER) and os.path.exists(above.parent / RUNS_MARKER)
         for above in path.resolve().parents
     )
 

@@ -142,6 +142,8 @@ def _run() -> NoReturn:
             fail(describe_denial(str(error) if is_expected else "", denied), 2)
         if is_expected:
             fail(str(error), getattr(error, "exit_code", 2))
+        if isinstance(error, FileNotFoundError) and not _has_current_folder():
+            fail("the current folder must exist, it was removed: change to another with cd", 2)
         from study.commands.output import outage_of
 
         traceback = log_traceback()
@@ -153,6 +155,14 @@ def _run() -> NoReturn:
             )
         fail(f"{type(error).__name__}: {error} ({traceback})", 1)
     sys.exit(0)
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

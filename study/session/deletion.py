@@ -17,6 +17,7 @@ from storage.run_folder_deletion import (
     give_up,
     given_up_folders,
     measure_folders,
+    reject_closed,
     remove_given_up,
     take_back,
 )
@@ -107,7 +108,7 @@ def plan_deletion(
     Raises:
         StudyNotFoundError: If there is nothing of that name.
         StudyError: If the name is that of final runs, or the folder is elsewhere.
-        StorageError: If a worker trains one of its trials.
+        StorageError: If a worker trains one of its trials, or this user cannot remove the folder.
     """
     if name.endswith(FINAL_SUFFIX):
         searched = name.removesuffix(FINAL_SUFFIX)
@@ -129,6 +130,7 @@ def plan_deletion(
         one for queue in (name, name + FINAL_SUFFIX) for one in read_totals(handle.database, queue)
     ]
     folders = [*([paths.folder] if folder and is_own else []), *left]
+    reject_closed(folders)
     is_there = paths.folder.exists() or paths.folder.is_symlink()
     return Deletion(
         name=name,

@@ -15,6 +15,7 @@ from data.image_cache import PreparedData, find_prepared, prepare
 from data.sources.synthetic import build_synthetic
 from tests.data.pictures import write_tree
 from tests.tools.unprivileged import unprivileged
+from tests.tools.users import requires_root
 
 
 @pytest.fixture
@@ -182,6 +183,21 @@ def test_reports_leave_a_damaged_entry_out(
     assert find_prepared(config.cache, prepared.fingerprint) is None
     assert "train.images" in caplog.messages[-1]
     assert not list(config.cache.glob("*.damaged"))
+
+
+@requires_root
+@pytest.mark.parametrize("closed", [".", "train.images", "digests.json", ".."])
+def test_reports_leave_out_an_entry_that_is_closed_to_this_user(
+    config: DataConfig, caplog: pytest.LogCaptureFixture, closed: str
+) -> None:
+    prepared = prepare(config)
+    path = prepared.folder / closed
+    path.chmod(0)
+    found = unprivileged(lambda: find_prepared(config.cache, prepared.fingerprint))
+    path.chmod(0o700)
+    assert found is None
+    assert f"{prepared.folder}" in caplog.messages[-1]
+    assert "cannot be read (Permission denied)" in caplog.messages[-1]
 
 
 def test_damaged_synthetic_pictures_are_drawn_again(

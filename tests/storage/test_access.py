@@ -1,4 +1,5 @@
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,15 @@ def test_closed_file_is_found_behind_the_error_that_hides_it(tmp_path: Path) -> 
     assert describe_denial(said, found) == said
     assert describe_denial("no", found).startswith(f"no: {folder} belongs to user root")
     assert find_denied_file(ValueError()) is None
+
+
+@pytest.mark.parametrize("folder", ["/", "/usr", "/tmp", "home"])
+def test_no_line_suggests_to_open_the_system_or_a_home(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = next(Path(one.pw_dir) for one in pwd.getpwall() if one.pw_dir.count("/") > 1)
+    path = home if folder == "home" else Path(folder)
+    monkeypatch.setattr("os.geteuid", lambda: 61003)
+    line = describe_obstacle(path / "report.html")
+    assert line.startswith(f"{path} belongs to user") and "chmod" not in line
+    assert line.endswith("you are 61003: give a folder of yours, or one of a group of both")

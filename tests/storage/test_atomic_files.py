@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from storage.atomic_files import part_files, remove, write_atomically
-from storage.errors import RunFolderError
+from storage.errors import AccessDeniedError, RunFolderError
+from tests.tools.unprivileged import unprivileged
+from tests.tools.users import requires_root
 
 
 def test_write_atomically_replaces_the_whole_file(tmp_path: Path) -> None:
@@ -40,3 +42,16 @@ def test_remove_takes_files_folders_and_nothing_alike(tmp_path: Path) -> None:
     for name in ("folder", "file", "none"):
         remove(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@requires_root
+def test_folder_that_cannot_be_removed_names_the_closed_one_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "trial" / "checkpoints"
+    closed.mkdir(parents=True)
+    (closed / "a.pt").touch()
+    closed.chmod(0o555)
+    monkeypatch.chdir(tmp_path)  # what is in the way is never looked for in the current folder
+    with pytest.raises(AccessDeniedError, match=f"{closed} belongs to user root"):
+        unprivileged(lambda: remove(tmp_path / "trial"))

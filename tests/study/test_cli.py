@@ -172,6 +172,20 @@ def test_values_out_of_range_are_rejected_in_one_line(
     assert hint in ended.err
 
 
+def test_removed_current_folder_is_named_in_one_line(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ended = call("status")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "study: the current folder must exist, it was removed: change to another with cd\n"
+    )
+
+
 @pytest.mark.parametrize(("number", "words"), [(1, "1 trial"), (2, "2 trials")])
 def test_trials_are_counted_in_words(number: int, words: str) -> None:
     assert n_trials(number) == words

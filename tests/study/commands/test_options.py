@@ -18,7 +18,7 @@ from tests.study.conftest import Call
 NO_PATHS = {
     *("preset", "sets", "name", "workers", "device", "stop_after", "host", "token", "time"),
     *("partition", "node", "more", "new", "run", "trial", "assignments", "axes", "factors"),
-    *("reopen", "of"),
+    *("reopen", "of", "names"),
 }
 """Texts that name no path. A new option of a text must be one of these, or a `GivenPath`."""
 NO_PATH_SETTINGS = {

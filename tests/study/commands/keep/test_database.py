@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.errors import AccessDeniedError
 from storage.leases import acquire_waiting
 from storage.process_identity import Owner
 from storage.records import TestEvaluation, claim_test, read_tests, study_names
@@ -15,6 +16,8 @@ from study.session import deletion
 from study.session.session import StudySession
 from tests.study.conftest import Call
 from tests.study.searches import configured, pretend_to_search
+from tests.tools.unprivileged import unprivileged
+from tests.tools.users import requires_root
 
 Settings = dict[str, object]
 
@@ -104,6 +107,20 @@ def test_deletion_says_what_goes_and_leaves_every_other_study(
     assert not session.paths.folder.exists()
     assert sorted(path.name for path in session.paths.runs.iterdir()) == [".study-runs", "other"]
     assert len(read_tests(other.storage_handle.database, "tiny")) == 1
+
+
+@requires_root
+@pytest.mark.parametrize("closed", [".", "trials/00000"])
+def test_folder_that_this_user_cannot_remove_keeps_its_rows(
+    session: StudySession, place: list[str], closed: str
+) -> None:
+    folder = session.paths.folder / closed
+    folder.chmod(0o555)
+    before = below(session.paths.folder)
+    with pytest.raises(AccessDeniedError, match="nothing is deleted") as rejected:
+        unprivileged(lambda: deletion.plan_deletion(session.location, "tiny"))
+    assert f"{folder} is not" in str(rejected.value) and "belongs to user" in str(rejected.value)
+    assert names(session) == ["tiny"] and below(session.paths.folder) == before
 
 
 @pytest.mark.parametrize("only", ["rows", "folder"])
