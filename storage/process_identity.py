@@ -35,6 +35,10 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
 
+    def describe(self) -> str:
+        """Return what a person calls it."""
+        return f"process {self.pid} on {self.host}"
+
     def is_known_dead(self, *, heartbeat_age_seconds: float) -> bool:
         """Return whether this host can tell that the process is gone.
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from storage.errors import StorageError
 from storage.optuna_rows import trials
+from storage.process_identity import Owner
 from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.tables import attempts, epochs, protocols
@@ -69,8 +70,9 @@ def _reject_workers(
         handle.database.clock - attempts.c.beat_at < grace,
     )
     if (lease := connection.execute(select(attempts).where(*alive)).first()) is not None:
+        owner = Owner.parse(lease.owner).describe()
         raise StorageError(
-            f"study {study_name!r} must be at rest to be deleted, {lease.owner} "
+            f"study {study_name!r} must be at rest to be deleted, {owner} "
             "trains one of its trials: stop its workers first"
         )
 

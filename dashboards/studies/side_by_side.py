@@ -1,11 +1,11 @@
 """Several studies of a database side by side. Must not import torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dashboards.analysis.status import StudyStatus, read_status
-from dashboards.formatting import shown_value
+from dashboards.formatting import shown_duration, shown_value
 from storage.records import Protocol, read_protocol
 from storage.study_storage import StudyStorage
 from storage.trial_rows import STATE_NAMES, TrialRow, read_trials
@@ -164,3 +164,21 @@ def _cautions(
             yield f"the best trial of {one.study_name} was imported: another study paid for it"
         if one.done < one.budget:
             yield f"{one.study_name} is not over: {one.done} of {one.budget} trials are done"
+
+
+def _score(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
+
+
+MEASURES: dict[str, Callable[[StudyResult], str | None]] = {
+    "trials done": lambda one: f"{one.done} of {one.budget}",
+    "by state": lambda one: ", ".join(f"{n} {state}" for state, n in one.trials.items() if n),
+    "best validation macro-F1": lambda one: _score(one.best_value),
+    "of trial": lambda one: None if one.best_trial is None else str(one.best_trial),
+    "final validation macro-F1": lambda one: _score(one.final_validation_macro_f1),
+    "test macro-F1": lambda one: _score(one.test_macro_f1),
+    "test accuracy": lambda one: _score(one.test_accuracy),
+    "epochs": lambda one: f"{one.epochs:,}",
+    "worker time": lambda one: shown_duration(one.worker_seconds),
+}
+"""What is compared, in the order of the rows, in a terminal and on a page; None: not there yet."""

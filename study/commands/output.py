@@ -139,7 +139,8 @@ def print_rich(*renderables: Any) -> None:
     console = _PipedConsole()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = _PipedConsole(width=PIPED_WIDTH)
-    console.print(*renderables)
+    for renderable in renderables:  # one call would join texts to one line
+        console.print(renderable)
 
 
 def reject_dumb_terminal() -> None:

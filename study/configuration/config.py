@@ -57,7 +57,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     name: str = Field(
         "study",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
-        description="Name of the study: letters, digits, dots, dashes, underscores",
+        description="Name of the study: letters, digits, dots, dashes, underscores, at most 100",
     )
     description: str = Field("", description="What the configuration is for; shown, never used")
     seed: int = Field(42, ge=0, description="Seed of sampling, weights, order and augmentation")

@@ -1,10 +1,12 @@
 """Plain values become settings, or one line that names the first wrong one."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from study.configuration.dotted_keys import leaves
 from study.configuration.given_values import (
@@ -56,8 +58,7 @@ def _rule(key: str, error: Mapping[str, Any], kind: type[BaseModel]) -> str:
     given, problem = error["input"], error["type"]
     reason = error["msg"].removeprefix("Value error, ")
     if problem == "extra_forbidden":
-        remedy = suggest_near(key, _known_names(kind), otherwise=SEE)
-        return f"{key} is no setting: {remedy}"
+        return f"{key} is no setting: {_remedy_of_unknown(error['loc'], kind)}"
     if problem == "value_error":
         return f"{key}: {reason}" if key else reason
     if problem == "literal_error":
@@ -75,7 +76,41 @@ def _rule(key: str, error: Mapping[str, Any], kind: type[BaseModel]) -> str:
     if problem == "string_type" and isinstance(given, int | float):
         quoted = shlex.quote(f'{key}="{given}"')
         return f"{key} must be text, got {shown(given)}: quote it, --set {quoted}"
+    if (form := _form(key, given, kind, error)) is not None:
+        return form
     return f"{key}: {reason[0].lower()}{reason[1:]}, got {shown(given)}: {SEE}"
+
+
+def _form(key: str, given: Any, kind: type[BaseModel], error: Mapping[str, Any]) -> str | None:
+    """Return the message on a value of another form than its setting; None on any other."""
+    problem, got = error["type"], f"got {shown(given)}"
+    if problem == "string_pattern_mismatch":
+        described = _field(kind, error["loc"]).description or ""
+        return f"{key} must be {described.rpartition(': ')[2].rstrip('.')}, {got}: correct it"
+    if problem.startswith("model"):
+        return f"{key} must hold settings, {got}: give one of them, as {key}.NAME"
+    if problem == "tuple_type":
+        listed = shlex.quote(f"{key}={dump_assigned(_as_list(given))}")
+        return f"{key} must be a list, {got}: give it as --set {listed}"
+    return None
+
+
+def _as_list(given: Any) -> list[Any]:
+    """Return the list that is meant, such as by `2-2-2`, `64, 128` or 2."""
+    if not isinstance(given, str):
+        return [given]
+    parts = re.split(r"[-,x\s]+", given.strip())
+    return [int(part) for part in parts] if all(map(str.isdecimal, parts)) else parts
+
+
+def _remedy_of_unknown(location: Sequence[int | str], kind: type[BaseModel]) -> str:
+    """Return what to write in the place of a name that is no setting."""
+    name, known = str(location[-1]), _known_names(kind)
+    key = ".".join(map(str, location))
+    if "." in name and key in known:
+        section, _, setting = name.rpartition(".")
+        return f"write {section}: and, indented below it, {setting}:"
+    return suggest_near(key, known, otherwise=SEE)
 
 
 def _known_names(kind: type[BaseModel]) -> list[str]:
@@ -89,6 +124,13 @@ def _known_names(kind: type[BaseModel]) -> list[str]:
         for inner in model.model_fields
     ]
     return [*(name for name, _ in settings), *sorted(sections), *within]
+
+
+def _field(kind: type[BaseModel], location: Sequence[int | str]) -> FieldInfo:
+    """Return the setting at a place of a model."""
+    *sections, name = location
+    model = next(find_models(_annotation(kind, sections)))
+    return model.model_fields[str(name)]
 
 
 def _annotation(kind: type[BaseModel], location: Sequence[int | str]) -> Any:

@@ -45,8 +45,8 @@ def fit_to_images(request: Request) -> Request:
     fitted = replace(request, fitted=choose_settings(sizes, has_gpu=has_gpu))
     found = fitted.resolve()
     print(
-        f"{FITTED_PRESET}: {sizes.n_images:,} training images of {sizes.n_classes:,} classes, the "
-        f"shorter side {sizes.shorter_side:,} pixels in the median, on a "
+        f"{FITTED_PRESET}: {sizes.n_images:,} images of {sizes.n_classes:,} classes, before any "
+        f"are held out, the shorter side {sizes.shorter_side:,} pixels in the median, on a "
         f"{'GPU' if has_gpu else 'CPU'}: {found.data.image_size} px, widths "
         f"{'-'.join(map(str, found.network.widths))}, stem stride {found.network.stem.stride}, "
         f"{found.search.n_epochs} epochs a trial, {found.final.n_epochs} of the final run",

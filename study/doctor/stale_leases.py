@@ -146,4 +146,4 @@ def _worker(lease: HeldLease) -> str:
     is_dead = owner.is_known_dead(heartbeat_age_seconds=lease.age_seconds)
     state = "is dead" if is_dead else "is stale"
     age = shown_duration(lease.age_seconds)
-    return f"process {owner.pid} on {owner.host}, which {state} (last heartbeat {age} ago)"
+    return f"{owner.describe()}, which {state} (last heartbeat {age} ago)"

@@ -201,7 +201,7 @@ def _test(
                 break
         elif not is_told:
             is_told = True
-            tell(f"another process takes the test ({held.owner}): waiting for it")
+            tell(f"{Owner.parse(held.owner).describe()} takes the test: waiting for it")
         time.sleep(min(1.0, place.heartbeat_seconds))
     else:
         return None

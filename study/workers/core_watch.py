@@ -92,10 +92,9 @@ def describe(usage: Usage, n_threads: int) -> str:
     """Say that cores are taken, and what helps."""
     threads = f"{n_threads} thread{'s' * (n_threads != 1)}"
     cores = f"{usage.n_cores} core{'s' * (usage.n_cores != 1)}"
-    several = (
-        "; where the load stays, export OMP_WAIT_POLICY=passive, or begin a study with --set "
-        "workers.threads=1"
-    )
+    is_passive = os.environ.get("OMP_WAIT_POLICY", "").casefold() == "passive"
+    passive = "" if is_passive else "export OMP_WAIT_POLICY=passive, or "
+    several = f"; where the load stays, {passive}begin a study with --set workers.threads=1"
     return (
         f"other programs take the cores: {usage.waiting:.0%} of the time that this process wanted "
         f"a core it waited for one ({threads}, {cores}), so training is slow: end "

@@ -8,6 +8,8 @@ from optuna.trial import TrialState
 from playwright.sync_api import Browser
 
 from dashboards.report.report import write_report
+from dashboards.report.side_by_side import write_side_by_side
+from dashboards.studies.side_by_side import compare_studies
 from storage.records import read_protocol
 from storage.run_paths import RunPaths
 from storage.study_storage import create_study_storage
@@ -84,3 +86,17 @@ def test_without_scripts_and_in_print_the_still_figures_are_there(
         watched.page.emulate_media(media="print")
         assert watched.page.locator("figure.drawn .still").first.is_visible()
         assert not watched.page.locator("figure.drawn .plot").first.is_visible()
+
+
+def test_page_of_several_studies_fits_a_phone(tmp_path: Path, chromium: Browser) -> None:
+    opened = create_study_storage(f"sqlite:///{tmp_path}/study.db", outage_seconds=5)
+    for name in ("cats", "dogs"):
+        create_search(opened, name, n_trials=2, n_epochs=2)
+        add_trial(opened, name, slot=0, state=TrialState.COMPLETE, n_epochs=2)
+    path = tmp_path / "side.html"
+    write_side_by_side(compare_studies(opened, {"cats": {}, "dogs": {}}), path)
+    opened.engine.dispose()
+    with watched_page(chromium, width=390) as watched:
+        watched.page.goto(path.as_uri())
+        assert watched.page.locator("svg").count() == 1
+        assert watched.problems == [] and watched.overflow() == 0

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from dashboards.report.side_by_side import write_side_by_side
-from dashboards.studies.side_by_side import SideBySide, compare_studies
+from dashboards.studies.side_by_side import MEASURES, SideBySide, compare_studies
 from dashboards.terminal.studies import side_by_side_tables
 from storage.errors import StudyNotFoundError
 from storage.records import IMPORTED_FROM, read_protocol
@@ -119,6 +119,7 @@ def test_page_holds_tables_cautions_and_curves_alone(handle: StudyStorage, tmp_p
     write_side_by_side(compared(handle), path)
     page = path.read_text()
     assert "<h1>narrow, wide</h1>" in page and "<svg" in page
+    assert "<figure><svg" in page and all(f"<td>{name}</td>" in page for name in MEASURES)
     assert "0.2952" in page and "search.n_trials" in page and "wide is not over" in page
     assert not any(tag in page for tag in ("<script", "<link", "<img", "<a "))
 

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from dashboards.analysis.baselines import baselines_table
-from study.commands.output import print_metrics
+from study.commands.output import print_metrics, print_rich
 from study.configuration.config import validated
 from study.creation.create import initialise
 from tests.study.conftest import Call
@@ -62,3 +63,8 @@ def test_best_trial_is_shown_with_its_weights_or_why_there_are_none(
     assert json.loads(call("best", "--json", *where, *runs).out)["weights"] == str(weights)
     elsewhere = call("best", *where, "--runs", str(tmp_path / "none")).out
     assert f"the study's runs folder is {session.config.storage.runs}" in elsewhere
+
+
+def test_texts_are_printed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rich(Text("caution: one"), Text("caution: two"))
+    assert capsys.readouterr().out == "caution: one\ncaution: two\n"

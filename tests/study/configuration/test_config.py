@@ -73,11 +73,12 @@ from study.errors import ConfigurationError
         ("search.ranges.dropout.low=0.9", r"search\.ranges\.dropout: low must not lie above high"),
         ("storage.grace_seconds=5", r"storage: grace_seconds must exceed"),
         ("optimization.warmup_epochs=99", r"warmup_epochs must lie below"),
-        ("name=a/b", r"name: .*pattern"),
+        ("name=a/b", r"^name must be letters, digits, .*, at most 100, got 'a/b': correct it$"),
+        ("execution.device=gpu", r"^execution\.device must be auto .*cuda:N, got 'gpu': correct"),
         ("name=x-final", r"name must not end in -final"),
         ("search.n_epochs", r"--set must have the form section\.key=value"),
         ("search.n_epochs=[1", r"--set search\.n_epochs must be YAML"),
-        ("search=3", r"search: .*got 3"),
+        ("search=3", r"^search must hold settings, got 3: give one of them, as search\.NAME$"),
         ("search.n_epochs=true", r"search\.n_epochs: true and false are no numbers, got True"),
         ("optimization.learning_rate=yes", r"learning_rate: .*valid number.* got 'yes'"),
         ("optimization.learning_rate=True", r"learning_rate: true and false are no numbers"),
@@ -94,6 +95,30 @@ def test_setting_that_cannot_be_is_rejected_with_key_rule_and_value(
     with pytest.raises(ConfigurationError, match=message) as rejection:
         Request(assignments=(assignment,)).resolve()
     assert "\n" not in str(rejection.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("network.blocks=3-2-1", "network.blocks=[3, 2, 1]"),
+        ("network.widths=64, 128, 256", "network.widths=[64, 128, 256]"),
+        ("search.rungs=0.5", "search.rungs=[0.5]"),
+    ],
+)
+def test_list_in_another_form_is_answered_with_one_that_works(given: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be a list, got") as caught:
+        Request(assignments=(given,)).resolve()
+    assert shlex.split(str(caught.value).partition(" --set ")[2]) == [meant]
+    Request(assignments=(meant,)).resolve()
+
+
+def test_dotted_key_of_a_file_is_answered_with_the_section(tmp_path: Path) -> None:
+    file = tmp_path / "dotted.yaml"
+    file.write_text("data.image_size: 32\n")
+    with pytest.raises(
+        ConfigurationError, match=r"write data: and, indented below it, image_size:"
+    ):
+        Request(file=file).resolve()
 
 
 def test_unknown_preset_is_rejected_with_what_is_near_else_with_all() -> None:

@@ -81,8 +81,9 @@ def test_command_prints_what_is_chosen_and_what_is_set_wins(call: Call, tmp_path
     ended = call("config", *given, "--set", "search.n_epochs=7")
     assert ended.code == 0, ended.err
     assert ended.err == (
-        "my-images: 24 training images of 2 classes, the shorter side 70 pixels in the median, on "
-        "a CPU: 64 px, widths 16-32-64, stem stride 2, 7 epochs a trial, 150 of the final run\n"
+        "my-images: 24 images of 2 classes, before any are held out, the shorter side 70 "
+        "pixels in the median, on a CPU: 64 px, widths 16-32-64, stem stride 2, 7 epochs a "
+        "trial, 150 of the final run\n"
     )
     assert "image_size: 64" in ended.out and "n_epochs: 7" in ended.out
     ended = call("run", "--preset", FITTED_PRESET)

@@ -37,12 +37,16 @@ def test_times_of_threads_are_added_up_though_threads_come_and_go() -> None:
     assert difference({}, {}) == (0.0, 0.0)
 
 
-def test_line_says_how_long_and_what_helps() -> None:
+def test_line_says_how_long_and_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     line = describe(Usage(15, 5, 10, 2), 2)
     assert "25% of the time" in line and "(2 threads, 2 cores)" in line
     for remedy in ("fewer workers", "OMP_WAIT_POLICY=passive", "--set workers.threads=1"):
         assert remedy in line
     assert "OMP_WAIT_POLICY" not in describe(Usage(15, 5, 10, 2), 1)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # done already
+    line = describe(Usage(15, 5, 10, 2), 2)
+    assert "OMP_WAIT_POLICY" not in line and "--set workers.threads=1" in line
 
 
 LOADED = """

@@ -1,6 +1,8 @@
 """Studies listed and deleted by the command line."""
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +161,7 @@ def test_study_at_work_is_not_deleted(
     for only in ([], ["--only", "folder"], ["--only", "rows"]):
         ended = call("delete", *place, "--name", "other", "--yes", *only)
         assert ended.code == 2 and "must be at rest to be deleted" in ended.err
+        assert f", process {os.getpid()} on {socket.gethostname()} trains one" in ended.err
     assert sorted(names(other)) == ["other", "tiny"]
     assert other.paths.key() == other.protocol.study_key
 
