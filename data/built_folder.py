@@ -85,7 +85,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
     prefix = f".{folder.name}.building-"
     # Whoever holds the lock is alone: what others left under this name was cut off.
     for stale in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(stale)
+        _remove_stale(stale)
     building = folder.with_name(f"{prefix}{secrets.token_hex(8)}")
     building.mkdir()
     try:
@@ -98,6 +98,13 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         _flush_folder(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:  # libraries make folders that follow the umask of their user alone
+        logger.warning("%s is left of a build that was cut off: its owner may remove it", folder)
 
 
 def _lock_file(folder: Path) -> Path:

@@ -253,7 +253,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
 
 
 def reject_other_folder(folder: Path) -> None:
-    """Reject a path where something lies that is no model folder.
+    """Reject a path where something lies that is no model folder, or one closed to this user.
 
     Raises:
         ModelError: If there is something else.
@@ -265,6 +265,9 @@ def reject_other_folder(folder: Path) -> None:
     entries = {entry.name: entry for entry in folder.iterdir() if entry.name != BYTECODE}
     if not entries:
         return
+    for own in (folder, folder / BYTECODE):
+        if own.is_dir() and not os.access(own, os.R_OK | os.W_OK | os.X_OK):
+            raise _other_folder(folder, "is closed to you, so that it cannot be replaced")
     if CONFIG_FILE not in entries:
         raise _other_folder(folder, f"has no {CONFIG_FILE}")
     for name, entry in sorted(entries.items()):

@@ -11,12 +11,21 @@ WHOSE = "belongs to user"
 
 
 def find_denied_file(error: BaseException | None) -> Path | None:
-    """Return the file that was closed to this user where an error comes from that, else None."""
+    """Return the file that was closed to this user where an error comes from that, else None.
+
+    Nor is there one where a tree was removed, whose errors name a file without its folder.
+    """
     while error is not None:
         if isinstance(error, PermissionError) and error.filename is not None:
-            return Path(os.fsdecode(error.filename))
+            path = Path(os.fsdecode(error.filename))
+            is_elsewhere = not path.is_absolute() and _can_create(path)
+            return None if is_elsewhere else path
         error = error.__cause__ or error.__context__
     return None
+
+
+def _can_create(path: Path) -> bool:
+    return not os.path.lexists(path) and os.access(path.parent, os.W_OK | os.X_OK)
 
 
 def describe_denial(said: str, path: Path) -> str:

@@ -1,5 +1,6 @@
 """The decoded cache: built once, whole or not at all, and what it holds."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from data.errors import BrokenImageError, DataError
 from data.image_cache import PreparedData, prepare
 from data.statistics import DataDescription
 from tests.data.pictures import encoded, picture, write_table, write_tree
+from tests.tools.unprivileged import unprivileged
+from tests.tools.users import requires_root
 
 ROOT = Path(__file__).parents[2]
 TINY_IMAGENET = ROOT.parent / "shared" / "tiny-imagenet"
@@ -187,6 +190,23 @@ def test_build_that_is_killed_leaves_nothing_half_made(tmp_path: Path) -> None:
 
     assert entries(tmp_path) == [prepared.folder.name]
     assert len(prepared.train().labels_N) == 9
+
+
+@requires_root
+def test_rest_of_a_build_that_is_closed_to_this_user_is_no_obstacle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree = write_tree(tmp_path / "tree")
+    prepared = prepare(config(tree, tmp_path))
+    shutil.rmtree(prepared.folder)
+    rest = prepared.folder.with_name(f".{prepared.folder.name}.building-1")
+    (rest / "scratch").mkdir(parents=True)
+    (rest / "scratch" / "pictures").touch()
+    (rest / "scratch").chmod(0o500)
+    assert unprivileged(lambda: prepare(config(tree, tmp_path))).folder == prepared.folder
+    assert caplog.messages == [
+        f"{rest} is left of a build that was cut off: its owner may remove it"
+    ]
 
 
 def test_two_processes_at_once_build_once(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from model.configuration import NetworkConfig, StemConfig
 from model.errors import ModelError
 from model.export import ExportedConfig, ExportedModel, load_model, save_model, writing_folder
 from model.network import ResidualNetwork, build_network
+from tests.tools.unprivileged import unprivileged
+from tests.tools.users import requires_root
 
 SIZE = 12
 NAMES = ("cat", "dog | wolf", "`ox`")
@@ -159,6 +161,18 @@ def test_other_folder_is_never_replaced(
     before = sorted(folder.parent.rglob("*"))
     with pytest.raises(ModelError, match=f"{found}: give another folder"):
         save_model(folder, exported(), trained(exported()).state_dict())
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+@requires_root
+@pytest.mark.parametrize("closed", [".", "__pycache__"])
+def test_model_folder_that_is_closed_to_this_user_is_kept_whole(folder: Path, closed: str) -> None:
+    (folder / "__pycache__").mkdir()
+    (folder / closed).chmod(0o555)
+    before = sorted(folder.parent.rglob("*"))
+    config = exported()
+    with pytest.raises(ModelError, match=f"{folder} is closed to you.*: give another folder"):
+        unprivileged(lambda: save_model(folder, config, trained(config).state_dict()))
     assert sorted(folder.parent.rglob("*")) == before
 
 

@@ -1,5 +1,6 @@
 import os
 import pwd
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_no_line_suggests_to_open_the_system_or_a_home(
     line = describe_obstacle(path / "report.html")
     assert line.startswith(f"{path} belongs to user") and "chmod" not in line
     assert line.endswith("you are 61003: give a folder of yours, or one of a group of both")
+
+
+def test_file_of_a_removed_tree_is_not_looked_for_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a.pt").touch()
+    (tmp_path / "tree").chmod(0o555)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PermissionError) as denied:
+        unprivileged(lambda: shutil.rmtree(tmp_path / "tree"))
+    assert denied.value.filename == "a.pt"
+    assert find_denied_file(denied.value) is None
+    monkeypatch.chdir(tmp_path / "tree")  # here it is that file
+    assert find_denied_file(denied.value) == Path("a.pt")
