@@ -43,7 +43,7 @@ def _best(request: Request, as_json: bool) -> None:
 @command("report", LOCATION)
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenFile(dir_okay=False, path_type=Path),
     metavar="FILE.html",
     help="Write the report there; default the study's run folder.",
 )

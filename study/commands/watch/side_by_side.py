@@ -8,7 +8,7 @@ from dashboards.studies.side_by_side import compare_studies
 from dashboards.terminal.studies import side_by_side_tables
 from storage.records import read_protocol
 from storage.run_folders import lies_in_runs
-from study.commands.options import DATABASE, command, json_option
+from study.commands.options import DATABASE, GivenFile, command, json_option
 from study.commands.output import print_json, print_rich
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed
@@ -21,7 +21,7 @@ from study.session.location import Location
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=GivenFile(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write a page too, with the best value over time: .html.",
 )
