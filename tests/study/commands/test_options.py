@@ -113,7 +113,8 @@ def test_no_command_makes_a_folder_called_tilde(
     assert ended.code == 0, ended.err
     assert {"cache", "runs", "study.db"} <= set(os.listdir(home))
     call("export-trials", "--to", "~/trials.csv")
-    assert (home / "trials.csv").exists()
+    call("report", "--out", "~/page.html")
+    assert (home / "trials.csv").exists() and (home / "page.html").exists()
     with Study.open(runs="~/runs") as opened:
         assert opened.name == "tiny"
     assert not list(tmp_path.rglob("~*"))
