@@ -80,7 +80,7 @@ def note(text: str) -> None:
 @contextmanager
 def about_trial(number: int, attempt: int) -> Iterator[None]:
     """Let lines within the context be of an attempt at a trial."""
-    _subject.trial = f" trial {number} attempt {attempt}"
+    _subject.trial, _subject.epoch = f" trial {number} attempt {attempt}", ""
     try:
         yield
     finally:

@@ -13,14 +13,22 @@ from study.cli import main
 from tests.study.conftest import ROOT
 
 STUCK = """
-import ctypes, os, signal, sys, threading
+import ctypes, signal, threading
+from pathlib import Path
 from study.interrupts import answering_interrupts
+
+MILLISECONDS = 61_234
+def tell_when_stuck(system_call):
+    while f" {hex(MILLISECONDS)} " not in system_call.read_text():
+        pass
+    print("stuck", flush=True)
 
 with answering_interrupts():
     # The thread alone is left to hear the signal, as where the main one is in native code.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    print("stuck", flush=True)
-    ctypes.CDLL(None).sleep(60)
+    system_call = Path(f"/proc/self/task/{threading.get_native_id()}/syscall")
+    threading.Thread(target=tell_when_stuck, args=[system_call], daemon=True).start()
+    ctypes.CDLL(None).poll(None, 0, MILLISECONDS)
 """
 
 

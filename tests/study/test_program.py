@@ -107,7 +107,7 @@ def test_target_of_the_makefile_runs_the_command_that_it_stands_for(
 ) -> None:
     target = TARGETS[words]
     dry = subprocess.run(
-        ["make", "-n", "-o", ".venv/.ready", target, "NAME=mine"],
+        ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", target, "NAME=mine"],
         cwd=ROOT,
         capture_output=True,
         text=True,

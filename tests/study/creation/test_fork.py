@@ -366,7 +366,7 @@ def test_fork_rejects_names_that_do_not_suit(searched: StudySession) -> None:
         fork(asking(searched), "tiny-final")
     with pytest.raises(StudyError, match="must be a searched study"):
         fork(asking(searched, name="tiny-final"), "changed")
-    with pytest.raises(ConfigurationError, match="pattern"):
+    with pytest.raises(ConfigurationError, match="name must be letters, digits"):
         fork(asking(searched), "a/b")
     with pytest.raises(StudyNotFoundError, match=r"got 'none' \(there: tiny\)"):
         fork(asking(searched, name="none"), "changed")
