@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from optuna.trial import FrozenTrial
 from playwright.sync_api import Browser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -20,6 +19,7 @@ from study.creation.create import open_or_create
 from study.creation.points_study import Plan, open_given
 from study.final.final_run import open_final, run_final
 from study.session.session import StudySession
+from study.session.suggested_commands import assignment
 from study.session.winner import choose_winner
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
@@ -124,7 +124,7 @@ def small(folder: Path) -> dict[str, Any]:
 
 
 def asked(small: dict[str, Any], **named: Any) -> Request:
-    assignments = tuple(f"{key}={yaml.safe_dump(value)[:-1]}" for key, value in small.items())
+    assignments = tuple(assignment(key, value) for key, value in small.items())
     return Request(**named, assignments=assignments)
 
 
