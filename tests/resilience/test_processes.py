@@ -28,7 +28,7 @@ def test_process_has_its_own_exit_code_output_and_end(
 ) -> None:
     rejected = processes.start("worker", "--config", "none.yaml", folder=study.folder)
     assert rejected.wait() == 2
-    assert ": study: --config none.yaml cannot be read" in rejected.errors.read_text()
+    assert "study: --config none.yaml cannot be read" in rejected.errors.read_text()
     assert rejected.output.read_text() == ""
 
     study = study.with_settings(search={"n_epochs": 1000}).init()
