@@ -28,14 +28,9 @@ from data.configuration import DataConfig
 from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
 from data.sources.opening import Source, inspect_source
-from data.split_writer import (
-    Track,
-    no_progress,
-)
+from data.split_writer import Track, no_progress
 from data.splits import TEST, TRAIN, VALIDATION
-from data.statistics import (
-    DataDescription,
-)
+from data.statistics import DataDescription
 
 logger = logging.getLogger(__name__)
 

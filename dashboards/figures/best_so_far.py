@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from dashboards.figures.base import draw_legend, empty_figure
-from dashboards.figures.palette import INK
+from dashboards.figures.palette import INK, LINES
 
-LINES = ("-", "--", ":", "-.")
+STYLES = ("-", "--", ":", "-.")
 
 
 def best_so_far_figure(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
@@ -25,8 +25,8 @@ def best_so_far_figure(curves: Mapping[str, Sequence[tuple[float, float]]]) -> F
                 minutes,
                 [value for _, value in curve],
                 where="post",
-                color=f"C{index % 10}",
-                linestyle=LINES[index % len(LINES)],
+                color=LINES[index % len(LINES)],
+                linestyle=STYLES[index % len(STYLES)],
                 marker="." if len(curve) == 1 else None,
                 label=name,
             )

@@ -7,11 +7,7 @@ from typing import Any
 from dashboards.tensorboard.hparams import HParam, HParamValue
 from study.configuration.config import StudyConfig
 from study.configuration.points import LABEL, as_choice, given_params
-from study.configuration.search_space import (
-    SPACES,
-    Hyperparameters,
-    stage_names,
-)
+from study.configuration.search_space import SPACES, Hyperparameters, stage_names
 
 MOST_CHOICES = 512
 """Those of three stages of 1 to 8 blocks."""

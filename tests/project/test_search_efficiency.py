@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.recorded_curves import best_so_far, read_own
 from benchmarks.search_efficiency import (
     Job,
     Policy,
-    best_so_far,
     policies,
-    read_own,
     regrets,
     summarise,
 )
