@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from storage.addresses import parse_url, sqlite_path
 from storage.run_paths import RunPaths
 from tests.browser import browser, watched_page
 from tests.tools.processes import ProcessServer
@@ -68,6 +69,14 @@ def take_dashboard(opened: Browser, address: str, name: str) -> None:
         keep(page, "dashboard")
 
 
+def absolute(address: str) -> str:
+    """Return a database's address for commands that start in another folder."""
+    url = parse_url(address)
+    if url.drivername != "sqlite":
+        return address
+    return f"sqlite:///{sqlite_path(url).absolute()}"
+
+
 def keep(page: Page, name: str) -> None:
     """Save what is in view, small enough to lie in a repository."""
     with Image.open(io.BytesIO(page.screenshot())) as image:
@@ -84,4 +93,5 @@ if __name__ == "__main__":
     parser.add_argument("--name", required=True, help="Name of the study.")
     asked = parser.parse_args()
     runs = asked.runs.resolve()
-    take(["--storage", asked.storage, "--runs", str(runs), "--name", asked.name], runs, asked.name)
+    place = ["--storage", absolute(asked.storage), "--runs", str(runs), "--name", asked.name]
+    take(place, runs, asked.name)

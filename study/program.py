@@ -45,11 +45,11 @@ def program() -> str:
     """Return what starts this program here.
 
     `study` where that is this very program, else its path, relative where it lies below the
-    current folder; `uv run study` below uv, whose PATH ends with it.
+    current folder; `uv run --no-sync study` below uv, whose PATH ends with it.
     """
     script = _script()
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
-        return f"uv run {NAME}"
+        return f"uv run --no-sync {NAME}"  # uv would install by a lock of its own
     if script is None:
         return shlex.join([sys.executable, "-P", "-m", NAME])
     found = shutil.which(NAME)

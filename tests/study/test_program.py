@@ -59,7 +59,7 @@ def test_program_on_the_path_is_its_name_but_not_where_another_one_is(
 def test_program_below_uv_is_run_by_uv(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(script.parent))
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
-    assert program() == "uv run study"
+    assert program() == "uv run --no-sync study"
 
 
 def test_program_in_a_folder_with_a_space_is_quoted(
