@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Row, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage.budget import Budget
 from storage.database import Database
 from storage.errors import StorageError, StudyNotFoundError
 from storage.optuna_rows import put_value
@@ -33,7 +34,7 @@ class Protocol:
     Attributes:
         study_name: Name of the study.
         study_key: Random key of the study, also left as a marker in its run folder.
-        budget: Number of trials of the whole study.
+        budget: Number of slots of the queue; of a budget in trials, the trials of the whole study.
         configuration: The resolved configuration, as JSON values.
         fingerprint: SHA-256 of the configuration's frozen part.
         facts: What else was found at init: data fingerprint, class names, baselines, versions.
@@ -45,6 +46,12 @@ class Protocol:
     fingerprint: str
     facts: dict[str, Any]
     study_key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def limit(self) -> Budget:
+        """How much the whole study may spend."""
+        stored = self.facts.get("budget")
+        return Budget("trials", self.budget) if stored is None else Budget(**stored)
 
     @property
     def data_fingerprint(self) -> str:
