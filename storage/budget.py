@@ -1,5 +1,6 @@
 """How much a study may spend, in one of three units. Must import nothing heavy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -19,6 +20,12 @@ class Budget:
 
     unit: Unit
     amount: float
+
+    @classmethod
+    def of(cls, n_slots: int, facts: Mapping[str, Any]) -> "Budget":
+        """Return the budget of a study by its number of slots and the facts of its protocol."""
+        stored = facts.get("budget")
+        return cls("trials", n_slots) if stored is None else cls(**stored)
 
     def __str__(self) -> str:
         return counted(self.amount, self.unit)

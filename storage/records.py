@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, Select, select
+from sqlalchemy import Connection, Insert, Row, Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.budget import Budget
@@ -34,7 +34,7 @@ class Protocol:
     Attributes:
         study_name: Name of the study.
         study_key: Random key of the study, also left as a marker in its run folder.
-        budget: Number of slots of the queue; of a budget in trials, the trials of the whole study.
+        budget: Number of slots of the queue, which grows where the budget counts otherwise.
         configuration: The resolved configuration, as JSON values.
         fingerprint: SHA-256 of the configuration's frozen part.
         facts: What else was found at init: data fingerprint, class names, baselines, versions.
@@ -49,9 +49,8 @@ class Protocol:
 
     @property
     def limit(self) -> Budget:
-        """How much the whole study may spend."""
-        stored = self.facts.get("budget")
-        return Budget("trials", self.budget) if stored is None else Budget(**stored)
+        """What the study may spend."""
+        return Budget.of(self.budget, self.facts)
 
     @property
     def data_fingerprint(self) -> str:
@@ -277,6 +276,12 @@ def report_resumed(connection: Connection, trial_id: int, records: Sequence[Epoc
     lost = (epochs.c.trial_id == trial_id) & (epochs.c.epoch > len(records))
     connection.execute(epochs.delete().where(lost))
     report(connection, trial_id, records)
+
+
+def count_epochs(connection: Connection, trial_id: int) -> int:
+    """Return how many epochs of a trial are stored."""
+    mine = select(func.count()).select_from(epochs).where(epochs.c.trial_id == trial_id)
+    return connection.execute(mine).scalar_one()
 
 
 def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:

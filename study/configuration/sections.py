@@ -82,13 +82,14 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
     )
     n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
-    pruner: Literal["percentile", "median", "halving", "rungs", "none"] = Field(
-        "percentile", description="percentile, median, halving, rungs or none"
+    pruner: Literal["percentile", "median", "halving", "rungs", "promotion", "none"] = Field(
+        "percentile",
+        description="percentile, median, halving, rungs, promotion (rungs that pause) or none",
     )
     rungs: tuple[float, ...] = Field(
         (0.1, 0.25, 0.5),
         min_length=1,
-        description="Parts of the schedule after which the worse half is pruned (rungs)",
+        description="Parts of the schedule after which the worse half is pruned or pauses",
     )
     pruner_percentile: float = Field(
         75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"

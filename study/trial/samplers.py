@@ -81,5 +81,5 @@ def build_pruner(config: StudyConfig) -> BasePruner:
                 warmup_epochs=config.optimization.warmup_epochs,
             )
             return RungPruner(epochs)
-        case "none":
+        case "promotion" | "none":  # trials pause as their queue decides
             return NopPruner()
