@@ -22,7 +22,7 @@ class Spending:
         unit: Trials, epochs of all trials, or hours of their epochs, summed over workers.
         amount: The budget.
         spent: Trials that are over, epochs that are recorded, or hours that these took.
-        is_spent: Whether no further trial may begin: none waits, or the rest is too small.
+        is_spent: Whether all of it is spent, or the rest is too small for a trial to begin.
     """
 
     unit: Unit
@@ -78,8 +78,7 @@ def read_spending(protocol: Protocol, totals: Sequence[Totals]) -> Spending:
     n_epochs = sum(one.n_epochs for one in own)
     if limit.unit == "trials":
         n_over = sum(one.n_trials for one in own if one.state.is_finished())
-        waits = any(one.state_name == "waiting" for one in own)
-        return Spending("trials", limit.amount, n_over, is_spent=not waits)
+        return Spending("trials", limit.amount, n_over, is_spent=n_over >= limit.amount)
     if limit.unit == "hours":
         hours = sum(one.seconds for one in own) / SECONDS_PER_HOUR
         return Spending("hours", limit.amount, hours, is_spent=hours >= limit.amount)

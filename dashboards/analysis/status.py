@@ -161,8 +161,14 @@ class StudyStatus:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits, runs or is paused, and the budget lets no trial begin."""
-        return self.waiting == self.running == self.paused == 0 and self.spending.is_spent
+        """Whether nothing runs and no trial is left."""
+        return not (self.running or self.has_claimable)
+
+    @property
+    def has_claimable(self) -> bool:
+        """Whether a trial waits or is paused, or the budget lets another one begin."""
+        grows = self.spending.unit != "trials" and not self.spending.is_spent
+        return bool(self.waiting or self.paused or grows)
 
     @property
     def has_live_final_run(self) -> bool:

@@ -25,7 +25,7 @@ class StudyResult:
         budget: Trials of the whole study; where the budget counts epochs or hours, those that
             have been queued so far.
         spending: What of the budget is spent, in its own unit.
-        is_over: Whether no trial is left and none may begin.
+        is_over: Whether nothing is left of the budget.
         done: Trials that are over.
         trials: How many are in each state, imported ones left out.
         best_value: Highest validation macro-F1 of a complete trial, None without one.
@@ -105,7 +105,7 @@ def _read_result(handle: StudyStorage, protocol: Protocol) -> StudyResult:
         study_name=protocol.study_name,
         budget=protocol.budget,
         spending=status.spending,
-        is_over=status.is_over,
+        is_over=status.is_over and status.spending.is_spent,
         done=status.done,
         trials=_counts(status),
         best_value=status.best.value if status.best else None,

@@ -23,9 +23,9 @@ from dashboards.figures.base import svg
 from dashboards.figures.search import importance_figure, pair_figure, parallel_figure, slice_figure
 from dashboards.figures.timeline import build_timeline, timeline_figure
 from storage.attempts import Attempt, read_attempts
+from storage.budget import Budget
 from storage.leases import acquire, end
 from storage.process_identity import Owner
-from storage.budget import Budget
 from storage.records import read_protocol
 from storage.study_storage import StudyStorage, create_study_storage
 from storage.trial_rows import read_trials
