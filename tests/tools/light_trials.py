@@ -6,19 +6,30 @@ Imports no torch, so that a test can run thousands of them.
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from storage.atomic_files import write_atomically
 from storage.budget import Budget
-from storage.leases import Heartbeat, Lease, end
-from storage.optuna_rows import BEST_EPOCH, SLOT
+from storage.leases import Heartbeat, Lease, acquire, acquire_waiting, end, held_leases
+from storage.optuna_rows import BEST_EPOCH, PAUSED, SLOT
+from storage.process_identity import Owner
 from storage.queue_snapshot import Rungs
-from storage.records import EpochRecord, Protocol, add_protocol, report, report_resumed
+from storage.records import (
+    EpochRecord,
+    Protocol,
+    add_protocol,
+    read_epochs,
+    read_protocol,
+    report,
+    report_resumed,
+)
 from storage.study_storage import StudyStorage
 from storage.trial_queue import TrialQueue
 
@@ -115,3 +126,98 @@ class LightWorker:
 
     def _report_last(self, heartbeat: Heartbeat, lease: Lease, records: list[EpochRecord]) -> None:
         heartbeat.within(partial(report, trial_id=lease.trial_id, records=records))
+
+
+@dataclass
+class Cluster:
+    """Workers in one process, of which one goes a step at a time.
+
+    Attributes:
+        handle: The study's database.
+        queue: The study's queue.
+        folder: Of the checkpoints.
+        lost: Trials whose worker died.
+    """
+
+    handle: StudyStorage
+    queue: TrialQueue
+    folder: Path
+    lost: list[int] = field(default_factory=list)
+    n_started: int = 0
+    claimed: dict[int, int] = field(default_factory=dict)
+
+    def start(self) -> tuple[int, Iterator[str]]:
+        """Return a worker's number and its steps."""
+        self.n_started += 1
+        number = self.n_started
+        claim = partial(self._claim, number)
+        return number, LightWorker(self.handle, self.queue, self.folder, claim).work()
+
+    def _claim(self, number: int) -> Lease | None:
+        owner = Owner("host", "boot", number, "1")
+        held = held_leases(self.handle.database)
+        for trial_id in list(self.lost):
+            self.lost.remove(trial_id)
+            seen = held.get(trial_id)
+            lease = acquire(self.handle.database, trial_id, owner, lost=seen, running=True)
+            if lease is not None:
+                self.claimed[number] = trial_id
+                return lease
+        study_id = self.handle.get_study_id_from_name(NAME)
+        lease = acquire_waiting(
+            self.handle.database,
+            study_id,
+            owner,
+            last=set(),
+            choose=partial(self.queue.choose, last=set()),
+        )
+        if lease is not None:
+            self.claimed[number] = lease.trial_id
+        return lease
+
+    def kill(self, number: int) -> None:
+        """Forget a worker, whose trial others may reclaim."""
+        if (trial_id := self.claimed.get(number)) is not None:
+            self.lost.append(trial_id)
+
+    def run(self, *, n_workers: int, seed: int, p_death: float = 0.0) -> Counter[str]:
+        """Let workers go on in any order until all have left; return where they died."""
+        draws, deaths = random.Random(seed), Counter[str]()
+        workers = dict(self.start() for _ in range(n_workers))
+        while workers:
+            number = draws.choice(list(workers))
+            moment = next(workers[number], None)
+            if moment is None:
+                del workers[number]
+            elif draws.random() < p_death:
+                deaths[moment] += 1
+                del workers[number]
+                self.kill(number)
+                workers |= [self.start()]
+        return deaths
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials."""
+        study_id = self.handle.get_study_id_from_name(NAME)
+        return self.handle.get_all_trials(study_id)
+
+    def check(self) -> int:
+        """Check that every trial is over, once and with its own values; return all epochs."""
+        trials = self.trials()
+        assert [trial.user_attrs[SLOT] for trial in trials] == list(range(len(trials)))
+        assert read_protocol(self.handle.database, NAME).budget == len(trials)
+        n_epochs = 0
+        records = read_epochs(self.handle.database, [trial._trial_id for trial in trials])
+        for trial in trials:
+            assert trial.state.is_finished() and PAUSED not in trial.user_attrs
+            slot, of_trial = trial.user_attrs[SLOT], records.get(trial._trial_id, [])
+            steps = range(1, len(of_trial) + 1)
+            assert of_trial == [light_epoch(slot, step) for step in steps]
+            values = {step: light_epoch(slot, step).validation_macro_f1 for step in steps}
+            assert trial.intermediate_values == values
+            if trial.state == TrialState.COMPLETE:
+                assert len(of_trial) == self.queue.rungs.n_epochs
+            if trial.state == TrialState.PRUNED:
+                assert trial.value == of_trial[-1].validation_macro_f1
+            n_epochs += len(of_trial)
+        return n_epochs
