@@ -18,6 +18,7 @@ from storage.leases import LOST
 from storage.optuna_rows import PAUSED, SLOT, has_attribute, is_slot, is_told
 from storage.records import IMPORTED_FROM
 from storage.tables import attempts, epochs
+from storage.trial_rows import PAUSED_STATE, STATE_NAMES
 
 studies: Table = models.StudyModel.__table__
 EARLY = (TrialState.PRUNED, TrialState.FAIL)
@@ -31,6 +32,7 @@ class Totals:
     Attributes:
         state: Their state.
         is_imported: Whether another study ran them.
+        is_paused: Whether they wait at a rung.
         n_trials: How many there are.
         n_begun: How many of them have an epoch.
         n_epochs: Epochs of all.
@@ -43,6 +45,12 @@ class Totals:
     n_begun: int
     n_epochs: int
     seconds: float
+    is_paused: bool = False
+
+    @property
+    def state_name(self) -> str:
+        """Their state as people see it."""
+        return PAUSED_STATE if self.is_paused else STATE_NAMES[self.state]
 
 
 @dataclass(frozen=True)
@@ -118,15 +126,21 @@ def read_slots(database: Database, study_name: str) -> list[Slot]:
 
 
 def read_totals(database: Database, study_name: str) -> list[Totals]:
-    """Return what the trials of each state have trained."""
+    """Return what the trials of each state have trained; those that are paused apart."""
     trained = (
         select(epochs.c.trial_id, func.count().label("n"), func.sum(epochs.c.seconds).label("s"))
         .where(epochs.c.trial_id.in_(select(trials.c.trial_id).where(_of(study_name))))
         .group_by(epochs.c.trial_id)
         .subquery()
     )
+    is_paused = (trials.c.state == TrialState.WAITING) & has_attribute(PAUSED)
     kinds = (
-        select(trials.c.trial_id, trials.c.state, has_attribute(IMPORTED_FROM).label("imported"))
+        select(
+            trials.c.trial_id,
+            trials.c.state,
+            has_attribute(IMPORTED_FROM).label("imported"),
+            is_paused.label("paused"),
+        )
         .where(is_own(study_name))
         .subquery()
     )
@@ -138,14 +152,17 @@ def read_totals(database: Database, study_name: str) -> list[Totals]:
             func.count(trained.c.n),
             func.coalesce(func.sum(trained.c.n), 0),
             func.coalesce(func.sum(trained.c.s), 0.0),
+            kinds.c.paused,
         )
         .select_from(kinds.outerjoin(trained, trained.c.trial_id == kinds.c.trial_id))
-        .group_by(kinds.c.state, kinds.c.imported)
+        .group_by(kinds.c.state, kinds.c.imported, kinds.c.paused)
     )
     rows = database.read(lambda connection: connection.execute(wanted).all())
     return [
-        Totals(state, bool(imported), n_trials, n_begun, int(n_epochs), float(seconds))
-        for state, imported, n_trials, n_begun, n_epochs, seconds in rows
+        Totals(
+            state, bool(imported), n_trials, n_begun, int(n_epochs), float(seconds), bool(paused)
+        )
+        for state, imported, n_trials, n_begun, n_epochs, seconds, paused in rows
     ]
 
 

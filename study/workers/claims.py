@@ -23,12 +23,12 @@ from storage.leases import (
 )
 from storage.lost_workers import Watch
 from storage.process_identity import Owner
+from storage.promotion import rung_epochs
 from storage.queue_snapshot import Rungs
 from storage.study_storage import StudyStorage
 from storage.study_totals import count_states, running_ids
 from storage.trial_queue import TrialQueue
 from study.session.session import StudySession
-from study.trial.rung_pruner import rung_epochs
 
 logger = logging.getLogger(__name__)
 
