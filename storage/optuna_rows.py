@@ -36,6 +36,8 @@ METRIC_NAME = "validation macro-F1"
 """What trials are ranked by, as Optuna's own tools call it."""
 METRIC_NAMES = "study:metric_names"
 """Optuna's system attribute of a study: a name for each objective."""
+PAUSED = "paused"
+"""User attribute of a waiting trial that waits at a rung: the epoch of the rung."""
 FIXED_PARAMS = "fixed_params"
 """Optuna's system attribute of a trial with given hyperparameters."""
 

@@ -51,6 +51,8 @@ def status_table(
         parts += [Text(f"and {n_more} more", "dim")] if n_more else []
     if status.reasons:
         parts += [Text(), _early_ends(status)]
+    if status.diagnosis:
+        parts += [Text(), Text("diagnosis:", "bold"), _diagnosis(status.diagnosis)]
     if status.final_runs:
         parts += [Text(), *(_final_run(run, now) for run in status.final_runs)]
     return Group(*parts)
@@ -250,6 +252,14 @@ def _early_ends(status: StudyStatus) -> Text:
     shown = Text("\n").join(lines)
     shown.no_wrap, shown.overflow = True, "ellipsis"
     return shown
+
+
+def _diagnosis(sentences: Sequence[str]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in sentences:
+        # Commands may be longer than the column: better wrapped than cut.
+        grid.add_row(Text("  -"), Text(clean_line(sentence), overflow="fold"))
+    return grid
 
 
 def _reason_count(reason: ReasonCount) -> str:
