@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.storages._rdb.models import TrialValueModel
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, func, select
 
 from dashboards.analysis.diagnosis.evidence import MOST_BEST, MOST_REPEATS, Evidence
 from storage.diagnosed_trials import DivergedValues, ScoredTrial
@@ -159,8 +159,10 @@ class MadeUpSearch:
         add_protocol(handle.database, Protocol(name, budget, configuration, "f" * 64, facts))
         study_id = handle.get_study_id_from_name(name)
         rows: dict[Table, list[dict[str, Any]]] = defaultdict(list)
+        newest = select(func.coalesce(func.max(trials.c.trial_id), 0))
+        first = handle.database.read(lambda connection: connection.scalar(newest)) + 1
         for trial in self.trials:
-            self._add_rows(rows, study_id, trial)
+            self._add_rows(rows, study_id, first + trial.number, trial)
 
         def insert(connection: Connection) -> None:
             for table, some in rows.items():
@@ -169,9 +171,13 @@ class MadeUpSearch:
         handle.database.write(insert)  # at once: a COMMIT for each takes seconds
 
     def _add_rows(
-        self, rows: dict[Table, list[dict[str, Any]]], study_id: int, trial: MadeUpTrial
+        self,
+        rows: dict[Table, list[dict[str, Any]]],
+        study_id: int,
+        trial_id: int,
+        trial: MadeUpTrial,
     ) -> None:
-        mine = {"trial_id": trial.number + 1}
+        mine = {"trial_id": trial_id}
         named = {"study_id": study_id, "number": trial.number, "state": trial.state}
         rows[trials].append(mine | named)
         if trial.state is TrialState.COMPLETE:

@@ -11,6 +11,7 @@ from dashboards.analysis.status import read_status
 from storage.records import read_protocol
 from storage.study_storage import StudyStorage, create_study_storage
 from storage.study_totals import best_ids, read_early_ends, read_totals
+from tests.postgresql import requires_postgresql, running_server
 from tests.tools import diagnosed_searches
 from tests.tools.made_up_searches import MadeUpSearch
 
@@ -25,34 +26,49 @@ def handle(tmp_path: Path) -> Iterator[StudyStorage]:
     opened.engine.dispose()
 
 
-def read(handle: StudyStorage) -> Evidence:
+def read(handle: StudyStorage, name: str = NAME) -> Evidence:
     database = handle.database
     return read_evidence(
         database,
-        read_protocol(database, NAME),
-        totals=read_totals(database, NAME),
-        early=read_early_ends(database, NAME),
-        best=best_ids(database, NAME, MOST_BEST, complete=True),
+        read_protocol(database, name),
+        totals=read_totals(database, name),
+        early=read_early_ends(database, name),
+        best=best_ids(database, name, MOST_BEST, complete=True),
     )
 
 
-@pytest.mark.parametrize(
-    "search",
-    [
-        diagnosed_searches.healthy,
-        diagnosed_searches.at_edge,
-        diagnosed_searches.diverging,
-        diagnosed_searches.over_pruned,
-        diagnosed_searches.failing,
-        diagnosed_searches.paused,
-        diagnosed_searches.given_points,
-    ],
-)
+SEARCHES = [
+    diagnosed_searches.healthy,
+    diagnosed_searches.at_edge,
+    diagnosed_searches.diverging,
+    diagnosed_searches.over_pruned,
+    diagnosed_searches.failing,
+    diagnosed_searches.paused,
+    diagnosed_searches.given_points,
+]
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.__name__)
 def test_evidence_is_that_of_all_trials(
     handle: StudyStorage, search: Callable[[], MadeUpSearch]
 ) -> None:
-    search().store(handle, NAME)
-    found, counted = read(handle), search().evidence()
+    assert_same(handle, search())
+
+
+@pytest.mark.slow
+@requires_postgresql
+def test_evidence_on_postgresql_is_that_of_all_trials() -> None:
+    with running_server() as url:
+        opened = create_study_storage(url, outage_seconds=5)
+        for search in SEARCHES:
+            assert_same(opened, search(), search.__name__)
+        opened.remove_session()
+        opened.engine.dispose()
+
+
+def assert_same(handle: StudyStorage, search: MadeUpSearch, name: str = NAME) -> None:
+    search.store(handle, name)
+    found, counted = read(handle, name), search.evidence()
     assert found.counts == counted.counts
     assert (found.kinds, found.failure_kinds) == (counted.kinds, counted.failure_kinds)
     assert (found.n_paused, found.n_complete) == (counted.n_paused, counted.n_complete)
@@ -60,7 +76,7 @@ def test_evidence_is_that_of_all_trials(
     assert found.best_first == counted.best_first
     assert found.repeats == counted.repeats
     assert found.diverged == counted.diverged
-    assert list(read_status(handle, NAME).diagnosis) == diagnose(counted)
+    assert list(read_status(handle, name).diagnosis) == diagnose(counted)
 
 
 def test_study_without_a_finished_trial_has_no_diagnosis(handle: StudyStorage) -> None:
