@@ -45,7 +45,8 @@ FIXED_PARAMS = "fixed_params"
 def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int | None:
     """Return the first waiting slot, locked until the transaction ends; None where none waits.
 
-    Those with given hyperparameters come first: somebody wants to know about them.
+    Those with given hyperparameters come first: somebody wants to know about them. Paused trials
+    are left out.
 
     Args:
         connection: An open transaction.
@@ -56,7 +57,8 @@ def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int |
         system_attributes.c.trial_id == trials.c.trial_id, system_attributes.c.key == FIXED_PARAMS
     )
     order = [*([trials.c.trial_id.in_(last)] if last else []), ~given, trials.c.number]
-    waiting = select(trials.c.trial_id).where(is_waiting(study_id), is_slot(study_id))
+    ready = is_waiting(study_id) & ~has_attribute(PAUSED)
+    waiting = select(trials.c.trial_id).where(ready, is_slot(study_id))
     first = waiting.order_by(*order).limit(1).with_for_update(skip_locked=True)
     return connection.execute(first).scalar()
 
@@ -64,6 +66,12 @@ def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int |
 def is_waiting(study_id: StudyId) -> ColumnElement[bool]:
     """Return the condition that a trial of a study waits."""
     return (trials.c.study_id == study_id) & (trials.c.state == TrialState.WAITING)
+
+
+def has_attribute(key: str) -> ColumnElement[bool]:
+    """Return the condition that a trial has a user attribute."""
+    attribute = user_attributes.alias()
+    return exists().where(attribute.c.trial_id == trials.c.trial_id, attribute.c.key == key)
 
 
 def is_slot(study_id: StudyId) -> ColumnElement[bool]:
@@ -80,9 +88,7 @@ def is_slot(study_id: StudyId) -> ColumnElement[bool]:
 
 def is_told() -> ColumnElement[bool]:
     """Return the condition that another program has given a trial its result."""
-    mark = user_attributes.alias()
-    reported = exists().where(mark.c.trial_id == trials.c.trial_id, mark.c.key == BEST_EPOCH)
-    return (trials.c.state == TrialState.COMPLETE) & ~reported
+    return (trials.c.state == TrialState.COMPLETE) & ~has_attribute(BEST_EPOCH)
 
 
 def set_running(connection: Connection, trial_id: int) -> None:

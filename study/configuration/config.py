@@ -47,8 +47,8 @@ FITTED_PRESET = "my-images"
 """The preset whose images choose the rest: see `study/creation/fitted_preset.py`."""
 PATHS = ("data.source", "data.label_file", "data.cache", "storage.url", "storage.runs")
 """Settings in which `~` means the home folder."""
-MAPPINGS = ("data.splits",)
-"""Settings whose value is a mapping, and no section."""
+MAPPINGS = ("data.splits", "search.budget")
+"""Settings whose value is a mapping, which a later one replaces as a whole."""
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -140,9 +140,10 @@ class Request:
         return (self.preset or "").casefold() == FITTED_PRESET and not self.fitted
 
     def gives(self, key: str) -> bool:
-        """Whether an option or an assignment gives this setting."""
-        assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
-        return assigned or self.options.get(key) is not None
+        """Whether an option or an assignment gives this setting, or a part of it."""
+        given = [text.partition("=")[0].strip() for text in self.assignments]
+        given += [name for name, value in self.options.items() if value is not None]
+        return any(name == key or name.startswith(f"{key}.") for name in given)
 
     def location(self) -> StudyLocation:
         """Return where the study is, without validating the rest of the request."""
@@ -185,7 +186,7 @@ class Request:
             _merge(values, _parse_assignment(assignment))
         for key, value in self.options.items():
             if value is not None:
-                assign(values, key, value)
+                _merge(values, _nested(key, value))
         _describe_other_images(values, preset)
         return _read(values)
 
@@ -269,8 +270,12 @@ def _parse_assignment(text: str) -> dict[str, Any]:
         )
     if key.count(".") > MOST_LEVELS:
         raise ConfigurationError(f"--set {shown(key)} is no setting: see `study config`")
+    return _nested(key, parse_assigned(value, f"--set {key}"))
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    assign(values, key, parse_assigned(value, f"--set {key}"))
+    assign(values, key, value)
     return values
 
 

@@ -16,7 +16,7 @@ OPERATIONAL: dict[str, Any] = {
     "workers": {"n_workers", "per_gpu"},
     "execution": {"device"},
     "data": {"source", "cache"},
-    "search": {"n_trials"},
+    "search": {"budget"},
 }
 ADDED_SETTINGS: dict[str, Any] = {
     "data.configuration": None,
@@ -42,8 +42,13 @@ def frozen_part(config: StudyConfig) -> dict[str, Any]:
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration with what `ADDED_SETTINGS` say that it means."""
+    """Return a stored configuration with what `ADDED_SETTINGS` say that it means.
+
+    What an early version stored as `search.n_trials` is its budget in trials.
+    """
     values = deepcopy(dict(stored))
+    if "n_trials" in values["search"]:
+        values["search"]["budget"] = {"trials": values["search"].pop("n_trials")}
     for key, meaning in ADDED_SETTINGS.items():
         if not _holds(values, key):
             assign(values, key, meaning)

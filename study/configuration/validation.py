@@ -23,6 +23,8 @@ from study.errors import ConfigurationError
 
 M = TypeVar("M", bound=BaseModel)
 SEE = "see `study config`"
+RENAMED = {"search.n_trials": "search.budget.trials"}
+"""What settings of early versions are called now."""
 
 
 def validate(kind: type[M], values: Mapping[str, Any]) -> M:
@@ -107,6 +109,8 @@ def _remedy_of_unknown(location: Sequence[int | str], kind: type[BaseModel]) -> 
     """Return what to write in the place of a name that is no setting."""
     name, known = str(location[-1]), _known_names(kind)
     key = ".".join(map(str, location))
+    if key in RENAMED:
+        return f"give it as {RENAMED[key]}"
     if "." in name and key in known:
         section, _, setting = name.rpartition(".")
         return f"write {section}: and, indented below it, {setting}:"

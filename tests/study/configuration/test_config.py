@@ -194,7 +194,7 @@ def test_none_means_no_value_wherever_a_setting_may_have_none(text: str, tmp_pat
 def test_none_in_a_point_means_no_value(text: str) -> None:
     point = f"{{optimization.ema_decay: {text}, optimization.optimizer: Adam}}"
     asked = Request(
-        assignments=("search.space=given", "search.n_trials=1", f"search.points=[{point}]")
+        assignments=("search.space=given", "search.budget.trials=1", f"search.points=[{point}]")
     )
     (found,) = asked.resolve().search.points
     assert found == {"optimization.ema_decay": None, "optimization.optimizer": "adam"}
@@ -215,10 +215,10 @@ def test_file_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
 
 def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("search: {n_trials: 7, n_epochs: 9}\nseed: 1\n")
+    file.write_text("search: {budget: {trials: 7}, n_epochs: 9}\nseed: 1\n")
     request = Request("quickstart", file, ("search.n_epochs=11",), {"seed": 5, "name": None})
     resolved = request.resolve()
-    assert (resolved.search.n_trials, resolved.search.n_epochs, resolved.seed) == (7, 11, 5)
+    assert (resolved.search.budget.trials, resolved.search.n_epochs, resolved.seed) == (7, 11, 5)
     assert resolved.network.widths == Request("quickstart").resolve().network.widths
     assert resolved.name == "quickstart"
 
@@ -322,7 +322,7 @@ def test_preset_of_the_reference_has_its_recipe(name: str) -> None:
 @pytest.mark.parametrize("name", [*REFERENCE, "modern"])
 def test_preset_that_searches_nothing_tests_what_it_trains(name: str) -> None:
     config = Request(name).resolve()
-    assert (config.search.space, config.search.n_trials) == ("fixed", 1)
+    assert (config.search.space, config.search.budget.trials) == ("fixed", 1)
     assert config.search.n_epochs == config.final.n_epochs
     assert config.data.image_size == config.final.image_size == 64
     assert config.network.widths == (64, 128, 256)

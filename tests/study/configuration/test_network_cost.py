@@ -8,7 +8,7 @@ from tests.study.conftest import Call
 
 WIDE = {"widths": [64, 128, 256], "blocks": [2, 2, 2]}
 STEM = {"stride": 2, "pool": True}
-FIXED = {"space": "fixed", "n_trials": 1}
+FIXED = {"space": "fixed", "budget": {"trials": 1}}
 
 
 def caution(
@@ -35,7 +35,7 @@ def test_photos_with_the_default_stem_are_cautioned_about_with_figure_and_remedy
         (
             {
                 "space": "given",
-                "n_trials": 2,
+                "budget": {"trials": 2},
                 "points": [{"network.blocks": [3, 1, 4]}, {"network.blocks": [1, 1, 1]}],
             },
             "3-1-4",

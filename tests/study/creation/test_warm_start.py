@@ -45,7 +45,7 @@ def spaces(draw: st.DrawFn) -> StudyConfig:
             },
             "search": {
                 "space": space,
-                "n_trials": 1,
+                "budget": {"trials": 1},
                 "ranges": {
                     "learning_rate": draw(st.none() | st.just(ends(RATES) | {"log": True})),
                     "weight_decay": ends(DECAYS) | {"log": draw(st.booleans())},
@@ -144,7 +144,7 @@ def test_point_without_a_value_is_outside() -> None:
 SEARCHED = {
     "search.space": "lr-wd",
     "search.ranges.blocks": {"low": 1, "high": 4},
-    "search.n_trials": 9,
+    "search.budget.trials": 9,
     "search.sampler": "random",
     "search.n_startup_trials": 7,
     "search.pruner": "median",

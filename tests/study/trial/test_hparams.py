@@ -68,7 +68,7 @@ def test_row_of_a_given_point_shows_its_label_and_what_others_have_instead(
             "optimization.learning_rate": 0.3,
         },
     ]
-    search = {"search.space": "given", "search.points": points, "search.n_trials": 2}
+    search = {"search.space": "given", "search.points": points, "search.budget.trials": 2}
     config = configured(tiny_settings, search)
     whole = {
         "seed": 1,
