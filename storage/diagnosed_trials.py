@@ -16,8 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, se
 
 from storage.database import Database
 from storage.frozen_trials import among, params, trials, user_attributes, values
-from storage.optuna_rows import PAUSED, is_slot, is_told
-from storage.study_totals import studies
+from storage.study_totals import is_own_slot, studies
 from storage.tables import epochs
 
 SEED = "seed"
@@ -163,16 +162,6 @@ def repeated_ids(database: Database, study_name: str, most: int) -> list[int]:
     return list(database.read(lambda connection: connection.scalars(wanted).all()))
 
 
-def count_paused(database: Database, study_name: str) -> int:
-    """Return how many waiting trials are paused at a rung."""
-    mark = user_attributes.alias()
-    has_mark = exists().where(mark.c.trial_id == trials.c.trial_id, mark.c.key == PAUSED)
-    waiting = trials.c.state == TrialState.WAITING
-    wanted = select(func.count()).select_from(trials)
-    paused = wanted.where(_run_here(study_name), waiting, has_mark)
-    return database.read(lambda connection: connection.scalar(paused)) or 0
-
-
 def count_first_epoch_divergences(database: Database, study_name: str) -> int:
     """Return how many trials diverged before they had an epoch."""
     has_epoch = exists().where(epochs.c.trial_id == trials.c.trial_id)
@@ -246,4 +235,4 @@ def _run_here(study_name: str) -> ColumnElement[bool]:
     """Return the condition that a trial is one that the study itself ran."""
     named = select(studies.c.study_id).where(studies.c.study_name == study_name)
     study_id = named.scalar_subquery()
-    return (trials.c.study_id == study_id) & is_slot(study_id) & ~is_told()
+    return (trials.c.study_id == study_id) & is_own_slot(study_name)

@@ -89,12 +89,14 @@ class MadeUpSearch:
         best = sorted(complete, key=lambda one: (-(one.value or 0.0), one.number))[:MOST_BEST]
         diverged = [one for one in self.trials if one.kind == "diverged"]
         states = {TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
-        counts = Counter(states.get(one.state, one.state.name.lower()) for one in self.trials)
+        counts = Counter(
+            "paused" if one.is_paused else states.get(one.state, one.state.name.lower())
+            for one in self.trials
+        )
         return Evidence(
             counts=counts,
             kinds=self._count_kinds(TrialState.PRUNED),
             failure_kinds=self._count_kinds(TrialState.FAIL),
-            n_paused=sum(one.is_paused for one in self.trials),
             n_complete=len(complete),
             best=self._scored(best),
             repeats=self._scored(self._repeats(complete)),

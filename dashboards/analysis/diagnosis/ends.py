@@ -3,6 +3,7 @@
 from dashboards.analysis.diagnosis.evidence import Evidence
 from dashboards.analysis.diagnosis.ranges import FEWEST_COMPLETE
 from dashboards.analysis.diagnosis.remedies import fork_with
+from storage.trial_rows import PAUSED_STATE
 
 FEWEST_FINISHED = 10
 FEWEST_ENDS = 3
@@ -91,7 +92,7 @@ def _prune_less(evidence: Evidence, pruner: str) -> str:
 
 def describe_pauses(evidence: Evidence) -> list[str]:
     """Return how many trials are paused, where none is complete yet."""
-    n_paused = evidence.n_paused
+    n_paused = evidence.counts.get(PAUSED_STATE, 0)
     if n_paused < FEWEST_PAUSED or evidence.n_complete > 0:
         return []
     return [

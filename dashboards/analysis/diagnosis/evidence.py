@@ -15,14 +15,12 @@ from storage.diagnosed_trials import (
     ScoredTrial,
     all_differ,
     count_first_epoch_divergences,
-    count_paused,
     read_diverged_values,
     read_scored,
     repeated_ids,
 )
 from storage.records import Protocol
 from storage.study_totals import Totals
-from storage.trial_rows import STATE_NAMES
 
 DIVERGED = "diverged"
 MOST_BEST = 20
@@ -39,7 +37,6 @@ class Evidence:
         counts: Trials that the study ran, by state.
         kinds: Why some were pruned: number of trials by kind of reason.
         failure_kinds: Why some failed, likewise.
-        n_paused: How many of the waiting ones are paused at a rung.
         n_complete: Complete trials, those imported from another study too.
         best: The best of these.
         repeats: Complete trials of which some repeat one another under other seeds.
@@ -51,7 +48,6 @@ class Evidence:
     counts: Mapping[str, int]
     kinds: Mapping[str, int] = field(default_factory=dict)
     failure_kinds: Mapping[str, int] = field(default_factory=dict)
-    n_paused: int = 0
     n_complete: int = 0
     best: Sequence[ScoredTrial] = ()
     repeats: Sequence[ScoredTrial] = ()
@@ -109,7 +105,7 @@ def read_evidence(
     """
     name = protocol.study_name
     kinds = _count_kinds(early, TrialState.PRUNED)
-    counts = {STATE_NAMES[one.state]: one.n_trials for one in totals if not one.is_imported}
+    counts = {one.state_name: one.n_trials for one in totals if not one.is_imported}
     complete = [one.n_trials for one in totals if one.state == TrialState.COMPLETE]
     has_diverged = kinds[DIVERGED] > 0
     scored = read_scored(database, best)
@@ -117,7 +113,6 @@ def read_evidence(
         counts=counts,
         kinds=kinds,
         failure_kinds=_count_kinds(early, TrialState.FAIL),
-        n_paused=count_paused(database, name) if counts.get("waiting") else 0,
         n_complete=sum(complete),
         best=scored,
         repeats=_read_repeats(database, name, scored),
