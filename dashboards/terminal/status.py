@@ -3,6 +3,7 @@
 Must not import torch.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -257,8 +258,9 @@ def _early_ends(status: StudyStatus) -> Text:
 def _diagnosis(sentences: Sequence[str]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     for sentence in sentences:
-        # Commands may be longer than the column: better wrapped than cut.
-        grid.add_row(Text("  -"), Text(clean_line(sentence), overflow="fold"))
+        # A command has a line of its own, to be copied whole.
+        shown = re.sub(" (`study [^`]*`)", r"\n\1", clean_line(sentence))
+        grid.add_row(Text("  -"), Text(shown, overflow="fold"))
     return grid
 
 

@@ -36,7 +36,13 @@ SPACE: dict[str, BaseDistribution] = {
 }
 CONFIGURATION = {
     "optimization": {"warmup_epochs": 1.0, "gradient_clip_norm": None, "batch_size": 128},
-    "search": {"space": "joint", "n_trials": 60, "n_epochs": 20, "pruner_percentile": 75.0},
+    "search": {
+        "space": "joint",
+        "n_trials": 60,
+        "n_epochs": 20,
+        "pruner_percentile": 75.0,
+        "sampler": "tpe",
+    },
 }
 OLD_NAMES = {
     RATE: "learning_rate",
@@ -155,8 +161,16 @@ class MadeUpSearch:
     def store(self, handle: StudyStorage, name: str) -> None:
         """Write the search into a database as workers would."""
         optuna.create_study(study_name=name, storage=handle, direction="maximize")
-        configuration = self.configuration | {"name": name, "seed": 7}
-        facts = {"data_fingerprint": "d" * 64}
+        data = {"source": "pictures", "image_size": 32, "split_seed": 5}
+        configuration = self.configuration | {"name": name, "seed": 7, "data": data}
+        facts = {
+            "data_fingerprint": "d" * 64,
+            "class_names": ["cat", "dog"],
+            "n_examples": {"train": 9_000, "validation": 1_000, "test": 1_000},
+            "baselines": {"majority": {"accuracy": 0.5, "macro_f1": 0.3}},
+            "versions": {"torch": "2.11.0"},
+            "git_revision": "0123abc",
+        }
         budget = len(self.trials)
         add_protocol(handle.database, Protocol(name, budget, configuration, "f" * 64, facts))
         study_id = handle.get_study_id_from_name(name)

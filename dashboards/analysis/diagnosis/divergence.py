@@ -163,7 +163,7 @@ def _warm_up(evidence: Evidence) -> str:
     longer = max(1.0, 2 * warmup)
     if 2 * longer > n_epochs:
         return _calm(evidence)
-    return f"Warm up for longer, {fork_with(WARMUP, float(longer))}."
+    return f"A longer warm-up may help, {fork_with(WARMUP, float(longer))}."
 
 
 def _calm(evidence: Evidence) -> str:

@@ -1,5 +1,7 @@
 """How trials end: pruned, paused, failed or out of memory. Must not import torch."""
 
+import re
+
 from dashboards.analysis.diagnosis.evidence import Evidence
 from dashboards.analysis.diagnosis.ranges import FEWEST_COMPLETE
 from dashboards.analysis.diagnosis.remedies import fork_with
@@ -15,6 +17,7 @@ OVER_PRUNED = 0.9
 """Part of the finished trials; rungs that keep half three times prune seven of eight."""
 FEWEST_PAUSED = 10
 BY_PRUNER = ("pruned", "not promoted")
+NO_WORD = re.compile(r"[^\w ]")
 OUT_OF_MEMORY = "out of memory"
 SCHEDULE_PRUNERS = ("percentile", "median", "halving")
 """Pruners whose own settings may keep them from pruning anything."""
@@ -47,7 +50,8 @@ def _is_frequent(n_ends: int, n_finished: int) -> bool:
 
 def _why_failed(evidence: Evidence) -> str:
     kinds = sorted(evidence.failure_kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-    shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+    # Plain words, whatever a database holds: the summary is Markdown.
+    shown = ", ".join(f"{count:,} {NO_WORD.sub('?', kind)}" for kind, count in kinds)
     return f" ({shown})" if shown else ""
 
 
