@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dashboards.analysis.diagnosis.evidence import Evidence
+from dashboards.analysis.diagnosis.evidence import FEWEST_ENDS, Evidence
 from dashboards.analysis.diagnosis.remedies import fork_with
 from dashboards.analysis.diagnosis.settings import (
     describe_new_end,
@@ -15,10 +15,6 @@ from dashboards.analysis.search_space import Hyperparameter
 from dashboards.formatting import shown_value
 from storage.diagnosed_trials import DivergedValues
 
-FEWEST_FINISHED = 10
-FEWEST_DIVERGED = 3
-LEAST_SHARE = 0.1
-"""Part of the finished trials that diverged."""
 MOST_CHANCE = 0.01
 """How probable it may be that so many trials lie at one end of any range by chance."""
 FIRST_EPOCH_SHARE = 0.75
@@ -54,21 +50,15 @@ class DivergingEnd:
 def describe_divergence(evidence: Evidence) -> list[str]:
     """Return how many trials diverged and where; and whether most did in their first epoch."""
     n_finished, n_diverged = evidence.n_finished, evidence.n_diverged
-    if not _is_frequent(evidence):
+    if not evidence.diverges_often:
         return []
     share = f"{n_diverged:,} of {n_finished:,} finished trials diverged"
     ends = find_diverging_ends(evidence)
     said = _at_end(evidence, ends[0]) if ends else f", at no end of one range. {_calm(evidence)}"
     sentences = [share + said]
-    if evidence.n_first_epoch >= max(FEWEST_DIVERGED, FIRST_EPOCH_SHARE * n_diverged):
+    if evidence.n_first_epoch >= max(FEWEST_ENDS, FIRST_EPOCH_SHARE * n_diverged):
         sentences.append(_in_first_epoch(evidence))
     return sentences
-
-
-def _is_frequent(evidence: Evidence) -> bool:
-    n_finished, n_diverged = evidence.n_finished, evidence.n_diverged
-    is_enough = n_finished >= FEWEST_FINISHED and n_diverged >= FEWEST_DIVERGED
-    return is_enough and n_diverged >= LEAST_SHARE * n_finished
 
 
 def find_diverging_ends(evidence: Evidence) -> list[DivergingEnd]:
@@ -77,7 +67,7 @@ def find_diverging_ends(evidence: Evidence) -> list[DivergingEnd]:
     Those of the least chance come first. The chance is that of drawing as many of the trials
     blindly (hypergeometric), times the number of ends looked at.
     """
-    if not _is_frequent(evidence):
+    if not evidence.diverges_often:
         return []
     space = evidence.space
     ranges = [one for one in evidence.diverged if not space[one.name].choices]

@@ -2,15 +2,11 @@
 
 import re
 
-from dashboards.analysis.diagnosis.evidence import Evidence
+from dashboards.analysis.diagnosis.evidence import Evidence, is_frequent
 from dashboards.analysis.diagnosis.ranges import FEWEST_COMPLETE
 from dashboards.analysis.diagnosis.remedies import fork_with
 from storage.trial_rows import PAUSED_STATE
 
-FEWEST_FINISHED = 10
-FEWEST_ENDS = 3
-LEAST_SHARE = 0.1
-"""Part of the finished trials that failed, or ran out of memory."""
 FEWEST_FOR_PRUNING = 20
 """Finished trials before anything is said of the pruner."""
 OVER_PRUNED = 0.9
@@ -28,24 +24,19 @@ def describe_failures(evidence: Evidence) -> list[str]:
     n_finished = evidence.n_finished
     sentences = []
     n_failed = evidence.counts.get("failed", 0)
-    if _is_frequent(n_failed, n_finished):
+    if is_frequent(n_failed, n_finished):
         sentences.append(
             f"{n_failed:,} of {n_finished:,} finished trials failed{_why_failed(evidence)}, and "
             "taught the sampler nothing. Find the cause first, `study trials --json` has each "
             "reason."
         )
     n_full = evidence.kinds.get(OUT_OF_MEMORY, 0)
-    if _is_frequent(n_full, n_finished):
+    if is_frequent(n_full, n_finished):
         sentences.append(
             f"{n_full:,} of {n_finished:,} finished trials ran out of memory, so the search does "
             f"not see large networks. {_use_less_memory(evidence)}"
         )
     return sentences
-
-
-def _is_frequent(n_ends: int, n_finished: int) -> bool:
-    is_enough = n_finished >= FEWEST_FINISHED and n_ends >= FEWEST_ENDS
-    return is_enough and n_ends >= LEAST_SHARE * n_finished
 
 
 def _why_failed(evidence: Evidence) -> str:

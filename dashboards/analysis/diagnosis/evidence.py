@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.distributions import FloatDistribution
@@ -23,6 +23,11 @@ from storage.records import Protocol
 from storage.study_totals import Totals
 
 DIVERGED = "diverged"
+FEWEST_FINISHED = 10
+"""Finished trials before anything is said of how trials end early."""
+FEWEST_ENDS = 3
+LEAST_SHARE = 0.1
+"""Of the finished trials: how many must end alike before it is worth saying."""
 MOST_BEST = 20
 """How many of the best complete trials are looked at."""
 MOST_REPEATS = 200
@@ -40,8 +45,9 @@ class Evidence:
         n_complete: Complete trials, those imported from another study too.
         best: The best of these.
         repeats: Complete trials of which some repeat one another under other seeds.
-        diverged: Where trials diverged, of each hyperparameter that they have.
-        n_first_epoch: How many of them diverged in their first epoch.
+        diverged: Where trials diverged, of each hyperparameter that they have; empty where few
+            did.
+        n_first_epoch: How many of them diverged in their first epoch, likewise.
         configuration: The stored configuration, by section.
     """
 
@@ -66,6 +72,11 @@ class Evidence:
         return self.kinds.get(DIVERGED, 0)
 
     @property
+    def diverges_often(self) -> bool:
+        """Whether so many trials diverged that it is worth saying."""
+        return is_frequent(self.n_diverged, self.n_finished)
+
+    @property
     def best_first(self) -> list[ScoredTrial]:
         """The best complete trials from the best on, the earliest of equals first."""
         return sorted(self.best, key=lambda trial: (-trial.value, trial.number))
@@ -81,6 +92,12 @@ class Evidence:
         """Return a configured setting; None where the study's version had none of that name."""
         section, _, name = key.partition(".")
         return self.configuration.get(section, {}).get(name)
+
+
+def is_frequent(n_ends: int, n_finished: int) -> bool:
+    """Return whether so many of the finished trials ended alike that it is worth saying."""
+    is_enough = n_finished >= FEWEST_FINISHED and n_ends >= FEWEST_ENDS
+    return is_enough and n_ends >= LEAST_SHARE * n_finished
 
 
 EarlyEnds = Sequence[tuple[TrialState, Mapping[str, str] | None]]
@@ -104,21 +121,24 @@ def read_evidence(
         best: Row numbers of its best complete trials, `MOST_BEST` or all.
     """
     name = protocol.study_name
-    kinds = _count_kinds(early, TrialState.PRUNED)
     counts = {one.state_name: one.n_trials for one in totals if not one.is_imported}
     complete = [one.n_trials for one in totals if one.state == TrialState.COMPLETE]
-    has_diverged = kinds[DIVERGED] > 0
     scored = read_scored(database, best)
-    return Evidence(
+    evidence = Evidence(
         counts=counts,
-        kinds=kinds,
+        kinds=_count_kinds(early, TrialState.PRUNED),
         failure_kinds=_count_kinds(early, TrialState.FAIL),
         n_complete=sum(complete),
         best=scored,
         repeats=_read_repeats(database, name, scored),
-        diverged=read_diverged_values(database, name) if has_diverged else [],
-        n_first_epoch=count_first_epoch_divergences(database, name) if has_diverged else 0,
         configuration=protocol.configuration,
+    )
+    if not evidence.diverges_often:
+        return evidence
+    return replace(
+        evidence,
+        diverged=read_diverged_values(database, name),
+        n_first_epoch=count_first_epoch_divergences(database, name),
     )
 
 

@@ -132,7 +132,8 @@ def widen(one: Hyperparameter, *, is_high: bool) -> float | None:
         if abs(outer - end) < LEAST_GAP * (one.high - one.low):
             return None
         target = (end + outer) / 2
-    return None if target == end else target
+    is_wider = target > end if is_high else target < end
+    return target if is_wider else None
 
 
 def _further(one: Hyperparameter, sign: int) -> float:

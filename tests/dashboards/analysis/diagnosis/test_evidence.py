@@ -75,7 +75,7 @@ def assert_same(handle: StudyStorage, search: MadeUpSearch, name: str = NAME) ->
     assert found.n_first_epoch == counted.n_first_epoch
     assert found.best_first == counted.best_first
     assert found.repeats == counted.repeats
-    assert found.diverged == counted.diverged
+    assert list(found.diverged) == list(counted.diverged)
     assert list(read_status(handle, name).diagnosis) == diagnose(counted)
 
 
