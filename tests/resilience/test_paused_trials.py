@@ -67,8 +67,8 @@ def test_a_thousand_pauses_lose_and_double_nothing(study: SmallStudy, tmp_path: 
         by_trial.setdefault(attempt.trial_id, []).append(attempt.ending)
     n_resumed = sum(each[:-1].count(PAUSED) for each in by_trial.values())
     print(
-        f"\n{study.url.partition(':')[0]}, {time.monotonic() - start:.0f} s: {len(trials)} trials, "
-        f"{endings[PAUSED]} pauses, {n_resumed} resumptions, {n_kills} kills, "
+        f"\n{study.url.partition(':')[0]}, {time.monotonic() - start:.0f} s: "
+        f"{len(trials)} trials, {endings[PAUSED]} pauses, {n_resumed} resumptions, {n_kills} kills, "
         f"{n_epochs} of {BUDGET.amount:.0f} epochs"
     )
     assert endings[PAUSED] >= N_PAUSES and n_kills >= 50
