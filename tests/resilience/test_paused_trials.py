@@ -18,8 +18,8 @@ from tests.tools.light_processes import start_light_worker
 from tests.tools.light_trials import Cluster, create_light_study, light_queue
 from tests.tools.studies import SmallStudy
 
-RUNGS = Rungs((1, 2, 4), 8)
-BUDGET = Budget("epochs", 3400)
+RUNGS = Rungs((1, 2, 3), 4)
+BUDGET = Budget("epochs", 1900)
 N_WORKERS = 4
 N_PAUSES = 1000
 LONGEST_SECONDS = 840.0
@@ -67,9 +67,9 @@ def test_a_thousand_pauses_lose_and_double_nothing(study: SmallStudy, tmp_path: 
         by_trial.setdefault(attempt.trial_id, []).append(attempt.ending)
     n_resumed = sum(each[:-1].count(PAUSED) for each in by_trial.values())
     print(
-        f"\n{study.url.partition(':')[0]}, {time.monotonic() - start:.0f} s: {len(trials)} trials, "
-        f"{endings[PAUSED]} pauses, {n_resumed} resumptions, {n_kills} kills, "
-        f"{n_epochs} of {BUDGET.amount:.0f} epochs"
+        f"\n{study.url.partition(':')[0]}, {time.monotonic() - start:.0f} s: "
+        f"{len(trials)} trials, {endings[PAUSED]} pauses, {n_resumed} resumptions, "
+        f"{n_kills} kills, {n_epochs} of {BUDGET.amount:.0f} epochs"
     )
     assert endings[PAUSED] >= N_PAUSES and n_kills >= 50
     handle.remove_session()
