@@ -1,19 +1,26 @@
 """The sections of a configuration that belong to no other package, and where a study is kept."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from storage.configuration import StorageConfig
-from study.configuration.search_space import RangesConfig, SpaceName
+from study.configuration.spaces.completion import GIVEN, complete
 
 
 class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What is searched, by which sampler, and how trials are pruned."""
 
-    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout, fixed or given")
-    ranges: RangesConfig = RangesConfig()
+    space: dict[str, Any] | str = Field(
+        "joint",
+        validate_default=True,
+        description="Settings with their ranges; or joint, lr-wd, blocks-dropout, fixed, given",
+    )
+    param_names: Literal["dotted", "short"] = Field(
+        "dotted", description="How Optuna's parameters are called; short: in studies made earlier"
+    )
     points: tuple[dict[str, Any], ...] = Field(
         (), description="Points of space given: settings by dotted key, and a label where wanted"
     )
@@ -46,6 +53,17 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         10, ge=0, description="Epochs of a trial before it may be pruned, except by rungs"
     )
 
+    @property
+    def searched(self) -> Mapping[str, Any]:
+        """Ranges and choices by dotted setting; none where the points of trials are given."""
+        return self.space if isinstance(self.space, dict) else {}
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _name_becomes_a_space(cls, space: Any) -> Any:
+        # A whole configuration has done so before, for its own optimizer.
+        return complete(space, optimizer=None) if isinstance(space, str) else space
+
     @field_validator("rungs")
     @classmethod
     def _rungs_lie_within_the_schedule(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
@@ -59,7 +77,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _fixed_space_has_one_point(self) -> "SearchConfig":
-        if self.space == "fixed" and self.n_trials != 1:
+        if not self.space and self.n_trials != 1:
             raise ValueError(
                 f"space fixed has nothing to vary, got n_trials {self.n_trials}: "
                 "set search.n_trials=1, or another search.space"
@@ -68,14 +86,15 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _points_are_given_where_they_belong(self) -> "SearchConfig":
-        if self.points and self.space == "given" and self.n_trials > len(self.points):
+        if self.points and self.space == GIVEN and self.n_trials > len(self.points):
             raise ValueError(
                 f"n_trials must be at most the number of points, got {self.n_trials} for "
                 f"{len(self.points)}: set search.n_trials={len(self.points)}"
             )
-        if self.points and self.space != "given":
-            raise ValueError(f"points need space given, got {self.space}: set search.space=given")
-        if self.space == "given" and not self.points:
+        if self.points and self.space != GIVEN:
+            got = ", ".join(self.space) or "fixed"
+            raise ValueError(f"points need space given, got {got}: set search.space=given")
+        if self.space == GIVEN and not self.points:
             raise ValueError("space given needs points: list them in search.points")
         return self
 

@@ -56,7 +56,7 @@ class TrialRun:
         self._prepared = prepared
         self._stop = stop
         with training():
-            self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
+            self.config, self.settings = configured_by(trial, session.config)
         slot = int(trial.user_attrs["slot"])
         self.identity = Identity.of(session, self.config, slot)
         self.seed = self.identity.run.seed
@@ -196,7 +196,7 @@ class TrialRun:
                 label,
                 is_final=self._session.is_final,
             ),
-            build_hparams(self._session.config, self.hyperparameters, self.settings, label),
+            build_hparams(self._session.config, self.config, label),
             metrics,
         )
 
