@@ -40,7 +40,7 @@ def outage_of(error: Exception) -> str | None:
 def say_location(session: StudySession) -> None:
     """Say where a study is, which data it has, what it does without, and what is too costly."""
     say(
-        f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
+        f"study {session.protocol.study_name}: a budget of {session.protocol.limit}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
     for line in data_lines(session.protocol):

@@ -50,8 +50,8 @@ FITTED_PRESET = "my-images"
 """The preset whose images choose the rest: see `study/creation/fitted_preset.py`."""
 PATHS = ("data.source", "data.label_file", "data.cache", "storage.url", "storage.runs")
 """Settings in which `~` means the home folder."""
-MAPPINGS = ("data.splits", "search.space")
-"""Settings whose value is a mapping, and no section."""
+MAPPINGS = ("data.splits", "search.budget", "search.space")
+"""Settings whose value is a mapping, which a later one replaces as a whole."""
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -148,9 +148,10 @@ class Request:
         return (self.preset or "").casefold() == FITTED_PRESET and not self.fitted
 
     def gives(self, key: str) -> bool:
-        """Whether an option or an assignment gives this setting."""
-        assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
-        return assigned or self.options.get(key) is not None
+        """Whether an option or an assignment gives this setting, or a part of it."""
+        given = [text.partition("=")[0].strip() for text in self.assignments]
+        given += [name for name, value in self.options.items() if value is not None]
+        return any(name == key or name.startswith(f"{key}.") for name in given)
 
     def location(self) -> StudyLocation:
         """Return where the study is, without validating the rest of the request."""
@@ -195,7 +196,7 @@ class Request:
             _assign(values, *_parse_assignment(assignment))
         for key, value in self.options.items():
             if value is not None:
-                assign(values, key, value)
+                _merge(values, _nested(key, value))
         _describe_other_images(values, preset)
         return _read(values)
 
@@ -288,9 +289,7 @@ def _assign(into: dict[str, Any], key: str, value: Any) -> None:
     if key.startswith(PREFIX) and isinstance(search, dict):
         search["space"] = edit_space(search["space"], key.removeprefix(PREFIX), value)
         return
-    values: dict[str, Any] = {}
-    assign(values, key, value)
-    _merge(into, values)
+    _merge(into, _nested(key, value))
 
 
 def _name_defaults(values: dict[str, Any]) -> None:
@@ -331,6 +330,12 @@ def _moved_ranges(ranges: Any) -> str:
         f"search.ranges.{setting} is no setting any more, ranges belong to the space: give "
         f"--set '{key}={{low: A, high: B}}', or --set {key}.high=B"
     )
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    assign(values, key, value)
+    return values
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any], prefix: str = "") -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SEED = "seed"
 LABEL = "label"
 SECTIONS = ("network", "optimization", "augmentation")
-NO_SEARCH = {"search.space": "fixed", "search.points": (), "search.n_trials": 1}
+NO_SEARCH = {"search.space": "fixed", "search.points": (), "search.budget": {"trials": 1}}
 """Settings of a configuration that varies nothing."""
 
 Settings = Mapping[str, Any]

@@ -17,7 +17,7 @@ OPERATIONAL: dict[str, Any] = {
     "workers": {"n_workers", "per_gpu"},
     "execution": {"device"},
     "data": {"source", "cache"},
-    "search": {"n_trials"},
+    "search": {"budget"},
 }
 ADDED_SETTINGS: dict[str, Any] = {
     "data.configuration": None,
@@ -44,8 +44,13 @@ def frozen_part(config: StudyConfig) -> dict[str, Any]:
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration in today's form, with what `ADDED_SETTINGS` say it means."""
+    """Return a stored configuration in today's form, with what `ADDED_SETTINGS` say it means.
+
+    What an early version stored as `search.n_trials` is its budget in trials.
+    """
     values = deepcopy(dict(stored))
+    if "n_trials" in values["search"]:
+        values["search"]["budget"] = {"trials": values["search"].pop("n_trials")}
     _put_ranges_into_space(values)
     for key, meaning in ADDED_SETTINGS.items():
         if not _holds(values, key):

@@ -19,6 +19,7 @@ from data.image_cache import CONTENT_FORMAT, PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
+from storage.budget import Budget
 from storage.init_lock import initialising
 from storage.optuna_rows import FIXED_PARAMS, METRIC_NAME, METRIC_NAMES, SLOT
 from storage.orphaned_rows import remove_orphans
@@ -114,8 +115,8 @@ def open_or_create(
 ) -> StudySession:
     """Create the study of a request, or open it where it exists.
 
-    Without preset and file the stored configuration counts, without a number of trials the
-    stored budget.
+    Without preset and file the stored configuration counts, without a given budget the stored
+    one.
 
     Args:
         request: Names the study and its configuration.
@@ -135,7 +136,7 @@ def open_or_create(
     if works_here:
         reject_missing_gpu(config)
     # Workers that adopt enqueued trials let the budget grow.
-    gives_budget = request.gives("search.n_trials")
+    gives_budget = request.gives("search.budget")
     return initialise(config, location=location, gives_budget=gives_budget, track=track)
 
 
@@ -163,7 +164,9 @@ def initialise(
     read_warm_start: ReadWarmStart = start_cold,
     track: Track = no_progress,
 ) -> StudySession:
-    """Create a study with its whole budget as waiting trials; one that exists stays as it is.
+    """Create a study with a budget of trials as waiting ones; one that exists stays as it is.
+
+    A budget in epochs or hours begins with one waiting trial, and the queue grows as it is spent.
 
     Settings are rejected before data are decoded, and data before anything is stored.
 
@@ -186,10 +189,10 @@ def initialise(
     """
     follow_group_rule(config.storage)
     name = name or config.name
-    queue = (
-        list(points) if points is not None else build_points(config, range(config.search.n_trials))
-    )
-    budget = len(queue) if gives_budget else None
+    n_slots = config.search.budget.n_first_slots
+    queue = build_points(config, range(n_slots)) if points is None else list(points)
+    limit = config.search.budget.limit if points is None else Budget("trials", len(queue))
+    budget = limit if gives_budget else None
     paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
     # Checked before the protocol, for another `init` may finish between the two checks.
     in_use = paths.folder.is_dir() and not paths.is_unused()
@@ -210,7 +213,9 @@ def initialise(
             _reject_other(protocol, config, budget=budget)
             reject_other_data(protocol, config, prepared.fingerprint)
         else:
-            protocol = _create(handle, _completed(config), name, queue, prepared, read_warm_start)
+            protocol = _create(
+                handle, _completed(config), name, queue, limit, prepared, read_warm_start
+            )
         session = bind(config, protocol, handle, config.storage)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
@@ -270,6 +275,7 @@ def _create(
     config: StudyConfig,
     name: str,
     queue: Sequence[Point],
+    limit: Budget,
     prepared: PreparedData,
     read_warm_start: ReadWarmStart,
 ) -> Protocol:
@@ -290,7 +296,7 @@ def _create(
         budget=len(queue),
         configuration=as_stored(config),
         fingerprint=protocol_fingerprint(config, prepared.fingerprint),
-        facts={**_facts(prepared, config), **warm_start.facts},
+        facts={**_facts(prepared, config), **_budget_facts(limit), **warm_start.facts},
     )
     add_protocol(handle.database, protocol)
     return protocol
@@ -336,14 +342,14 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
             )
 
 
-def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
+def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: Budget | None) -> None:
     reject_other_format(protocol, config)
     reject_added_settings(protocol, config)
     reject_differences(protocol, config)
     if not protocol.study_name.endswith(FINAL_SUFFIX):
         reject_other_runs_folder(protocol, config)
     if budget is not None:
-        reject_other_budget(protocol, config, budget=budget)
+        reject_other_budget(protocol, config, budget)
 
 
 def reject_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
@@ -379,6 +385,10 @@ def _completed(config: StudyConfig) -> StudyConfig:
             "data.source": resolve_source(config.data.source),
         }
     )
+
+
+def _budget_facts(limit: Budget) -> dict[str, Any]:
+    return {} if limit.unit == "trials" else {"budget": limit.as_json()}
 
 
 def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def fork(
         return _read_warm_start(handle, origin, config, prepared.fingerprint)
 
     # The fork may exist and have been extended.
-    gives_budget = request.gives("search.n_trials")
+    gives_budget = request.gives("search.budget")
     session = initialise(
         config,
         location=location,
@@ -197,7 +197,7 @@ def _changes(
 
     def shown(config: StudyConfig) -> dict[str, Any]:
         settings = frozen_part(config)
-        settings["search"]["n_trials"] = config.search.n_trials
+        settings["search"]["budget"] = str(config.search.budget)
         del settings["search"]["param_names"]
         settings["data"]["source"] = config.data.source
         return settings | {"final": config.final.model_dump(mode="json")}

@@ -15,6 +15,7 @@ from typing import Any
 
 from data.image_cache import CONTENT_FORMAT
 from data.sources.opening import HUB_ID, SYNTHETIC
+from storage.budget import Budget
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
 from storage.run_paths import FINAL_SUFFIX, RunPaths
@@ -251,22 +252,35 @@ def reject_other_runs_folder(
         ) from None
 
 
-def reject_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) -> None:
+def reject_other_budget(protocol: Protocol, given: StudyConfig, budget: Budget) -> None:
     """Reject a budget that is not the study's.
 
     Raises:
         ProtocolError: If it differs; the message holds the command that changes it.
     """
-    name, fixed = protocol.study_name, protocol.budget
-    rule = f"--trials must be {fixed}, the budget of study {name!r}, got {budget}"
-    extend = ("extend", "--name", name, "--trials")
-    if budget > fixed:
-        command = suggest_command(*extend, str(budget - fixed), storage=given.storage)
-        raise ProtocolError(f"{rule}: add to it with `{command}`")
-    if budget < fixed:
-        command = suggest_command(*extend, "N", storage=given.storage)
+    name, fixed = protocol.study_name, protocol.limit
+    key = f"search.budget.{fixed.unit}"
+    option = "--trials" if fixed.unit == "trials" else key
+    amounts = [f"{one.amount:.15g}" for one in (fixed, budget)]
+    rule = f"{option} must be {amounts[0]}, the budget of study {name!r}, got {amounts[1]}"
+
+    def extend(more: str) -> str:
+        words = ["--trials", more] if option == "--trials" else ["--set", f"{key}={more}"]
+        return suggest_command("extend", "--name", name, *words, storage=given.storage)
+
+    if budget.unit != fixed.unit:
+        changes = {f"search.budget.{budget.unit}": budget.amount}
+        command = fork_command(_searched_name(protocol), changes, storage=given.storage)
         raise ProtocolError(
-            f"{rule}: a budget only grows, with `{command}`; leave --trials out to continue"
+            f"search.budget must be in {fixed.unit}, study {name!r} has {fixed}, got {budget}: "
+            f"leave it out to continue, or start a changed study with `{command}`"
+        )
+    if budget.amount > fixed.amount:
+        more = f"{budget.amount - fixed.amount:.15g}"
+        raise ProtocolError(f"{rule}: add to it with `{extend(more)}`")
+    if budget.amount < fixed.amount:
+        raise ProtocolError(
+            f"{rule}: a budget only grows, with `{extend('N')}`; leave {option} out to continue"
         )
 
 

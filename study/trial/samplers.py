@@ -15,10 +15,11 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
+from storage.promotion import rung_epochs
 from study.configuration.config import StudyConfig
 from study.configuration.search_space import is_conditional
 from study.configuration.sections import SearchConfig
-from study.trial.rung_pruner import RungPruner, rung_epochs
+from study.trial.rung_pruner import RungPruner
 
 
 def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:
@@ -100,5 +101,5 @@ def build_pruner(config: StudyConfig) -> BasePruner:
                 warmup_epochs=config.optimization.warmup_epochs,
             )
             return RungPruner(epochs)
-        case "none":
+        case "promotion" | "none":  # trials pause as their queue decides
             return NopPruner()

@@ -23,7 +23,7 @@ SIZE = {
     "data.image_size": "32",
     "network.widths": "[4, 8, 16]",
     "optimization.batch_size": "32",
-    "search.n_trials": "4",
+    "search.budget.trials": "4",
     "search.n_epochs": "2",
     "search.n_startup_trials": "2",
     "search.pruner_startup_trials": "1",

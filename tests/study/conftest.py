@@ -32,7 +32,7 @@ def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
         "network": {"widths": [4, 4, 8]},
         "optimization": {"batch_size": 16, "warmup_epochs": 0.5},
         "search": {
-            "n_trials": 3,
+            "budget": {"trials": 3},
             "n_epochs": 3,
             "n_startup_trials": 2,
             "pruner": "none",

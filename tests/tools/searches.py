@@ -32,7 +32,7 @@ def create_search(
     baseline = {"accuracy": 0.5, "macro_f1": 0.3}
     search = {
         "space": "joint",
-        "n_trials": n_trials,
+        "budget": {"trials": n_trials},
         "n_epochs": n_epochs,
         "sampler": "tpe",
         "pruner": "percentile",

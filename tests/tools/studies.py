@@ -35,7 +35,7 @@ def small_settings(pictures: Path, cache: Path) -> dict[str, Any]:
         "network": {"widths": [4, 4, 8]},
         "optimization": {"batch_size": 16, "warmup_epochs": 0.5},
         "search": {
-            "n_trials": 1,
+            "budget": {"trials": 1},
             "n_epochs": 4,
             "sampler": "random",
             "pruner": "none",

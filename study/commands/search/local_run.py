@@ -38,7 +38,7 @@ def run_locally(
         session = opening(location=location, track=stoppable(stop))
         say_location(session)
         if session.count_unfinished() == 0:
-            say(f"the budget of {n_trials(session.protocol.budget)} is done")
+            say(f"the budget of {session.protocol.limit} is done")
         else:
             session.compare_code()
             run_workers(

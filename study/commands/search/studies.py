@@ -131,13 +131,15 @@ def _describe_worker(session: StudySession) -> str:
 
 @command("extend", LOCATION, TRIALS)
 def _extend(request: Request) -> None:
-    n_more = request.options["search.n_trials"]
+    n_more = request.options["search.budget.trials"]
     if n_more is None or n_more < 1:
         got = "none" if n_more is None else n_more
         raise StudyError(f"--trials must be at least 1, got {got}: say how many to add")
-    others = {key: value for key, value in request.options.items() if key != "search.n_trials"}
+    others = {
+        key: value for key, value in request.options.items() if key != "search.budget.trials"
+    }
     session = extend_budget(open_session(replace(request, options=others)), n_more)
-    say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
+    say(f"the budget of study {session.protocol.study_name} is now {session.protocol.limit}")
 
 
 @command("enqueue", LOCATION)

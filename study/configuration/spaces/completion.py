@@ -5,6 +5,7 @@ is drawn only then, or to a list of these. Must import neither torch nor optuna.
 """
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from study.configuration.spaces.settings import (
     plain_value,
     reject_unsearchable,
 )
+from study.configuration.yaml_values import dump_assigned
 from study.errors import ConfigurationError
 
 GIVEN = "given"
@@ -310,11 +312,18 @@ def _end(where: str, key: str, value: Any) -> Any:
 
 def _no_range(key: str, given: Any) -> str:
     return (
-        f"search.space.{key} must be a range or choices, got {shown(given)}: give {_example(key)}"
+        f"search.space.{key} must be a range or choices, got {shown(given)}: give "
+        f"{_example(key, given)}"
     )
 
 
-def _example(key: str) -> str:
+def _example(key: str, given: Any = None) -> str:
+    """Return the assignment that a list or a number stands for, else any that has its form."""
+    listed = list(given) if isinstance(given, list | tuple) else [given]
     if number_type(key) is None:
-        return f"--set 'search.space.{key}={{choices: [A, B]}}'"
-    return f"--set 'search.space.{key}={{low: A, high: B}}'"
+        meant: Mapping[str, Any] = {"choices": ["A", "B"] if given is None else listed}
+    else:
+        are_ends = len(listed) < 3 and all(isinstance(one, int | float) for one in listed)
+        ends = sorted((listed * 2)[:2]) if are_ends else ["A", "B"]
+        meant = dict(zip(("low", "high"), ends, strict=True))
+    return f"--set {shlex.quote(f'search.space.{key}={dump_assigned(meant)}')}"

@@ -89,7 +89,7 @@ def test_study_of_another_kind_is_not_taken_for_a_grid(
 
 
 def test_extend_adds_the_next_points_and_rejects_more_than_there_are(request_: Request) -> None:
-    session = open_given(replace(request_, options={"search.n_trials": 2}), PLAN)
+    session = open_given(replace(request_, options={"search.budget.trials": 2}), PLAN)
     larger = extend_budget(session, 1)
     rows = read_trials(session.storage_handle, "tiny-grid")
     assert [row.params["network.dropout"] for row in rows] == [0.1, 0.1, 0.3]
@@ -147,7 +147,13 @@ def recipes(tiny_settings: Settings, tmp_path: Path) -> Path:
         for seed in (1, 2, 3)
         for point in ({"label": "plain", "seed": seed}, {"label": "adam", "seed": seed, **other})
     ]
-    search = {"space": "given", "points": points, "n_trials": 6, "n_epochs": 1, "pruner": "none"}
+    search = {
+        "space": "given",
+        "points": points,
+        "budget": {"trials": 6},
+        "n_epochs": 1,
+        "pruner": "none",
+    }
     path = tmp_path / "recipes.yaml"
     path.write_text(yaml.safe_dump(tiny_settings | {"name": "recipes", "search": search}))
     return path
@@ -207,7 +213,7 @@ def test_commands_run_a_grid_a_sweep_and_a_comparison_to_their_figures(
         (["compare", "--of", "x", "--preset", "quickstart"], "leave --preset and --config out"),
         (["compare", "--factor", "colour"], "--factor must be one of learning-rate"),
         (["grid", "--axis", "data.image_size=8,16"], "got data.image_size"),
-        (["grid", "--trials", "9"], "must be at most the number of points, got 9 for 4"),
+        (["grid", "--trials", "9"], "at most the number of points, got 9 trials for 4"),
         (["sweep", "lr-wd", "--axis", "network.dropout=0,0.1"], "`study grid`"),
         (["sweep", "depth"], "'lr-wd'"),
     ],

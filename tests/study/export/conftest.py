@@ -49,7 +49,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
             "optimization": {"batch_size": 16, "warmup_epochs": 0.5, "ema_decay": 0.9},
             "evaluation": {"flip_average": True},
             "search": {
-                "n_trials": 2,
+                "budget": {"trials": 2},
                 "n_epochs": 2,
                 "pruner": "none",
                 "space": {

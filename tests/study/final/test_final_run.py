@@ -196,7 +196,7 @@ def test_another_winner_needs_a_reason_and_is_kept_beside_the_first(
 
 def test_final_run_of_a_fixed_study_needs_no_search(tiny_settings: Settings) -> None:
     values = deepcopy(tiny_settings)
-    values["search"] = {"space": "fixed", "n_trials": 1, "n_epochs": 1, "pruner": "none"}
+    values["search"] = {"space": "fixed", "budget": {"trials": 1}, "n_epochs": 1, "pruner": "none"}
     session = initialise(validated(values))
     search(session)
     assert finish(session, choose_winner(session)).metrics["test"]["accuracy"] >= 0
@@ -214,7 +214,7 @@ def test_evaluate_checkpoint_of_a_modern_run_evaluates_as_the_run_did(
     tiny_settings: Settings,
 ) -> None:
     values = deepcopy(tiny_settings) | MODERN
-    values["search"] |= {"n_trials": 1, "n_epochs": 4}  # type: ignore[operator]
+    values["search"] |= {"budget": {"trials": 1}, "n_epochs": 4}  # type: ignore[operator]
     session = initialise(validated(values))
     search(session)
     best = choose_winner(session)
@@ -317,7 +317,7 @@ def test_study_of_four_stages_with_the_stem_of_resnet_is_searched_and_tested(
 ) -> None:
     stages = {"network.widths": [4, 4, 8, 8], "network.blocks": [1, 1, 1, 1]}
     stem = {"network.stem": {"stride": 2, "pool": True}}
-    session = initialise(configured(tiny_settings, stages | stem | {"search.n_trials": 1}))
+    session = initialise(configured(tiny_settings, stages | stem | {"search.budget.trials": 1}))
     search(session)
     winner = choose_winner(session)
     assert [name for name in winner.params if "blocks" in name] == [

@@ -42,7 +42,7 @@ KNOWN |= {"network.blocks.1": 2, "network.blocks.2": 1, "network.blocks.3": 2}
 
 @pytest.fixture
 def session(tiny_settings: Settings) -> StudySession:
-    return initialise(configured(tiny_settings, {"search.n_trials": 2, "search.n_epochs": 1}))
+    return initialise(configured(tiny_settings, {"search.budget.trials": 2, "search.n_epochs": 1}))
 
 
 def by_optuna(session: StudySession) -> optuna.Study:
@@ -137,7 +137,7 @@ def test_copy_of_a_trial_does_not_share_its_run_folder(session: StudySession) ->
 
 def test_given_study_rejects_what_is_enqueued(tiny_settings: Settings) -> None:
     points = [{"network.dropout": 0.1}, {"network.dropout": 0.3}]
-    changes = {"search.space": "given", "search.points": points, "search.n_trials": 2}
+    changes = {"search.space": "given", "search.points": points, "search.budget.trials": 2}
     session = initialise(configured(tiny_settings, changes))
     by_optuna(session).enqueue_trial({"network.dropout": 0.1})
     session = adopt_enqueued(session)
@@ -375,7 +375,7 @@ def test_race_of_adoptions_and_extensions_leaves_each_slot_once(session: StudySe
 @requires_postgresql
 def test_race_of_adoptions_on_postgresql(tiny_settings: Settings) -> None:
     with running_server() as url:
-        changes = {"search.n_trials": 2, "storage.url": url}
+        changes = {"search.budget.trials": 2, "storage.url": url}
         session = initialise(configured(tiny_settings, changes))
         race_of_adoptions(session, lambda: opened(session))
         session.storage_handle.remove_session()

@@ -40,7 +40,7 @@ RANGE = "{low: 0.01, high: 0.5, log: true}"
 DRIFTS = {
     "learning-rate range": (
         ["--set", f"search.space.optimization.learning_rate={RANGE}"],
-        "search.space.optimization.learning_rate.high is 1.0 there, 0.5 here; search.space.optimiz",
+        "search.space.optimization.learning_rate.high is 1.0 there, 0.5 here; ",
     ),
     "image size": (["--set", "data.image_size=12"], "data.image_size is 8 there, 12 here"),
     "seed": (["--set", "seed=7"], "seed is 42 there, 7 here"),

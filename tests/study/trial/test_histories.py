@@ -60,7 +60,7 @@ def live_through(history: list[Step], pictures: Path, folder: Path) -> None:
         "network": {"widths": [4, 4, 8]},
         "optimization": {"warmup_epochs": 0.5},
         "search": {
-            "n_trials": 2,
+            "budget": {"trials": 2},
             "n_epochs": 2,
             "n_startup_trials": 1,
             "pruner": "none",
