@@ -163,7 +163,7 @@ def validate_params(config: StudyConfig, params: Mapping[str, Any]) -> None:
     known = _by_name(config)
     for name, value in params.items():
         if name not in known:
-            raise StudyError(_unknown(config, name, value, list(known)))
+            raise StudyError(_unknown(config, name, value, known))
         _reject_outside(config, known[name], name, value)
     for name in params:
         _reject_unmet(known, known[name], name, params)
@@ -207,9 +207,11 @@ def _lies_within(value: Any, within: Range, *, is_whole: bool) -> bool:
     return within.low <= value <= within.high and not (is_whole and value % 1)
 
 
-def _unknown(config: StudyConfig, name: str, value: Any, known: Sequence[str]) -> str:
+def _unknown(config: StudyConfig, name: str, value: Any, known: Mapping[str, Searched]) -> str:
     rule = f"{name} must be a hyperparameter that study {config.name!r} searches"
-    by_last = {one.rpartition(".")[2]: one for one in known}
-    near = suggest_near(name, known, otherwise="")
-    remedy = near or suggest_near(name, by_last, otherwise="leave it out, or fork the study")
+    by_last = {one.setting.rpartition(".")[2]: one.setting for one in known.values()}
+    near = suggest_near(name.rpartition(".")[2], by_last, otherwise="")
+    remedy = "leave it out, or fork the study"
+    for last, setting in by_last.items():
+        remedy = near.replace(last, setting) if near == f"did you mean {last}?" else remedy
     return f"{rule} ({', '.join(known) or 'none'}), got {name}={value!r}: {remedy}"

@@ -81,12 +81,12 @@ def place(session: StudySession) -> list[str]:
     return ["--storage", where.url, "--runs", str(where.runs)]
 
 
-def test_point_enqueued_by_optuna_is_a_slot_of_its_own_and_the_next_to_be_trained(
+def test_point_enqueued_by_optuna_is_a_slot_of_its_own_and_trained_before_what_is_sampled(
     session: StudySession,
 ) -> None:
     theirs = {"reason": "a hunch", "host": "laptop", "label": 1, "mine": 7}
     by_optuna(session).enqueue_trial({RATE: 0.1, "network.blocks.2": 2}, user_attrs=theirs)
-    assert work(session) == [2, 0, 1]
+    assert work(session) == [0, 2, 1]
     first, second, third = session.optuna_study().trials
     assert [trial.user_attrs[SLOT] for trial in (first, second, third)] == [0, 1, 2]
     assert third.state == TrialState.COMPLETE
@@ -196,7 +196,7 @@ def test_slot_that_optuna_asks_for_and_tells_is_trained_all_the_same(
     told = call("doctor", *place(session), "--repair").out
     assert told.count("trial 0: complete, the work of another program: left alone; the next") == 1
     assert "missing in the queue" not in told
-    assert work(session) == [1, 4, 3]
+    assert work(session) == [1, 3, 4]
     own = session.optuna_study().get_trials()
     assert {trial.number: trial.user_attrs[SLOT] for trial in own} == {1: 1, 3: 0, 4: 2}
     assert own[2].params[DROPOUT] == 0.25
@@ -233,18 +233,23 @@ def test_foreign_trials_of_final_runs_are_ignored(session: StudySession) -> None
     assert [trial.number for trial in again.optuna_study().trials] == [0]
 
 
-def test_known_configuration_is_trained_first(session: StudySession, call: Call) -> None:
+def test_known_configuration_is_trained_before_what_is_sampled(
+    session: StudySession, call: Call
+) -> None:
     given = ["learning_rate=1e-1", "weight_decay=1e-4", "blocks=2-1-2"]
     said = call("enqueue", *given, *place(session))
     assert (said.code, said.err) == (0, "")
     first, last = said.out.splitlines()
-    assert first == "trial 2 is next, in slot 2: the budget of study tiny grew by one"
+    assert (
+        first
+        == "trial 2 comes before all that are sampled, in slot 2: the budget of study tiny grew by one"
+    )
     assert last.startswith("running workers claim it, else: study run --name tiny --storage ")
     trial = session.optuna_study().get_trials()[2]
     assert (trial.system_attrs[FIXED_PARAMS], trial.user_attrs[SLOT]) == (KNOWN, 2)
     again = call("enqueue", *reversed(given), *place(session))
     assert again.out == "trial 2 has these hyperparameters already: waiting\n"
-    assert work(session) == [2, 0, 1]
+    assert work(session) == [0, 2, 1]
     again = call("enqueue", *given, *place(session))
     assert again.out == "trial 2 has these hyperparameters already: complete\n"
     assert read_protocol(session.storage_handle.database, "tiny").budget == 3
