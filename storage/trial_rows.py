@@ -31,6 +31,8 @@ STATE_NAMES = {
 PAUSED_STATE = "paused"
 """Of a trial that waits at a rung and may go on; for Optuna it waits."""
 ALL_STATES = (*STATE_NAMES.values(), PAUSED_STATE)
+NOT_PROMOTED = "not promoted"
+"""Kind of the reason of a trial that was paused when its study was over, and ends pruned."""
 FINISHED = ("complete", "pruned", "failed")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import TrialState
 
+from dashboards.analysis.spending import SECONDS_PER_HOUR, Spending
 from storage.attempts import Attempt
 from storage.study_totals import Totals
 from storage.trial_rows import TrialRow
@@ -139,26 +140,37 @@ def newest_epoch_of(row: TrialRow, attempt: Attempt) -> float:
     return min(attempt.beat_at, attempt.started_at + seconds_here)
 
 
-def seconds_remaining(totals: Sequence[Totals], *, n_epochs: int, n_workers: int) -> float | None:
-    """Return the time until nothing waits or runs, None before the first epoch.
+def seconds_remaining(
+    totals: Sequence[Totals], spending: Spending, *, n_epochs: int, n_workers: int
+) -> float | None:
+    """Return the time until the budget is spent, None before the first epoch.
 
-    From the mean time of finished trials (pruned ones included) and of their epochs; before one is
-    finished, from the epochs so far.
+    Of a budget in trials, from the mean time of finished trials (pruned and paused ones included)
+    and of their epochs; before one is finished, from the epochs so far. A paused trial counts as
+    finished, for most train no more. Of the others, from what is left of it.
 
     Args:
         totals: Of all trials of the study.
+        spending: What of its budget is spent.
         n_epochs: Epochs of a whole trial.
         n_workers: Workers that share what is left; 0 counts as one.
     """
-    finished = [one for one in totals if one.state in RESULTS and one.n_begun]
-    epoch_seconds = seconds_per_epoch(finished or totals)
+    is_settled = all(one.state.is_finished() for one in totals)
+    if totals and is_settled and spending.is_spent:
+        return 0.0
+    settled = [one for one in totals if (one.state in RESULTS or one.is_paused) and one.n_begun]
+    epoch_seconds = seconds_per_epoch(settled or totals)
     if epoch_seconds is None:
         return None
-    n_finished = sum(one.n_begun for one in finished)
-    usual = sum(one.n_epochs for one in finished) / n_finished if n_finished else n_epochs
+    if spending.unit == "hours":
+        return spending.left * SECONDS_PER_HOUR / max(1, n_workers)
+    if spending.unit == "epochs":
+        return spending.left * epoch_seconds / max(1, n_workers)
+    n_settled = sum(one.n_begun for one in settled)
+    usual = sum(one.n_epochs for one in settled) / n_settled if n_settled else n_epochs
     epochs_left = sum(
         one.n_begun * n_epochs - one.n_epochs + (one.n_trials - one.n_begun) * usual
         for one in totals
-        if not one.state.is_finished()
+        if not (one.state.is_finished() or one.is_paused)
     )
     return epochs_left * epoch_seconds / max(1, n_workers)

@@ -20,6 +20,7 @@ from dashboards.analysis.eta import (
     seconds_per_epoch,
     seconds_remaining,
 )
+from dashboards.analysis.spending import Spending, read_spending
 from storage.attempts import Attempt, read_attempts
 from storage.records import find_protocol, read_protocol, read_tests
 from storage.run_paths import FINAL_SUFFIX
@@ -34,7 +35,7 @@ from storage.study_totals import (
     read_totals,
     running_ids,
 )
-from storage.trial_rows import STATE_NAMES, TrialRow, read_some, reject_missing
+from storage.trial_rows import ALL_STATES, STATE_NAMES, TrialRow, read_some, reject_missing
 
 BEST_KEYS = ("number", "slot", "value", "best_epoch", "epochs_done", "params", "host", "seconds")
 N_NEWEST_ENDS = 3
@@ -67,7 +68,7 @@ class FinalRunStatus:
     Attributes:
         number: 1 for the first.
         searched_trial: Number of the trial that won the search; None where it is not known.
-        state: waiting, running, complete, pruned or failed.
+        state: waiting, running, complete, pruned or failed; final runs do not pause.
         host: Machine of the worker that has it, None while none has.
         pid: Its process, likewise.
         beat_age_seconds: Time since its last heartbeat, likewise.
@@ -102,7 +103,10 @@ class StudyStatus:
     """Counts of trials by state, the best one, and who is at work.
 
     Attributes:
-        budget: Trials of the whole study, without those imported from another study.
+        budget: Trials of the whole study, without those imported from another study; where the
+            budget counts epochs or hours, those that have been queued so far.
+        spending: What of the budget is spent, in its own unit.
+        waiting: Trials for whose next epoch no decision is needed; paused ones are counted apart.
         taken_over: Imported finished trials; the counts by state leave them out.
         lost_attempts: How often a worker was lost with its trial.
         best: The complete trial of the highest value.
@@ -116,14 +120,16 @@ class StudyStatus:
         images_per_second: Training images per second, summed over the active workers.
         epochs_per_hour: Likewise, from the duration of each one's newest epoch.
         seconds_spent: Time of all recorded epochs, summed over workers.
-        seconds_remaining: Estimated time until the queue is empty with as many workers as run
+        seconds_remaining: Estimated time until the budget is spent with as many workers as run
             now (one if none does); None before the first epoch.
         read_at: When this was so, in seconds since 1970 by the database's clock.
     """
 
     study_name: str
     budget: int
+    spending: Spending
     waiting: int
+    paused: int
     running: int
     complete: int
     pruned: int
@@ -155,8 +161,14 @@ class StudyStatus:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        return self.waiting == self.running == 0
+        """Whether nothing runs and no trial is left."""
+        return not (self.running or self.has_claimable)
+
+    @property
+    def has_claimable(self) -> bool:
+        """Whether a trial waits or is paused, or the budget lets another one begin."""
+        grows = self.spending.unit != "trials" and not self.spending.is_spent
+        return bool(self.waiting or self.paused or grows)
 
     @property
     def has_live_final_run(self) -> bool:
@@ -195,13 +207,15 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
         for row in rows
     )
     alive = [trial for trial in running if trial.is_alive]
-    counts = {STATE_NAMES[one.state]: one.n_trials for one in own}
+    counts = {one.state_name: one.n_trials for one in own}
+    spending = read_spending(protocol, totals)
     early = read_early_ends(database, study_name)
     best = read_some(storage, best_ids(database, study_name, 1, complete=True))
     return StudyStatus(
         study_name=study_name,
         budget=protocol.budget,
-        **{state: counts.get(state, 0) for state in STATE_NAMES.values()},
+        spending=spending,
+        **{state: counts.get(state, 0) for state in ALL_STATES},
         taken_over=sum(one.n_trials for one in totals if one.is_imported),
         lost_attempts=count_lost_attempts(database, study_name),
         best=best[0] if best else None,
@@ -218,7 +232,9 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
             (3600 / trial.epoch_seconds for trial in alive if trial.epoch_seconds), 0.0
         ),
         seconds_spent=sum((one.seconds for one in own), 0.0),
-        seconds_remaining=seconds_remaining(totals, n_epochs=n_epochs, n_workers=len(alive)),
+        seconds_remaining=seconds_remaining(
+            totals, spending, n_epochs=n_epochs, n_workers=len(alive)
+        ),
         read_at=now,
     )
 

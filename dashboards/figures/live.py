@@ -14,7 +14,7 @@ from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.palette import ASIDE, BEST, MEASURED, STATES
 from dashboards.figures.search import SCORE_LABEL, short_choice
 from dashboards.formatting import shown_params
-from storage.trial_rows import TrialRow, best_complete
+from storage.trial_rows import PAUSED_STATE, TrialRow, best_complete
 
 LiveFigure = Mapping[str, Any]
 SYMBOLS = {
@@ -22,6 +22,7 @@ SYMBOLS = {
     "pruned": "x-thin-open",
     "failed": "triangle-down",
     "running": "diamond",
+    "paused": "square",
     "waiting": "circle-open",
 }
 MOST_POINTS = 30_000
@@ -65,13 +66,18 @@ def sample_curves(rows: Sequence[TrialRow]) -> list[TrialRow]:
 def live_curves(rows: Sequence[TrialRow]) -> LiveFigure:
     """Return validation macro-F1 over epochs, a line for each trial."""
     best = best_complete(rows)
-    kinds: dict[str, list[TrialRow]] = {"pruned": [], "other trials": [], "best": []}
+    kinds: dict[str, list[TrialRow]] = {
+        "pruned": [],
+        PAUSED_STATE: [],
+        "other trials": [],
+        "best": [],
+    }
     for row in rows:
-        is_pruned = row.state == "pruned"
-        kind = "best" if row is best else "pruned" if is_pruned else "other trials"
+        kind = "best" if row is best else row.state if row.is_cut_short else "other trials"
         kinds[kind].append(row)
     styles = {
         "pruned": {"color": ASIDE, "width": 1.2, "dash": "dash"},
+        PAUSED_STATE: {"color": STATES[PAUSED_STATE], "width": 1.2, "dash": "dot"},
         "other trials": {"color": MEASURED, "width": 1.3},
         "best": {"color": BEST, "width": 2.6},
     }

@@ -35,7 +35,7 @@ def live_parallel(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> 
         key = (step, to_hex(SCORES(step / N_COLOURS)))
         if row is best:
             key = (N_COLOURS + 1, BEST)
-        elif row.state == "pruned":
+        elif row.is_cut_short:
             key = (PRUNED, ASIDE)
         groups.setdefault(key, []).append(row)
     data = [
@@ -80,7 +80,7 @@ def _across(
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"trial {rows[0].number}, the best" if is_best else "pruned",
+        "name": f"trial {rows[0].number}, the best" if is_best else "pruned or paused",
         "showlegend": is_best or is_pruned,
         "x": x,
         "y": y,

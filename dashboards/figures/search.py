@@ -69,7 +69,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
     shown = sorted(_with_all(rows, (x, y)), key=lambda row: row.value or 0.0)
     scores = Normalize(*_limits(shown))
     for marker, pruned in (("o", False), ("X", True)):
-        some = [row for row in shown if (row.state == "pruned") == pruned]
+        some = [row for row in shown if row.is_cut_short == pruned]
         values = np.array([row.value for row in some], dtype=float)
         points = axes.scatter(
             [x.position(row.params[x.name]) for row in some],
@@ -101,12 +101,13 @@ def _ring_best(axes: Axes, rows: Sequence[TrialRow], x: Hyperparameter, y: Hyper
 def parallel_figure(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> Figure:
     """Draw each trial as a line across all hyperparameters, which ends at its value.
 
-    Complete trials are coloured by value, the best is thick; pruned ones are grey and dashed.
+    Complete trials are coloured by value, the best is thick; pruned and paused ones are grey and
+    dashed.
     """
     figure, axes = empty_figure(max(4.6, 1.15 * (len(space) + 1) + 1.4), 3.4)
     columns, shown = score_columns(space, rows)
     for pruned in (True, False):
-        some = [row for row in shown if (row.state == "pruned") == pruned]
+        some = [row for row in shown if row.is_cut_short == pruned]
         if some:
             lines = _lines(columns, some, pruned=pruned)
             axes.add_collection(lines)
@@ -230,11 +231,11 @@ def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
 
 
 def _with_all(rows: Sequence[TrialRow], space: Sequence[Hyperparameter]) -> list[TrialRow]:
-    """Return the complete and pruned trials that have a value and every hyperparameter."""
+    """Return the complete, pruned and paused trials that have a value and every hyperparameter."""
     return [
         row
         for row in rows
-        if row.state in ("complete", "pruned")
+        if (row.state == "complete" or row.is_cut_short)
         and row.value is not None
         and all(one.name in row.params for one in space)
     ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
+from dashboards.analysis.spending import describe_budget
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.figures.palette import BEST, STATES
@@ -50,6 +51,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     environment.globals |= {"colours": {**STATES, "best": BEST}}
     environment.filters |= {
         "inline": markup,
+        "budget": describe_budget,
         "duration": shown_duration,
         "score": shown_score,
         "percent": lambda value: f"{100 * value:.2f} %",

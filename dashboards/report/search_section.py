@@ -65,7 +65,7 @@ def build_search_section(
     """
     scored = [row for row in rows if row.value is not None]
     drawn = sample(scored, MOST_DRAWN, lambda row: row.value if row.state == "complete" else None)
-    finished = [row for row in drawn if row.state in ("complete", "pruned")]
+    finished = [row for row in drawn if row.state == "complete" or row.is_cut_short]
     note = describe_sample(len(drawn), len(scored))
     searched = choose_varied(space, finished)
     why_no_shapes = (
@@ -89,8 +89,8 @@ def _why_no_shapes(finished: Sequence[TrialRow], searched: Sequence[Hyperparamet
     if len(finished) < FEWEST_SCORED:
         n_finished = len(finished)
         return (
-            f"at least {FEWEST_SCORED} complete or pruned trials with a score are needed, there "
-            f"{'is 1' if n_finished == 1 else f'are {n_finished}'}"
+            f"at least {FEWEST_SCORED} complete, pruned or paused trials with a score are needed, "
+            f"there {'is 1' if n_finished == 1 else f'are {n_finished}'}"
         )
     return "" if searched else "no hyperparameter has had two values yet"
 
@@ -135,7 +135,7 @@ def _curves(rows: Sequence[TrialRow], n_scored: int) -> CaptionedFigure | None:
     curves = sample_curves([row for row in rows if row.curve])
     if not curves:
         return None
-    caption = "Validation macro-F1 after each epoch; pruned trials are dashed."
+    caption = "Validation macro-F1 after each epoch; pruned trials are dashed, paused ones dotted."
     return CaptionedFigure(
         "Learning curves",
         caption + describe_sample(len(curves), n_scored),
@@ -161,7 +161,8 @@ def _parallel(
 ) -> CaptionedFigure:
     caption = (
         "A line for each trial, from its hyperparameters to its score, which colours it; the best "
-        f"is orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
+        "is orange. Pruned and paused trials are grey and dashed, and end at their best epoch."
+        f"{note}"
     )
     return CaptionedFigure(
         "Parallel coordinates",
@@ -181,9 +182,9 @@ def _pair(
     x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
 ) -> CaptionedFigure:
     caption = (
-        "Large and green is good, crosses are pruned, the ring is the best complete one; where "
-        "trials coincide, the better is on top. No surface is drawn between them, for it would be "
-        f"guessed.{note}"
+        "Large and green is good, crosses are pruned or paused, the ring is the best complete "
+        "one; where trials coincide, the better is on top. No surface is drawn between them, for "
+        f"it would be guessed.{note}"
     )
     title = f"{x.label} and {y.label}".capitalize()
     return CaptionedFigure(title, caption, pair_figure(x, y, finished))

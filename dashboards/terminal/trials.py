@@ -12,6 +12,7 @@ from storage.trial_rows import TrialRow, by_value
 
 STATE_STYLES = {
     "waiting": "dim",
+    "paused": "magenta",
     "running": "cyan",
     "complete": "green",
     "pruned": "yellow",

@@ -16,7 +16,7 @@ from storage.records import raise_budget
 from storage.run_folders import free_name
 from storage.study_deletion import delete_named_study
 from storage.study_totals import Slot, foreign_ids
-from storage.trial_rows import STATE_NAMES
+from storage.trial_rows import state_name
 from study.configuration.spaces.nearest import nearest_params
 from study.creation.create import build_points, fill_queue
 from study.doctor.finding import Finding, count
@@ -66,7 +66,7 @@ def foreign_findings(session: StudySession) -> Iterator[Finding]:
     """Find trials that other programs have added to a study."""
     for trial in _foreign(session):
         where = f"study {session.protocol.study_name}, trial {trial.number}"
-        state = STATE_NAMES[trial.state]
+        state = state_name(trial)
         remedy = "left alone; no worker claims it or waits for it"
         if trial.state == TrialState.COMPLETE and SLOT in trial.user_attrs:
             remedy = "left alone; the next worker queues its slot again"

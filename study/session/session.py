@@ -109,10 +109,6 @@ class StudySession:
         waiting = TrialState.WAITING
         return any(one.state != waiting or one.n_begun for one in totals if not one.is_imported)
 
-    def count_unfinished(self) -> int:
-        """Return how many trials wait or run."""
-        return sum(n for state, n in self.count_states().items() if not state.is_finished())
-
     def has_complete_trial(self) -> bool:
         """Return whether there is a result to choose from."""
         return TrialState.COMPLETE in self.count_states()

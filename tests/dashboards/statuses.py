@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dashboards.analysis.spending import Spending
 from dashboards.analysis.status import EarlyEnd, ReasonCount, RunningTrial, StudyStatus
 from storage.trial_rows import TrialRow
 
@@ -24,7 +25,9 @@ def example() -> StudyStatus:
     return StudyStatus(
         study_name="pets",
         budget=3,
+        spending=Spending("trials", 3, 1, is_spent=False),
         waiting=1,
+        paused=0,
         running=1,
         complete=0,
         pruned=0,

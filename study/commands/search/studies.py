@@ -11,7 +11,7 @@ import click
 
 from storage.configuration import shown_url
 from storage.optuna_rows import SLOT
-from storage.trial_rows import STATE_NAMES
+from storage.trial_rows import state_name
 from study.commands.options import (
     DATA,
     DEVICE,
@@ -148,7 +148,7 @@ def _enqueue(request: Request, assignments: tuple[str, ...]) -> None:
     session = open_session(request)
     trial, is_new = enqueue(session, assignments)
     if not is_new:
-        say(f"trial {trial.number} has these hyperparameters already: {STATE_NAMES[trial.state]}")
+        say(f"trial {trial.number} has these hyperparameters already: {state_name(trial)}")
         return
     name, place = session.protocol.study_name, session.config.storage
     slot = trial.user_attrs[SLOT]

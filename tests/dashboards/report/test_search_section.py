@@ -23,6 +23,7 @@ from dashboards.figures.base import svg
 from dashboards.figures.search import importance_figure, pair_figure, parallel_figure, slice_figure
 from dashboards.figures.timeline import build_timeline, timeline_figure
 from storage.attempts import Attempt, read_attempts
+from storage.budget import Budget
 from storage.leases import acquire, end
 from storage.process_identity import Owner
 from storage.records import read_protocol
@@ -113,7 +114,7 @@ def test_cost_counts_epochs_that_the_pruner_saved_and_no_mishap(handle: StudySto
         add_trial(handle, "pets", slot=slot, state=PRUNED, n_epochs=1, attributes=noted)
     add_trial(handle, "pets", slot=6, state=FAIL, n_epochs=3)
     rows = read_trials(handle, "pets")
-    cost = compute_cost(rows, attempts=[], budget=12, n_epochs=N_EPOCHS)
+    cost = compute_cost(rows, attempts=[], budget=Budget("trials", 12), n_epochs=N_EPOCHS)
     assert [(one.state, one.n_trials, one.n_epochs, one.saved_epochs) for one in cost.states] == [
         ("complete", 2, 8, 0),
         ("pruned", 4, 4, 3),
