@@ -22,6 +22,7 @@ from storage.database import is_transient, reason_of
 from storage.study_totals import best_ids, count_states
 from storage.trial_rows import lowest_loss, read_some, read_trials
 from study.configuration.network_cost import find_costly_stem
+from study.configuration.spaces.nearest import moved_settings
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
@@ -48,6 +49,11 @@ def say_location(session: StudySession) -> None:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
     if caution := find_costly_stem(session.config, n_classes=session.protocol.n_classes):
         say(caution)
+    if moved := moved_settings(session.config):
+        say(
+            "caution: the configured values lie outside the space, the first trial has "
+            f"{', '.join(moved)}: widen search.space, or configure values within it"
+        )
 
 
 def stoppable(stop: StopFlag) -> Track:

@@ -32,6 +32,9 @@ from study.configuration.sections import (
     StudyLocation,
     WorkersConfig,
 )
+from study.configuration.spaces.completion import complete, with_defaults_named
+from study.configuration.spaces.edits import PREFIX, edit_space
+from study.configuration.spaces.rules import checked_space
 from study.configuration.validation import validate
 from study.configuration.yaml_values import (
     MOST_LEVELS,
@@ -47,7 +50,7 @@ FITTED_PRESET = "my-images"
 """The preset whose images choose the rest: see `study/creation/fitted_preset.py`."""
 PATHS = ("data.source", "data.label_file", "data.cache", "storage.url", "storage.runs")
 """Settings in which `~` means the home folder."""
-MAPPINGS = ("data.splits", "search.budget")
+MAPPINGS = ("data.splits", "search.budget", "search.space")
 """Settings whose value is a mapping, which a later one replaces as a whole."""
 
 
@@ -72,6 +75,11 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     workers: WorkersConfig = WorkersConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     storage: StorageConfig = StorageConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _space_is_whole(cls, values: Any) -> Any:
+        return _with_whole_space(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":
@@ -172,18 +180,20 @@ class Request:
     def _values(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
         # The defaults first, so that one end of a range may be set alone.
         values = StudyConfig().model_dump(mode="json")
+        values["search"]["space"] = SearchConfig.model_fields["space"].default
         preset: Mapping[str, Any] = {}
         if self.preset is not None or (self.file is None and base is None):
             preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))
         elif self.file is None and base is not None:
             _merge(values, base)
+            _name_defaults(values)
         _merge(values, preset)
         for key, value in self.fitted.items():
             assign(values, key, value)
         if self.file is not None:
             _merge(values, _read_file(self.file))
         for assignment in self.assignments:
-            _merge(values, _parse_assignment(assignment))
+            _assign(values, *_parse_assignment(assignment))
         for key, value in self.options.items():
             if value is not None:
                 _merge(values, _nested(key, value))
@@ -221,7 +231,7 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
         ConfigurationError: If a value is rejected; the message names the first, counts the rest.
     """
     config = validate(StudyConfig, _read(values))
-    return checked_points(config, known=all_keys())
+    return checked_points(checked_space(config), known=all_keys())
 
 
 def as_stored(config: StudyConfig) -> dict[str, Any]:
@@ -259,8 +269,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     return values
 
 
-def _parse_assignment(text: str) -> dict[str, Any]:
-    """Return what a file with this one setting would hold."""
+def _parse_assignment(text: str) -> tuple[str, Any]:
+    """Return the dotted key and the value."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -270,7 +280,56 @@ def _parse_assignment(text: str) -> dict[str, Any]:
         )
     if key.count(".") > MOST_LEVELS:
         raise ConfigurationError(f"--set {shown(key)} is no setting: see `study config`")
-    return _nested(key, parse_assigned(value, f"--set {key}"))
+    return key, parse_assigned(value, f"--set {key}")
+
+
+def _assign(into: dict[str, Any], key: str, value: Any) -> None:
+    """Set what a file with this one setting would; a part of the space leaves its others."""
+    search = into["search"]
+    if key.startswith(PREFIX) and isinstance(search, dict):
+        search["space"] = edit_space(search["space"], key.removeprefix(PREFIX), value)
+        return
+    _merge(into, _nested(key, value))
+
+
+def _name_defaults(values: dict[str, Any]) -> None:
+    """Let the learning rates of a stored space follow another optimizer, as those of a new one."""
+    optimizer = values["optimization"]["optimizer"]
+    search = values["search"]
+    search["space"] = with_defaults_named(search["space"], optimizer=optimizer)
+
+
+def _with_whole_space(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values whose space is whole; sections of other kinds stay, and are rejected."""
+    search = values.get("search", {})
+    if isinstance(search, SearchConfig) and isinstance(search.space, dict):
+        return values  # of a configuration that was whole before
+    given = dict(search) if isinstance(search, SearchConfig) else search
+    if not isinstance(given, dict):
+        return values
+    if "ranges" in given:
+        raise ConfigurationError(_moved_ranges(given["ranges"]))
+    space = given.get("space", SearchConfig.model_fields["space"].default)
+    optimization = values.get("optimization", OptimizationConfig())
+    if isinstance(optimization, dict):
+        optimizer = optimization.get("optimizer", OptimizationConfig().optimizer)
+    else:
+        optimizer = getattr(optimization, "optimizer", None)
+    whole = complete(space, optimizer=optimizer)
+    if whole == space:
+        return values
+    return {**values, "search": {**given, "space": whole}}
+
+
+def _moved_ranges(ranges: Any) -> str:
+    """Return the message on the section that ranges had in earlier versions."""
+    setting = next(iter(ranges), "dropout") if isinstance(ranges, Mapping) else "dropout"
+    section = "optimization" if setting in ("learning_rate", "weight_decay") else "network"
+    key = f"{PREFIX}{section}.{setting}"
+    return (
+        f"search.ranges.{setting} is no setting any more, ranges belong to the space: give "
+        f"--set '{key}={{low: A, high: B}}', or --set {key}.high=B"
+    )
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

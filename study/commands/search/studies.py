@@ -152,7 +152,8 @@ def _enqueue(request: Request, assignments: tuple[str, ...]) -> None:
         return
     name, place = session.protocol.study_name, session.config.storage
     slot = trial.user_attrs[SLOT]
-    say(f"trial {trial.number} is next, in slot {slot}: the budget of study {name} grew by one")
+    before = f"trial {trial.number} comes before all that are sampled, in slot {slot}"
+    say(f"{before}: the budget of study {name} grew by one")
     say(f"running workers claim it, else: {suggest_command('run', '--name', name, storage=place)}")
 
 
