@@ -66,7 +66,9 @@
     });
     const bare = { showgrid: false, showticklabels: false, showline: false };
     const alongAxis = { ...bare, range: [-0.3, columns.length - 0.7] };
-    const heightAxis = { ...bare, range: isNarrow ? [-0.02, 1.02] : [-0.32, 1.1] };
+    const highest = Math.max(1, ...columns.flatMap(column => column.marks.map(mark => mark[0])));
+    const range = isNarrow ? [-0.02, highest + 0.02] : [-0.32, highest + 0.1];
+    const heightAxis = { ...bare, range };
     if (isNarrow) alongAxis.range = [columns.length - 0.6, -0.6];
     return { shapes, annotations, xaxis: isNarrow ? heightAxis : alongAxis,
       yaxis: isNarrow ? alongAxis : heightAxis };

@@ -240,10 +240,7 @@ def test_known_configuration_is_trained_before_what_is_sampled(
     said = call("enqueue", *given, *place(session))
     assert (said.code, said.err) == (0, "")
     first, last = said.out.splitlines()
-    assert (
-        first
-        == "trial 2 comes before all that are sampled, in slot 2: the budget of study tiny grew by one"
-    )
+    assert first.startswith("trial 2 comes before all that are sampled, in slot 2: the budget of")
     assert last.startswith("running workers claim it, else: study run --name tiny --storage ")
     trial = session.optuna_study().get_trials()[2]
     assert (trial.system_attrs[FIXED_PARAMS], trial.user_attrs[SLOT]) == (KNOWN, 2)
