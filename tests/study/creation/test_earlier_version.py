@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from storage.budget import Budget
 from storage.optuna_rows import FIXED_PARAMS
 from study.creation.create import extend_budget, initialise
 from study.creation.fork import fork
@@ -54,7 +55,7 @@ def session(tiny_settings: dict[str, Any], tmp_path: Path) -> StudySession:
 def test_study_goes_on_under_the_names_that_it_has(session: StudySession) -> None:
     assert session.config.search.param_names == "short"
     assert session.config.search.searched["network.blocks"]["high"] == 2
-    larger = extend_budget(session, 2)
+    larger = extend_budget(session, Budget("trials", 2))
     pretend_to_search(larger, [[0.2, 0.3, 0.4]] * 2)
     trials = larger.optuna_study().trials
     assert len(trials) == 5 and all(set(trial.params) == NAMES for trial in trials)
@@ -64,7 +65,7 @@ def test_study_goes_on_under_the_names_that_it_has(session: StudySession) -> Non
 
 
 def test_first_trial_that_is_added_has_the_configured_values(session: StudySession) -> None:
-    larger = extend_budget(session, 2)
+    larger = extend_budget(session, Budget("trials", 2))
     added = larger.optuna_study().trials[-2:]
     assert [FIXED_PARAMS in trial.system_attrs for trial in added] == [True, False]
     assert added[0].system_attrs[FIXED_PARAMS] == {
@@ -73,7 +74,7 @@ def test_first_trial_that_is_added_has_the_configured_values(session: StudySessi
         "learning_rate": 0.1,
         "weight_decay": 0.0005,
     }
-    again = extend_budget(larger, 1)
+    again = extend_budget(larger, Budget("trials", 1))
     assert FIXED_PARAMS not in again.optuna_study().trials[-1].system_attrs
 
 
