@@ -183,14 +183,14 @@ def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter], rows: Sequence[
     for index, one in enumerate(columns):
         lacks = one is not columns[-1] and is_lacking(one, rows)
         for height, text in axis_marks(one, is_lacking=lacks):
-            is_end = height in (0.0, 1.0)
+            is_end = height in (0.0, 1.0, NOT_DRAWN)
             axes.annotate(
                 text,
                 (index, height),
-                xytext=(0 if is_end else 3, {0.0: -3, 1.0: 3}.get(height, 0)),
+                xytext=(0 if is_end else 3, {0.0: -3, 1.0: 3, NOT_DRAWN: 3}.get(height, 0)),
                 textcoords="offset points",
                 ha="center" if is_end else "left",
-                va={0.0: "top", 1.0: "bottom"}.get(height, "center"),
+                va={0.0: "top", 1.0: "bottom", NOT_DRAWN: "bottom"}.get(height, "center"),
                 color=INK,
                 fontsize=7.5,
                 parse_math=False,

@@ -68,8 +68,8 @@ def test_a_thousand_pauses_lose_and_double_nothing(study: SmallStudy, tmp_path: 
     n_resumed = sum(each[:-1].count(PAUSED) for each in by_trial.values())
     print(
         f"\n{study.url.partition(':')[0]}, {time.monotonic() - start:.0f} s: "
-        f"{len(trials)} trials, {endings[PAUSED]} pauses, {n_resumed} resumptions, {n_kills} kills, "
-        f"{n_epochs} of {BUDGET.amount:.0f} epochs"
+        f"{len(trials)} trials, {endings[PAUSED]} pauses, {n_resumed} resumptions, "
+        f"{n_kills} kills, {n_epochs} of {BUDGET.amount:.0f} epochs"
     )
     assert endings[PAUSED] >= N_PAUSES and n_kills >= 50
     handle.remove_session()

@@ -58,9 +58,9 @@
       else add(title.replaceAll(" ", "<br>"), along, 0, { yanchor: "top", yshift: -18 });
       for (const [height, text] of column.marks) {
         if (isNarrow) add(text, along, height, { yanchor: "top", yshift: -2,
-          xanchor: height === 0 ? "left" : height === 1 ? "right" : "center" });
+          xanchor: height === 0 ? "left" : height >= 1 ? "right" : "center" });
         else if (height === 0) add(text, along, height, { yanchor: "top", yshift: -2 });
-        else if (height === 1) add(text, along, height, { yanchor: "bottom", yshift: 2 });
+        else if (height >= 1) add(text, along, height, { yanchor: "bottom", yshift: 2 });
         else add(text, along, height, { xanchor: "left", xshift: 3 });
       }
     });
