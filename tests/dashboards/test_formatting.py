@@ -21,7 +21,7 @@ def test_setting_is_called_what_people_say(key: str, called: str) -> None:
     assert setting_name(key) == called
 
 
-def test_hyperparameters_show_blocks_as_one_and_the_range_that_held_without_its_condition() -> (
+def test_hyperparameters_show_blocks_as_one_and_no_condition_of_a_range() -> (
     None
 ):
     params = {
