@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, case, exists, func, select
 from storage.budget import Budget
 from storage.optuna_rows import PAUSED, trials, user_attributes
 from storage.promotion import promotable_trials
+from storage.records import read_budget
 from storage.study_totals import is_own, is_own_slot
 from storage.tables import attempts, epochs, protocols
 
@@ -196,15 +197,6 @@ def lock_and_read(connection: Connection, study_name: str, rungs: Rungs) -> Snap
         has_complete=found is not None,
         reached=read_reached(connection, study_name, rungs.epochs),
     )
-
-
-def read_budget(connection: Connection, study_name: str) -> Budget:
-    """Return the budget of a study."""
-    mine = select(protocols.c.budget, protocols.c.facts).where(
-        protocols.c.study_name == study_name
-    )
-    n_trials, facts = connection.execute(mine).one()
-    return Budget.of(n_trials, facts)
 
 
 def read_progress(connection: Connection, study_name: str) -> list[Progress]:

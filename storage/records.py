@@ -247,6 +247,25 @@ def raise_budget(database: Database, study_name: str, budget: int) -> None:
     database.write(lambda connection: connection.execute(change))
 
 
+def read_budget(connection: Connection, study_name: str) -> Budget:
+    """Return the budget of a study."""
+    mine = select(protocols.c.budget, protocols.c.facts).where(
+        protocols.c.study_name == study_name
+    )
+    n_trials, facts = connection.execute(mine).one()
+    return Budget.of(n_trials, facts)
+
+
+def raise_amount(connection: Connection, study_name: str, amount: float) -> None:
+    """Set a budget of epochs or hours; the caller holds the init lock."""
+    mine = protocols.c.study_name == study_name
+    wanted = select(protocols.c.facts).where(mine).with_for_update()
+    facts = connection.execute(wanted).scalar_one()
+    budget = {**facts["budget"], "amount": amount}
+    change = protocols.update().where(mine).values(facts={**facts, "budget": budget})
+    connection.execute(change)
+
+
 def put_epoch(connection: Connection, trial_id: int, record: EpochRecord) -> None:
     """Store an epoch, in place of an earlier life's row of the same epoch."""
     row = {"trial_id": trial_id, **asdict(record)}

@@ -62,6 +62,7 @@ class Slot:
     slot: int
     state: TrialState
     value: float | None
+    is_paused: bool = False
 
 
 def _of(study_name: str) -> ColumnElement[bool]:
@@ -110,6 +111,7 @@ def read_slots(database: Database, study_name: str) -> list[Slot]:
             user_attributes.c.value_json,
             trials.c.state,
             values.c.value,
+            has_attribute(PAUSED),
         )
         .join(user_attributes, user_attributes.c.trial_id == trials.c.trial_id)
         .outerjoin(values, values.c.trial_id == trials.c.trial_id)
@@ -117,7 +119,10 @@ def read_slots(database: Database, study_name: str) -> list[Slot]:
         .order_by(trials.c.number)
     )
     rows = database.read(lambda connection: connection.execute(wanted).all())
-    return [Slot(id_, number, int(slot), state, value) for id_, number, slot, state, value in rows]
+    return [
+        Slot(id_, number, int(slot), state, value, bool(paused))
+        for id_, number, slot, state, value, paused in rows
+    ]
 
 
 def read_totals(database: Database, study_name: str) -> list[Totals]:

@@ -12,7 +12,7 @@ from storage.attempts import Attempt
 from storage.budget import Budget
 from storage.trial_rows import NOT_PROMOTED, PAUSED_STATE, TrialRow
 
-STATES = ("complete", "pruned", "failed", "running", PAUSED_STATE)
+STATES = ("complete", "pruned", "failed", PAUSED_STATE, "running")
 BY_PRUNER = ("pruned", NOT_PROMOTED)
 """Kinds of reason for which others went on before a trial."""
 

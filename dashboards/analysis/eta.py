@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from dashboards.analysis.spending import SECONDS_PER_HOUR, Spending
 from storage.attempts import Attempt
+from storage.optuna_rows import PAUSED
 from storage.study_totals import Totals
 from storage.trial_rows import TrialRow
 
@@ -26,8 +27,8 @@ class RunningTrial:
     Attributes:
         host: Machine of the worker, None while no worker holds the lease.
         pid: Its process, likewise.
-        attempt: 1 for the first worker that has had the trial, one more for each later one; None
-            while no worker holds the lease.
+        attempt: 1 for the first worker that has had the trial, one more for each that has had it
+            after a loss or a release; None while no worker holds the lease.
         beat_age_seconds: Time since the worker's last heartbeat, likewise.
         epoch: Epochs done; n_epochs is all of them.
         validation_macro_f1: Of the newest epoch.
@@ -72,23 +73,30 @@ def _pace(row: TrialRow) -> float | None:
 
 
 def running_trial(
-    row: TrialRow, last: Attempt | None, *, n_epochs: int, now: float, usual_pace: float | None
+    row: TrialRow,
+    attempts: Sequence[Attempt],
+    *,
+    n_epochs: int,
+    now: float,
+    usual_pace: float | None,
 ) -> RunningTrial:
     """Return a trial under way.
 
     Args:
         row: The trial.
-        last: The last attempt at it.
+        attempts: Every attempt at it, the earliest first.
         n_epochs: Epochs of a whole trial.
         now: The database's clock, in seconds since 1970.
         usual_pace: Seconds per epoch of the study, for a trial that has no epoch yet.
     """
+    last = attempts[-1] if attempts else None
     held = last if last is not None and last.ending is None else None
+    n_pauses = sum(one.ending == PAUSED for one in attempts)
     trial = RunningTrial(
         number=row.number,
         host=held.owner.host if held else None,
         pid=held.owner.pid if held else None,
-        attempt=held.attempt if held else None,
+        attempt=held.attempt - n_pauses if held else None,
         beat_age_seconds=max(0.0, now - held.beat_at) if held else None,
         epoch=row.epochs_done,
         n_epochs=n_epochs,

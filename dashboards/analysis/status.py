@@ -15,23 +15,21 @@ from optuna.trial import TrialState
 from dashboards.analysis.diagnosis.sentences import MOST_BEST, read_diagnosis
 from dashboards.analysis.eta import (
     RunningTrial,
-    is_alive,
     newest_epoch_of,
     running_trial,
     seconds_per_epoch,
     seconds_remaining,
 )
+from dashboards.analysis.final_run_status import FinalRunStatus, read_final_run_statuses
 from dashboards.analysis.spending import Spending, read_spending
-from storage.attempts import Attempt, read_attempts
-from storage.records import find_protocol, read_protocol, read_tests
-from storage.run_paths import FINAL_SUFFIX
+from storage.attempts import Attempt, attempts_by_trial
+from storage.records import read_protocol
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
     best_ids,
     count_lost_attempts,
     newest_early_ids,
     newest_ended_progress,
-    own_ids,
     read_early_ends,
     read_totals,
     running_ids,
@@ -60,43 +58,6 @@ class EarlyEnd:
     epoch: int
     kind: str
     message: str
-
-
-@dataclass(frozen=True)
-class FinalRunStatus:
-    """A final run of the study: how far it is, and what its test has shown.
-
-    Attributes:
-        number: 1 for the first.
-        searched_trial: Number of the trial that won the search; None where it is not known.
-        state: waiting, running, complete, pruned or failed; final runs do not pause.
-        host: Machine of the worker that has it, None while none has.
-        pid: Its process, likewise.
-        beat_age_seconds: Time since its last heartbeat, likewise.
-        epoch: Epochs done; n_epochs is all of them.
-        validation_macro_f1: The best so far.
-        seconds_left: Estimated time until it has all its epochs, as of a running trial.
-        test_macro_f1: Of its test evaluation; None before that.
-        test_accuracy: Likewise.
-    """
-
-    number: int
-    searched_trial: int | None
-    state: str
-    host: str | None
-    pid: int | None
-    beat_age_seconds: float | None
-    epoch: int
-    n_epochs: int
-    validation_macro_f1: float | None
-    seconds_left: float | None
-    test_macro_f1: float | None
-    test_accuracy: float | None
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether a worker with a recent heartbeat has it."""
-        return is_alive(self.beat_age_seconds)
 
 
 @dataclass(frozen=True)
@@ -199,14 +160,15 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     totals = read_totals(database, study_name)
     own = [one for one in totals if not one.is_imported]
     rows = read_some(storage, running_ids(database, study_name))
-    # The earliest first, so the last attempt at each trial stays.
-    attempts = read_attempts(database, [row.trial_id for row in rows])
-    last = {attempt.trial_id: attempt for attempt in attempts}
+    attempts = attempts_by_trial(database, [row.trial_id for row in rows])
+    last = {trial_id: some[-1] for trial_id, some in attempts.items()}
     now = database.read(database.now)
     n_epochs = int(protocol.configuration["search"]["n_epochs"])
     usual = seconds_per_epoch(totals)
     running = tuple(
-        running_trial(row, last.get(row.trial_id), n_epochs=n_epochs, now=now, usual_pace=usual)
+        running_trial(
+            row, attempts.get(row.trial_id, []), n_epochs=n_epochs, now=now, usual_pace=usual
+        )
         for row in rows
     )
     alive = [trial for trial in running if trial.is_alive]
@@ -227,7 +189,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
         reasons=_reasons(early),
         newest_early_ends=_newest_early_ends(storage, study_name),
         diagnosis=read_diagnosis(database, protocol, totals=totals, early=early, best=ids),
-        final_runs=_final_runs(storage, study_name, now=now),
+        final_runs=read_final_run_statuses(storage, study_name, now=now),
         recorded_epochs=sum(one.n_epochs for one in own),
         newest_epoch_at=max(
             _progress(rows, last, newest_ended_progress(database, study_name)), default=None
@@ -254,44 +216,6 @@ def _progress(
         attempt = last.get(row.trial_id)
         if attempt is not None and row.epochs_done > attempt.epochs_at_start:
             yield newest_epoch_of(row, attempt)
-
-
-def _final_runs(
-    storage: StudyStorage, study_name: str, *, now: float
-) -> tuple[FinalRunStatus, ...]:
-    """Return the final runs of a searched study; none of what is a queue of final runs itself."""
-    database, name = storage.database, study_name + FINAL_SUFFIX
-    protocol = find_protocol(database, name)
-    if protocol is None:
-        return ()
-    rows = read_some(storage, own_ids(database, name))
-    attempts = {one.trial_id: one for one in read_attempts(database, [r.trial_id for r in rows])}
-    tests = {test.trial_id: test.metrics or {} for test in read_tests(database, study_name)}
-    n_epochs, pace = (
-        int(protocol.configuration["search"]["n_epochs"]),
-        seconds_per_epoch(read_totals(database, name)),
-    )
-    found = []
-    for number, row in enumerate(rows, start=1):
-        last, metrics = attempts.get(row.trial_id), tests.get(row.trial_id, {})
-        now_running = running_trial(row, last, n_epochs=n_epochs, now=now, usual_pace=pace)
-        found.append(
-            FinalRunStatus(
-                number=number,
-                searched_trial=row.attributes.get("searched_trial"),
-                state=row.state,
-                host=now_running.host,
-                pid=now_running.pid,
-                beat_age_seconds=now_running.beat_age_seconds,
-                epoch=row.epochs_done,
-                n_epochs=n_epochs,
-                validation_macro_f1=row.value,
-                seconds_left=now_running.seconds_left,
-                test_macro_f1=metrics.get("macro_f1"),
-                test_accuracy=metrics.get("accuracy"),
-            )
-        )
-    return tuple(found)
 
 
 def _reason(reason: Mapping[str, str] | None) -> tuple[str, str]:

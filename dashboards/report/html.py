@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
-from dashboards.analysis.spending import describe_budget
+from dashboards.analysis.cost import Cost
+from dashboards.analysis.spending import SECONDS_PER_HOUR, describe_budget
+from dashboards.analysis.status import StudyStatus
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.figures.palette import BEST, STATES
@@ -51,6 +53,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     environment.globals |= {"colours": {**STATES, "best": BEST}}
     environment.filters |= {
         "inline": markup,
+        "bar": bar_widths,
         "budget": describe_budget,
         "duration": shown_duration,
         "score": shown_score,
@@ -66,6 +69,23 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         "with_code": with_code,
     }
     write_text(path, environment.get_template(template).render(context))
+
+
+def bar_widths(cost: Cost, status: StudyStatus) -> list[tuple[str, float]]:
+    """Return what each state has of the bar of a study's progress, in percent of its budget."""
+    spending = status.spending
+    spent = [
+        {"trials": one.n_trials, "epochs": one.n_epochs, "hours": one.seconds / SECONDS_PER_HOUR}[
+            spending.unit
+        ]
+        for one in cost.states
+    ]
+    whole = max(spending.amount, sum(spent))
+    return [
+        (one.state, 100 * part / whole)
+        for one, part in zip(cost.states, spent, strict=True)
+        if part
+    ]
 
 
 def write_text(path: Path, text: str) -> None:

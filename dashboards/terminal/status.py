@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.analysis.eta import RunningTrial
+from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.spending import shown_amount
-from dashboards.analysis.status import FinalRunStatus, ReasonCount, StudyStatus
+from dashboards.analysis.status import ReasonCount, StudyStatus
 from dashboards.formatting import shown_duration, shown_params
 from dashboards.terminal.trials import STATE_STYLES
 from storage.budget import counted

@@ -14,7 +14,7 @@ from storage.atomic_files import remove, write_atomically
 from storage.run_folders import mark_runs
 from storage.run_paths import RangeTestPaths, RunPaths
 from study.configuration.config import StudyConfig, as_stored
-from study.configuration.spaces.completion import LEARNING_RATE
+from study.configuration.spaces.ranges import LEARNING_RATE
 from study.configuration.yaml_values import dump_yaml
 from study.creation.create import reject_runs_folder
 from study.errors import StudyError

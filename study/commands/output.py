@@ -15,7 +15,7 @@ from dashboards.analysis.comparison import (
 )
 from dashboards.formatting import shown_classes, shows_top5
 from dashboards.terminal.data import data_lines
-from dashboards.terminal.trials import trials_table
+from dashboards.terminal.trials import TrialsTable
 from data.split_writer import Track
 from storage.configuration import shown_url
 from storage.database import is_transient, reason_of
@@ -72,7 +72,7 @@ def epoch_progress(session: StudySession) -> EpochProgress:
 def print_trials(session: StudySession) -> None:
     """Print the table of the best trials, and the baseline that they have to beat."""
     name, handle = session.protocol.study_name, session.storage_handle
-    print_rich(trials_table(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
+    print_rich(TrialsTable(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
     n_trials = sum(count_states(handle.database, name).values())
     if n_trials > MOST_LISTED:
         say(f"the best {MOST_LISTED} of {n_trials} trials: `study trials --json` lists all")
@@ -95,7 +95,7 @@ def print_given(session: StudySession) -> None:
         for line in remarks(variants):
             say(line)
     else:
-        print_rich(trials_table(rows, with_loss=True))
+        print_rich(TrialsTable(rows, with_loss=True))
         least = lowest_loss(rows)
         if least is not None and least.best is not None:
             say(f"lowest validation loss: {least.best.validation_loss:.4f}, trial {least.number}")

@@ -5,7 +5,6 @@ torch nor optuna, so that an error comes at once.
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -22,7 +21,7 @@ from model.configuration import (
 )
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
-from study.configuration.dotted_keys import assign, leaves
+from study.configuration.dotted_keys import assign, leaves, merge, nested
 from study.configuration.given_values import expand_home, read_names, shown, suggest_near
 from study.configuration.points import checked_points
 from study.configuration.sections import (
@@ -32,9 +31,9 @@ from study.configuration.sections import (
     StudyLocation,
     WorkersConfig,
 )
-from study.configuration.spaces.completion import complete, with_defaults_named
 from study.configuration.spaces.edits import PREFIX, edit_space
 from study.configuration.spaces.rules import checked_space
+from study.configuration.spaces.whole import name_defaults, with_whole_space
 from study.configuration.validation import validate
 from study.configuration.yaml_values import (
     MOST_LEVELS,
@@ -79,7 +78,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @model_validator(mode="before")
     @classmethod
     def _space_is_whole(cls, values: Any) -> Any:
-        return _with_whole_space(values) if isinstance(values, dict) else values
+        return with_whole_space(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":
@@ -185,18 +184,18 @@ class Request:
         if self.preset is not None or (self.file is None and base is None):
             preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))
         elif self.file is None and base is not None:
-            _merge(values, base)
-            _name_defaults(values)
-        _merge(values, preset)
+            merge(values, base, whole=MAPPINGS)
+            name_defaults(values)
+        merge(values, preset, whole=MAPPINGS)
         for key, value in self.fitted.items():
             assign(values, key, value)
         if self.file is not None:
-            _merge(values, _read_file(self.file))
+            merge(values, _read_file(self.file), whole=MAPPINGS)
         for assignment in self.assignments:
             _assign(values, *_parse_assignment(assignment))
         for key, value in self.options.items():
             if value is not None:
-                _merge(values, _nested(key, value))
+                merge(values, nested(key, value), whole=MAPPINGS)
         _describe_other_images(values, preset)
         return _read(values)
 
@@ -289,64 +288,7 @@ def _assign(into: dict[str, Any], key: str, value: Any) -> None:
     if key.startswith(PREFIX) and isinstance(search, dict):
         search["space"] = edit_space(search["space"], key.removeprefix(PREFIX), value)
         return
-    _merge(into, _nested(key, value))
-
-
-def _name_defaults(values: dict[str, Any]) -> None:
-    """Let the learning rates of a stored space follow another optimizer, as those of a new one."""
-    optimizer = values["optimization"]["optimizer"]
-    search = values["search"]
-    search["space"] = with_defaults_named(search["space"], optimizer=optimizer)
-
-
-def _with_whole_space(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values whose space is whole; sections of other kinds stay, and are rejected."""
-    search = values.get("search", {})
-    if isinstance(search, SearchConfig) and isinstance(search.space, dict):
-        return values  # of a configuration that was whole before
-    given = dict(search) if isinstance(search, SearchConfig) else search
-    if not isinstance(given, dict):
-        return values
-    if "ranges" in given:
-        raise ConfigurationError(_moved_ranges(given["ranges"]))
-    space = given.get("space", SearchConfig.model_fields["space"].default)
-    optimization = values.get("optimization", OptimizationConfig())
-    if isinstance(optimization, dict):
-        optimizer = optimization.get("optimizer", OptimizationConfig().optimizer)
-    else:
-        optimizer = getattr(optimization, "optimizer", None)
-    whole = complete(space, optimizer=optimizer)
-    if whole == space:
-        return values
-    return {**values, "search": {**given, "space": whole}}
-
-
-def _moved_ranges(ranges: Any) -> str:
-    """Return the message on the section that ranges had in earlier versions."""
-    setting = next(iter(ranges), "dropout") if isinstance(ranges, Mapping) else "dropout"
-    section = "optimization" if setting in ("learning_rate", "weight_decay") else "network"
-    key = f"{PREFIX}{section}.{setting}"
-    return (
-        f"search.ranges.{setting} is no setting any more, ranges belong to the space: give "
-        f"--set '{key}={{low: A, high: B}}', or --set {key}.high=B"
-    )
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    assign(values, key, value)
-    return values
-
-
-def _merge(into: dict[str, Any], values: Mapping[str, Any], prefix: str = "") -> None:
-    """Set the values of sections; a setting that is a mapping itself is replaced as a whole."""
-    for key, value in values.items():
-        inner = into.get(key)
-        is_setting = f"{prefix}{key}" in MAPPINGS
-        if isinstance(value, dict) and isinstance(inner, dict) and not is_setting:
-            _merge(inner, value, f"{prefix}{key}.")
-        else:
-            into[key] = deepcopy(value)
+    merge(into, nested(key, value), whole=MAPPINGS)
 
 
 def all_keys() -> list[str]:

@@ -28,6 +28,7 @@ from storage.records import (
     Protocol,
     add_protocol,
     find_protocol,
+    raise_amount,
     raise_budget,
     read_protocol,
 )
@@ -225,18 +226,34 @@ def initialise(
     return session
 
 
-def extend_budget(session: StudySession, n_more: int) -> StudySession:
-    """Add the next slots to the queue of a study; return the study with its larger budget.
+def extend_budget(session: StudySession, more: Budget) -> StudySession:
+    """Add to the budget of a study; return the study with its larger budget.
+
+    Trials are added to the queue; where epochs or hours are counted, it grows by itself.
+
+    Args:
+        session: The study.
+        more: How much to add.
 
     Raises:
-        StudyError: If the study is one of given points and has not so many more.
+        StudyError: If the budget has another unit, or the study is one of given points and has
+            not so many more.
     """
+    fixed = session.protocol.limit
+    if more.unit != fixed.unit:
+        raise StudyError(
+            f"--{more.unit} must be the unit of the budget, study {session.protocol.study_name!r} "
+            f"has {fixed}: add to it with --{fixed.unit}"
+        )
+    if more.unit != "trials":
+        return _extend_amount(session, more.amount)
+    n_more = int(more.amount)
 
-    def more(first: int) -> Sequence[Point]:
+    def from_slot(first: int) -> Sequence[Point]:
         points = build_points(session.config, range(first, first + n_more))
         return points if _has_nearest(session) else [_nearest(session.config), *points[1:]]
 
-    return _extend(session, more)
+    return _extend(session, from_slot)
 
 
 def _has_nearest(session: StudySession) -> bool:
@@ -246,6 +263,16 @@ def _has_nearest(session: StudySession) -> bool:
     return not nearest or any(
         trial.system_attrs.get(FIXED_PARAMS, {}) | trial.params == nearest for trial in trials
     )
+
+
+def _extend_amount(session: StudySession, more: float) -> StudySession:
+    database, name = session.storage_handle.database, session.protocol.study_name
+    with initialising(parse_url(session.config.storage.url)):
+        amount = read_protocol(database, name).limit.amount + more
+        database.write(lambda connection: raise_amount(connection, name, amount))
+        session = replace(session, protocol=read_protocol(database, name))
+    note_study(session)
+    return session
 
 
 def extend(session: StudySession, points: Sequence[Point]) -> StudySession:

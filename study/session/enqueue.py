@@ -1,7 +1,7 @@
 """Configurations that somebody wants to try: by `study enqueue`, or by Optuna's own tools.
 
 Each is a waiting trial with given hyperparameters, which is then adopted: it gets the next slot of
-the study, beyond the budget, which grows by one. What is not given is sampled.
+the study, beyond the budget, which grows by it. What is not given is sampled.
 """
 
 import logging
@@ -103,8 +103,11 @@ def adopt_all(session: StudySession) -> None:
         except StudyError as error:
             rejection = {"kind": "rejected", "message": str(error)}
         name = session.protocol.study_name
-        slot = adopt(handle.database, trial_id, study_name=name, rejection=rejection)
-        became = "rejected" if rejection else f"slot {slot}; the budget grows by one"
+        n_epochs = session.config.search.n_epochs
+        slot = adopt(
+            handle.database, trial_id, study_name=name, n_epochs=n_epochs, rejection=rejection
+        )
+        became = "rejected" if rejection else f"slot {slot}; the budget grows by it"
         logger.info("trial %d was enqueued beside the queue: %s", trial.number, became)
 
 

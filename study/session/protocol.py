@@ -265,7 +265,7 @@ def reject_other_budget(protocol: Protocol, given: StudyConfig, budget: Budget) 
     rule = f"{option} must be {amounts[0]}, the budget of study {name!r}, got {amounts[1]}"
 
     def extend(more: str) -> str:
-        words = ["--trials", more] if option == "--trials" else ["--set", f"{key}={more}"]
+        words = (f"--{fixed.unit}", more)
         return suggest_command("extend", "--name", name, *words, storage=given.storage)
 
     if budget.unit != fixed.unit:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,26 @@ def note_trial(
         paths = _paths_of(session, row)
         body = render_trial_note(row, paths, n_epochs=session.config.search.n_epochs)
         _write(session, heartbeat, trial_id, body, [paths.configuration, paths.epochs])
+
+
+def note_finished_trials(session: StudySession, trial_ids: Sequence[int]) -> None:
+    """Write the notes of trials that were finished while they waited, which nobody holds."""
+    database, study_id = session.storage_handle.database, session.optuna_study()._study_id
+    for row in read_some(session.storage_handle, trial_ids):
+        with _warning(f"the note of trial row {row.trial_id}"):
+            paths = _paths_of(session, row)
+            body = render_trial_note(row, paths, n_epochs=session.config.search.n_epochs)
+            links = _links(session, [paths.configuration, paths.epochs])
+            database.write(
+                partial(
+                    write_note,
+                    study_id=study_id,
+                    body=body,
+                    links=links,
+                    trial_id=row.trial_id,
+                    finished=True,
+                )
+            )
 
 
 def note_test(

@@ -44,6 +44,7 @@ class Claimant:
 
     Attributes:
         watch: Watches the leases of others; to be called at every heartbeat.
+        closed: Row numbers of paused trials that this process has finished at the end.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Claimant:
         self._owner = Owner.current()
         self._put_off: set[int] = set()
         self._queue = queue
+        self.closed: list[int] = []
         self.watch = Watch(
             handle.database,
             heartbeat_seconds=place.heartbeat_seconds,
@@ -87,6 +89,12 @@ class Claimant:
         )
         return waiting or self._reclaim(held.keys() - lost, {})
 
+    def _close(self, queue: TrialQueue) -> bool:
+        """Finish the trials that wait, once no other may go on; return whether it is so."""
+        closed = queue.close()
+        self.closed += closed or []
+        return closed is not None
+
     def _reclaim(self, live: Set[int], lost: Mapping[int, HeldLease]) -> Lease | None:
         """Return a lease on a running trial whose worker is lost, or that nobody holds."""
         for trial_id in running_ids(self._handle.database, self._optuna_study.study_name):
@@ -108,11 +116,10 @@ class Claimant:
     def is_over(self, *, when_idle: bool = False) -> bool:
         """Return whether nothing waits and nothing runs; `when_idle`, whether nothing waits.
 
-        To be asked when nothing could be claimed. Where trials pause, those that wait are
-        finished when nothing runs.
+        To be asked when nothing could be claimed.
         """
         if self._queue is not None:
-            return when_idle or self._queue.close() is not None
+            return when_idle or self._close(self._queue)
         states = count_states(self._handle.database, self._optuna_study.study_name)
         return not states.get(TrialState.WAITING) and (
             when_idle or not states.get(TrialState.RUNNING)

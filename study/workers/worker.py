@@ -37,7 +37,7 @@ from study.log_lines import about_trial, note
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession
 from study.stop_signal import StopFlag, StopRequested
-from study.trial.dashboard_notes import note_trial
+from study.trial.dashboard_notes import note_finished_trials, note_trial
 from study.trial.epoch_sinks import TrialPaused
 from study.trial.faults import TrainingError, describe, is_environment
 from study.trial.objective import TrialRun
@@ -131,10 +131,17 @@ class Worker:
                 continue
             elif self._claimant.is_over(when_idle=self._leave_when_idle):
                 self._reject_deleted()
+                self._tidy_closed()
                 return IDLE if self._leave_when_idle else DONE
             else:
                 self._wait()
         return self._stop.reason
+
+    def _tidy_closed(self) -> None:
+        """Write the notes of the trials that were finished while they waited, and tidy them."""
+        if closed := self._claimant.closed:
+            note_finished_trials(self._session, closed)
+            keep_best_checkpoints(self._session, self._tidied)
 
     def _wait(self) -> None:
         # Poll at least once per heartbeat: lost-worker detection needs observations without gaps.

@@ -1,14 +1,15 @@
 """Commands that create, run and change a study."""
 
 import logging
+import math
 import os
 import sys
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import click
 
+from storage.budget import UNITS, Budget
 from storage.configuration import shown_url
 from storage.optuna_rows import SLOT
 from storage.trial_rows import state_name
@@ -17,7 +18,6 @@ from study.commands.options import (
     DEVICE,
     LOCATION,
     STUDY,
-    TRIALS,
     command,
     stop_after_option,
 )
@@ -129,16 +129,23 @@ def _describe_worker(session: StudySession) -> str:
     return ", ".join(facts)
 
 
-@command("extend", LOCATION, TRIALS)
-def _extend(request: Request) -> None:
-    n_more = request.options["search.budget.trials"]
-    if n_more is None or n_more < 1:
-        got = "none" if n_more is None else n_more
-        raise StudyError(f"--trials must be at least 1, got {got}: say how many to add")
-    others = {
-        key: value for key, value in request.options.items() if key != "search.budget.trials"
-    }
-    session = extend_budget(open_session(replace(request, options=others)), n_more)
+@command("extend", LOCATION)
+@click.option("--trials", type=int, metavar="N", help="Trials to add.")
+@click.option("--epochs", type=int, metavar="N", help="Epochs to add.")
+@click.option("--hours", type=float, metavar="H", help="Hours of workers to add.")
+def _extend(request: Request, **given: float | None) -> None:
+    added = [Budget(unit, amount) for unit in UNITS if (amount := given[unit]) is not None]
+    if len(added) != 1:
+        got = " and ".join(f"--{one.unit}" for one in added) or "none"
+        raise StudyError(
+            f"extend must have one of --trials, --epochs and --hours, got {got}: say what to add"
+        )
+    (more,) = added
+    if not 0 < more.amount < math.inf:
+        raise StudyError(
+            f"--{more.unit} must be above 0, got {more.amount:g}: say how many to add"
+        )
+    session = extend_budget(open_session(request), more)
     say(f"the budget of study {session.protocol.study_name} is now {session.protocol.limit}")
 
 
@@ -152,8 +159,9 @@ def _enqueue(request: Request, assignments: tuple[str, ...]) -> None:
         return
     name, place = session.protocol.study_name, session.config.storage
     slot = trial.user_attrs[SLOT]
+    budget = open_session(request).protocol.limit
     before = f"trial {trial.number} comes before all that are sampled, in slot {slot}"
-    say(f"{before}: the budget of study {name} grew by one")
+    say(f"{before}; the budget of study {name} is {budget}")
     say(f"running workers claim it, else: {suggest_command('run', '--name', name, storage=place)}")
 
 

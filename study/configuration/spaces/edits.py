@@ -5,7 +5,8 @@ from copy import deepcopy
 from typing import Any
 
 from study.configuration.given_values import names_nothing, shown
-from study.configuration.spaces.completion import PARTS, RANGE_PARTS, expand
+from study.configuration.spaces.completion import expand
+from study.configuration.spaces.ranges import PARTS, RANGE_PARTS
 from study.configuration.spaces.settings import SEARCHABLE
 from study.errors import ConfigurationError
 

@@ -153,6 +153,20 @@ def test_timeline_marks_a_released_attempt() -> None:
     assert "$host_1$, 1" in svg(figure)
 
 
+def test_timeline_tells_a_pause_from_a_loss() -> None:
+    owner = Owner("host", "boot", 1, "0")
+    made = [
+        Attempt(7, 1, owner, 0.0, 10.0, "paused"),
+        Attempt(8, 1, owner, 10.0, 20.0, "lost: its host was rebooted"),
+        Attempt(7, 2, owner, 20.0, 30.0, "paused"),
+        Attempt(8, 2, owner, 30.0, 40.0, "paused"),
+        Attempt(9, 1, owner, 40.0, 50.0, "paused"),
+    ]
+    bars = build_timeline(made, {7: "paused", 8: "pruned", 9: "waiting"}).bars
+    shown = [bar.state for bar in bars]
+    assert shown == ["paused", "released or lost", "paused", "pruned", "released or lost"]
+
+
 def test_provenance_names_changed_code_and_other_versions(handle: StudyStorage) -> None:
     execution = {"device_model": "Abacus", "precision": "float32", "threads": 2}
     attributes = {"git_revision": "abc", "versions": {"torch": "9.9"}, "execution": execution}

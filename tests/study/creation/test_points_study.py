@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dashboards.analysis.comparison import read_variants, remarks
 from dashboards.report.report import write_report
+from storage.budget import Budget
 from storage.trial_rows import read_trials
 from study.configuration.config import Request
 from study.configuration.grids import grid
@@ -90,11 +91,11 @@ def test_study_of_another_kind_is_not_taken_for_a_grid(
 
 def test_extend_adds_the_next_points_and_rejects_more_than_there_are(request_: Request) -> None:
     session = open_given(replace(request_, options={"search.budget.trials": 2}), PLAN)
-    larger = extend_budget(session, 1)
+    larger = extend_budget(session, Budget("trials", 1))
     rows = read_trials(session.storage_handle, "tiny-grid")
     assert [row.params["network.dropout"] for row in rows] == [0.1, 0.1, 0.3]
     with pytest.raises(StudyError, match="within the 4 given points .* got 5 in all"):
-        extend_budget(larger, 2)
+        extend_budget(larger, Budget("trials", 2))
     assert len(session.slots()) == 3
     assert open_given(request_, PLAN).protocol.budget == 3
 

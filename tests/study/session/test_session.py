@@ -202,7 +202,7 @@ def test_budget_in_another_unit_is_stored_and_held_to(
     session = initialise(changed(tiny_settings, search__budget={unit: 12}))
     assert str(session.protocol.limit) == shown
     assert (session.protocol.budget, len(session.optuna_study().trials)) == (1, 1)
-    more = f"study extend --name tiny --set search.budget.{unit}=3"
+    more = f"study extend --name tiny --{unit} 3"
     with pytest.raises(ProtocolError, match=f"{unit} must be 12, .* got 15: add to it .*{more}"):
         initialise(changed(tiny_settings, search__budget={unit: 15}))
     with pytest.raises(ProtocolError, match=f"only grows.*leave search.budget.{unit} out"):

@@ -15,6 +15,7 @@ import study.workers.worker
 from dashboards.analysis.baselines import known_baselines
 from dashboards.optuna_dashboard.artifacts import RunFiles
 from data.image_cache import prepare
+from storage.budget import Budget
 from storage.leases import read_endings
 from study.checks.baselines import learned
 from study.configuration.config import StudyConfig
@@ -170,7 +171,7 @@ def test_study_has_a_note_from_init_on_that_grows(tiny_settings: Settings) -> No
     assert session.protocol.fingerprint in first and "budget: 3 trials of 3 epochs" in first
     assert "learning rate 0.001 to 1 (logarithmic)" in first and "blocks 1 to 2" in first
     assert "sqlite:" not in first
-    larger = extend_budget(session, 2)
+    larger = extend_budget(session, Budget("trials", 2))
     assert "budget: 5 trials" in note(larger)
     prepared = prepare(config.data)
     learned(prepared, config.storage.runs, announce=lambda _: None)

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from study.configuration.config import Request, as_yaml, validated
-from study.configuration.spaces.completion import DEFAULT_RANGES, NAMED_SPACES
+from study.configuration.spaces.completion import NAMED_SPACES
+from study.configuration.spaces.ranges import DEFAULT_RANGES
 from study.configuration.spaces.settings import SEARCHABLE, number_type
 from study.errors import ConfigurationError
 
