@@ -21,9 +21,7 @@ def test_setting_is_called_what_people_say(key: str, called: str) -> None:
     assert setting_name(key) == called
 
 
-def test_hyperparameters_show_blocks_as_one_and_no_condition_of_a_range() -> (
-    None
-):
+def test_hyperparameters_show_blocks_as_one_and_no_condition_of_a_range() -> None:
     params = {
         "network.blocks.1": 2,
         "network.blocks.2": 3,
