@@ -136,8 +136,8 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
     shown = [row for row in rows if row.value is not None and parameter.name in row.params]
     points = [(row, parameter.position(row.params[parameter.name])) for row in shown]
     data = _points_by_state(points, size=7)
-    best = best_complete(shown)
-    if best is not None:
+    best = best_complete(rows)
+    if best is not None and parameter.name in best.params:
         ring = {"size": 13, "symbol": "circle-open", "color": BEST, "line": {"width": 2}}
         x = parameter.position(best.params[parameter.name])
         data.append(
