@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dashboards.analysis.confusion import load_confusion_csv
@@ -66,6 +67,19 @@ def test_winner_is_the_earliest_of_the_best_complete_trials(searched: StudySessi
 def test_winner_of_an_unfinished_study_is_rejected(tiny_settings: Settings) -> None:
     session = initialise(validated(deepcopy(tiny_settings)))
     with pytest.raises(StudyError, match="3 of 3 trials are not"):
+        choose_winner(session)
+
+
+def test_winner_is_not_chosen_while_the_budget_lets_trials_begin(tiny_settings: Settings) -> None:
+    settings = deepcopy(tiny_settings)
+    settings["search"]["budget"] = {"epochs": 9}  # type: ignore[index]
+    session = initialise(validated(settings))
+    (trial,) = session.optuna_study().trials
+    handle = session.storage_handle
+    handle.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    handle.set_trial_user_attr(trial._trial_id, "best_epoch", 1)
+    handle.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, (0.5,))
+    with pytest.raises(StudyError, match="0 of 9 epochs are spent: finish it with `study run"):
         choose_winner(session)
 
 
