@@ -49,6 +49,30 @@ def shown_value(value: Any, *, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
+def shown_range(given: Any) -> str:
+    """Return the range or choices of a searched setting, as a study stores them, in words.
+
+    Args:
+        given: `{low, high, log}` or `{choices}`, with `when` where it has a condition; or a list.
+    """
+    if isinstance(given, list):
+        return "; ".join(map(shown_range, given))
+    if "choices" in given:
+        values = ", ".join(map(_shown_choice, given["choices"]))
+    else:
+        scale = " (logarithmic)" if given["log"] else ""
+        values = f"{given['low']:g} to {given['high']:g}{scale}"
+    under = []
+    for key, one in given.get("when", {}).items():
+        either = one if isinstance(one, list) else [one]
+        under.append(f"{setting_name(key)} {' or '.join(map(_shown_choice, either))}")
+    return f"{values} where {' and '.join(under)}" if under else values
+
+
+def _shown_choice(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else shown_value(value)
+
+
 def shown_classes(n_present: int, n_classes: int) -> str:
     """Return what to add to a macro-F1 that is not over all classes: some have no image."""
     if n_present == n_classes:

@@ -55,8 +55,8 @@ def slice_figure(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> Figure:
     shown = [row for row in rows if row.value is not None and parameter.name in row.params]
     points = [(row, parameter.position(row.params[parameter.name])) for row in shown]
     scatter_by_state(axes, points, size=20)
-    best = best_complete(shown)
-    if best is not None:
+    best = best_complete(rows)
+    if best is not None and parameter.name in best.params:
         x, y = parameter.position(best.params[parameter.name]), best.value or 0.0
         axes.scatter([x], [y], s=70, facecolors="none", edgecolors=BEST, linewidths=1.6, zorder=4)
     _scale(axes, "x", parameter)
@@ -87,7 +87,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
         rasterise_many(points, len(some))
         if not pruned:
             add_colour_bar(figure, points, axes, SCORE_LABEL)
-    _ring_best(axes, shown, x, y)
+    _ring_best(axes, rows, x, y)
     _scale(axes, "x", x)
     _scale(axes, "y", y)
     return figure
@@ -95,7 +95,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
 
 def _ring_best(axes: Axes, rows: Sequence[TrialRow], x: Hyperparameter, y: Hyperparameter) -> None:
     best = best_complete(rows)
-    if best is not None:
+    if best is not None and {x.name, y.name} <= best.params.keys():
         place = x.position(best.params[x.name]), y.position(best.params[y.name])
         axes.plot(*place, "o", markersize=11, color=BEST, fillstyle="none", zorder=4)
 

@@ -16,7 +16,7 @@ from optuna.artifacts import ArtifactMeta
 from optuna.trial import FrozenTrial
 
 from dashboards.errors import DashboardError
-from dashboards.formatting import setting_name, shown_value
+from dashboards.formatting import setting_name, shown_range
 from dashboards.optuna_dashboard.artifacts import links_to
 from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from storage.configuration import StorageConfig
@@ -28,7 +28,6 @@ from storage.records import read_protocol, study_names
 from storage.run_paths import TrialPaths
 from storage.trial_rows import TrialRow, read_some, read_trials
 from study.configuration.config import validated
-from study.configuration.search_space import Range, Searched, read_searched
 from study.configuration.sections import SearchConfig
 from study.configuration.stored_settings import completed
 from study.session.location import Location
@@ -129,20 +128,7 @@ def describe_space(search: SearchConfig) -> list[str]:
     """Return what a study searches, a text for each setting with its range or choices."""
     if search.points:
         return [f"{len(search.points)} given points"]
-    return [_describe(one) for one in read_searched(search)]
-
-
-def _describe(one: Searched) -> str:
-    if isinstance(one.within, Range):
-        scale = " (logarithmic)" if one.within.log else ""
-        values = f"{one.within.low:g} to {one.within.high:g}{scale}"
-    else:
-        values = ", ".join(map(shown_value, one.within))
-    under = " and ".join(
-        f"{setting_name(key)} {' or '.join(map(shown_value, given))}"
-        for key, given in one.when.items()
-    )
-    return f"{setting_name(one.setting)} {values}" + (f" where {under}" if under else "")
+    return [f"{setting_name(key)} {shown_range(given)}" for key, given in search.searched.items()]
 
 
 def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:
