@@ -225,12 +225,10 @@ def _progress(row: Row[Any]) -> Progress:
 @functools.lru_cache(64)  # composing the statement takes longer than executing it
 def _reading_progress(study_name: str, rungs: tuple[int, ...]) -> Select[Any]:
     """Return what reads `COLUMNS` of each trial, and its best value until each rung."""
-    best = [
-        func.max(case((epochs.c.epoch <= rung, epochs.c.validation_macro_f1))).label(
-            f"best_{rung}"
-        )
+    best = {
+        rung: func.max(case((epochs.c.epoch <= rung, epochs.c.validation_macro_f1)))
         for rung in rungs
-    ]
+    }
     trained = (
         select(
             epochs.c.trial_id,

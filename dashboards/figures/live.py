@@ -13,7 +13,7 @@ from dashboards.analysis.sampling import sample
 from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.palette import ASIDE, BEST, MEASURED, STATES
 from dashboards.figures.search import SCORE_LABEL, short_choice
-from dashboards.formatting import shown_params
+from dashboards.formatting import shown_params, shown_value
 from storage.trial_rows import PAUSED_STATE, TrialRow, best_complete
 
 LiveFigure = Mapping[str, Any]
@@ -26,6 +26,7 @@ SYMBOLS = {
     "waiting": "circle-open",
 }
 MOST_POINTS = 30_000
+MOST_WHOLE_TICKS = 10
 MOST_PARAMS = 12
 DIGITS = 5
 
@@ -136,8 +137,8 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
     shown = [row for row in rows if row.value is not None and parameter.name in row.params]
     points = [(row, parameter.position(row.params[parameter.name])) for row in shown]
     data = _points_by_state(points, size=7)
-    best = best_complete(shown)
-    if best is not None:
+    best = best_complete(rows)
+    if best is not None and parameter.name in best.params:
         ring = {"size": 13, "symbol": "circle-open", "color": BEST, "line": {"width": 2}}
         x = parameter.position(best.params[parameter.name])
         data.append(
@@ -153,7 +154,11 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
         )
     axis: dict[str, Any] = {"type": "log" if parameter.is_log else "linear"}
     if parameter.is_log:
-        axis |= {"exponentformat": "power", "dtick": "D2" if _is_narrow(points) else 1}
+        axis |= {"exponentformat": "power", "dtick": 1}
+        if _is_narrow(points):
+            axis |= _few_ticks([x for _, x in points if x > 0])
+    elif parameter.is_integer and parameter.high - parameter.low <= MOST_WHOLE_TICKS:
+        axis |= {"dtick": 1}
     if parameter.choices:
         axis |= {
             "tickvals": list(range(len(parameter.choices))),
@@ -165,6 +170,16 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
 def _is_narrow(points: Sequence[tuple[TrialRow, float]]) -> bool:
     values = [x for _, x in points if x > 0]
     return not values or max(values) / min(values) < 100
+
+
+def _few_ticks(values: Sequence[float]) -> dict[str, Any]:
+    """Return ticks at 1, 2 and 5 times powers of ten, each with its whole number."""
+    if not values:
+        return {}
+    low, high = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"tickvals": ticks, "ticktext": [shown_value(tick) for tick in ticks]}
 
 
 def _points_by_state(

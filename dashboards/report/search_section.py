@@ -12,6 +12,7 @@ from dashboards.figures.live import live_curves, live_history, live_slice, sampl
 from dashboards.figures.live_shapes import live_parallel
 from dashboards.figures.search import (
     importance_figure,
+    is_lacking,
     pair_figure,
     parallel_figure,
     slice_figure,
@@ -80,9 +81,18 @@ def build_search_section(
         importances=_importances(importances),
         parallel=_parallel(searched, finished, note) if len(shown) > 1 else None,
         slices=[_slice(one, drawn, note) for one in shown[:MOST_SLICES]],
-        pairs=[_pair(x, y, finished, note) for x, y in combinations(shown[:MOST_PAIRED], 2)],
+        pairs=[
+            _pair(x, y, finished, note)
+            for x, y in combinations(shown[:MOST_PAIRED], 2)
+            if _n_with_both(x, y, finished) >= FEWEST_SCORED
+        ],
         why_no_shapes=why_no_shapes,
     )
+
+
+def _n_with_both(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) -> int:
+    """Return how many trials have two hyperparameters: under conditions, perhaps none."""
+    return sum(x.name in row.params and y.name in row.params for row in rows)
 
 
 def _why_no_shapes(finished: Sequence[TrialRow], searched: Sequence[Hyperparameter]) -> str:
@@ -164,6 +174,8 @@ def _parallel(
         "is orange. Pruned and paused trials are grey and dashed, and end at their best epoch."
         f"{note}"
     )
+    if any(is_lacking(one, finished) for one in searched):
+        caption += " A line passes above the axes of hyperparameters that its trial did not draw."
     return CaptionedFigure(
         "Parallel coordinates",
         caption,

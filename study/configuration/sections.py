@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, field_validator, model_serializer, model_
 from storage.budget import UNITS, Budget
 from storage.configuration import StorageConfig
 from study.configuration.given_values import shown
-from study.configuration.search_space import RangesConfig, SpaceName
+from study.configuration.spaces.completion import GIVEN, complete
 
 
 class BudgetConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -63,8 +63,14 @@ class BudgetConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What is searched, by which sampler, and how trials are pruned."""
 
-    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout, fixed or given")
-    ranges: RangesConfig = RangesConfig()
+    space: dict[str, Any] | str = Field(
+        "joint",
+        validate_default=True,
+        description="Settings with their ranges; or joint, lr-wd, blocks-dropout, fixed, given",
+    )
+    param_names: Literal["dotted", "short"] = Field(
+        "dotted", description="How Optuna's parameters are called; short: in studies made earlier"
+    )
     points: tuple[dict[str, Any], ...] = Field(
         (), description="Points of space given: settings by dotted key, and a label where wanted"
     )
@@ -101,6 +107,17 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         10, ge=0, description="Epochs of a trial before it may be pruned, except by rungs"
     )
 
+    @property
+    def searched(self) -> Mapping[str, Any]:
+        """Ranges and choices by dotted setting; none where the points of trials are given."""
+        return self.space if isinstance(self.space, dict) else {}
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _name_becomes_a_space(cls, space: Any) -> Any:
+        # A whole configuration has done so before, for its own optimizer.
+        return complete(space, optimizer=None) if isinstance(space, str) else space
+
     @field_validator("rungs")
     @classmethod
     def _rungs_lie_within_the_schedule(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
@@ -114,7 +131,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _fixed_space_has_one_point(self) -> "SearchConfig":
-        if self.space == "fixed" and self.budget.trials != 1:
+        if not self.space and self.budget.trials != 1:
             raise ValueError(
                 f"space fixed has nothing to vary, got a budget of {self.budget}: "
                 "set search.budget.trials=1, or another search.space"
@@ -124,14 +141,15 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @model_validator(mode="after")
     def _points_are_given_where_they_belong(self) -> "SearchConfig":
         n_points, n_trials = len(self.points), self.budget.trials
-        if n_points and self.space == "given" and (n_trials is None or n_trials > n_points):
+        if n_points and self.space == GIVEN and (n_trials is None or n_trials > n_points):
             raise ValueError(
                 f"budget must be in trials, at most the number of points, got {self.budget} for "
                 f"{n_points}: set search.budget.trials={n_points}"
             )
-        if self.points and self.space != "given":
-            raise ValueError(f"points need space given, got {self.space}: set search.space=given")
-        if self.space == "given" and not self.points:
+        if self.points and self.space != GIVEN:
+            got = ", ".join(self.space) or "fixed"
+            raise ValueError(f"points need space given, got {got}: set search.space=given")
+        if self.space == GIVEN and not self.points:
             raise ValueError("space given needs points: list them in search.points")
         return self
 

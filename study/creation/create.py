@@ -37,6 +37,7 @@ from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
+from study.configuration.spaces.nearest import nearest_params
 from study.configuration.stored_settings import completed
 from study.creation.warm_start import ReadWarmStart, add_imported, start_cold
 from study.errors import StudyError
@@ -85,8 +86,9 @@ def build_points(config: StudyConfig, slots: range) -> list[Point]:
     Raises:
         StudyError: If the study is one of given points and has not so many.
     """
-    if config.search.space != "given":
-        return [SAMPLED] * len(slots)
+    if not config.search.points:
+        # What a study is about to improve on comes first.
+        return [_nearest(config) if slot == 0 else SAMPLED for slot in slots]
     points = config.search.points
     if slots.stop > len(points):
         raise StudyError(
@@ -98,6 +100,11 @@ def build_points(config: StudyConfig, slots: range) -> list[Point]:
         Point(params[slot], {key: points[slot][key] for key in (LABEL,) if key in points[slot]})
         for slot in slots
     ]
+
+
+def _nearest(config: StudyConfig) -> Point:
+    """Return the configured values as a point of the space; what lies outside is moved into it."""
+    return Point(nearest_params(config), {})
 
 
 def open_or_create(
@@ -241,8 +248,20 @@ def extend_budget(session: StudySession, more: Budget) -> StudySession:
     if more.unit != "trials":
         return _extend_amount(session, more.amount)
     n_more = int(more.amount)
-    return _extend(
-        session, lambda first: build_points(session.config, range(first, first + n_more))
+
+    def from_slot(first: int) -> Sequence[Point]:
+        points = build_points(session.config, range(first, first + n_more))
+        return points if _has_nearest(session) else [_nearest(session.config), *points[1:]]
+
+    return _extend(session, from_slot)
+
+
+def _has_nearest(session: StudySession) -> bool:
+    """Return whether the configured values are a trial of a study, or it has given points."""
+    nearest = nearest_params(session.config)
+    trials = session.optuna_study().get_trials(deepcopy=False)
+    return not nearest or any(
+        trial.system_attrs.get(FIXED_PARAMS, {}) | trial.params == nearest for trial in trials
     )
 
 

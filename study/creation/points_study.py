@@ -128,7 +128,7 @@ def base_of_trial(request: Request, study_name: str, number: int | None) -> dict
     session = open_session(Request(options=place), study_name)
     row = choose_winner(session) if number is None else _trial(session, number)
     try:
-        config, _, _ = configured_by(FixedTrial(row.params), session.config)
+        config, _ = configured_by(FixedTrial(row.params), session.config)
     except OutOfRangeError:
         raise _no_trial(session, row.number) from None
     return as_stored(config.replacing({"search.space": "joint", "search.points": ()}))

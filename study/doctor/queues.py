@@ -5,6 +5,7 @@ The caller holds the init lock, so that nobody is filling a queue.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,6 +17,7 @@ from storage.run_folders import free_name
 from storage.study_deletion import delete_named_study
 from storage.study_totals import Slot, foreign_ids
 from storage.trial_rows import state_name
+from study.configuration.spaces.nearest import nearest_params
 from study.creation.create import build_points, fill_queue
 from study.doctor.finding import Finding, count
 from study.doctor.run_folders import is_claimed
@@ -101,8 +103,9 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
         study_id = session.optuna_study()._study_id
         every = handle.get_all_trials(study_id, deepcopy=False)
         numbers = [trial.number for trial in every]
-        given = session.config.search.space == "given"
-        with_params = any(FIXED_PARAMS in trial.system_attrs for trial in every)
+        given = session.config.search.points
+        known: tuple[dict[str, Any], ...] = ({}, nearest_params(session.config))
+        with_params = any(trial.system_attrs.get(FIXED_PARAMS, {}) not in known for trial in every)
         if session.is_final or (with_params and not given):
             yield Finding(where, what, "left alone, for their parameters are not known")
         elif sorted(numbers) != list(range(len(numbers))):  # Optuna counts to number a trial

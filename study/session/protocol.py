@@ -92,8 +92,8 @@ def protocol_fingerprint(config: StudyConfig, data_fingerprint: str) -> str:
 def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> StudyConfig:
     """Return a configuration with what a study keeps unless a request says otherwise.
 
-    These are the threads that `init` has counted, the strictness, and what its images have chosen:
-    a file that does not name them does not change them.
+    These are the threads that `init` has counted, the strictness, the names of parameters, and
+    what its images have chosen: a file that does not name them does not change them.
     """
     fixed = validated(completed(protocol.configuration))
     threads = given.workers.threads or fixed.workers.threads
@@ -103,7 +103,8 @@ def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> St
         for key, value in request.fitted.items()
         if key not in RUN_AS_HERE and not request.gives(key) and value_at(given, key) == value
     }
-    return given.replacing({"workers.threads": threads, "protocol": strict.protocol} | fitted)
+    kept = {"protocol": strict.protocol, "search.param_names": fixed.search.param_names}
+    return given.replacing({"workers.threads": threads} | kept | fitted)
 
 
 def reject_differences(protocol: Protocol, given: StudyConfig) -> None:

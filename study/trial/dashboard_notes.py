@@ -16,6 +16,7 @@ from optuna.artifacts import ArtifactMeta
 from optuna.trial import FrozenTrial
 
 from dashboards.errors import DashboardError
+from dashboards.formatting import setting_name, shown_range
 from dashboards.optuna_dashboard.artifacts import links_to
 from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from storage.configuration import StorageConfig
@@ -27,7 +28,6 @@ from storage.records import read_protocol, study_names
 from storage.run_paths import TrialPaths
 from storage.trial_rows import TrialRow, read_some, read_trials
 from study.configuration.config import validated
-from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES
 from study.configuration.sections import SearchConfig
 from study.configuration.stored_settings import completed
 from study.session.location import Location
@@ -115,8 +115,8 @@ def note_study(session: StudySession) -> None:
     name, paths, handle = session.protocol.study_name, session.paths, session.storage_handle
     with _warning(f"the note of study {name}"):
         search = session.config.search
-        rows = read_trials(handle, name) if search.space == "given" else []
-        space = describe_space(search, optimizer=session.config.optimization.optimizer)
+        rows = read_trials(handle, name) if search.points else []
+        space = describe_space(search)
         body = render_study_note(read_protocol(handle.database, name), paths, rows, space=space)
         figures = [paths.range_test.picture, paths.heat_map, paths.comparison]
         links = _links(session, [] if session.is_final else figures)
@@ -124,18 +124,11 @@ def note_study(session: StudySession) -> None:
         handle.database.write(lambda connection: write_note(connection, study_id, body, links))
 
 
-def describe_space(search: SearchConfig, *, optimizer: str) -> list[str]:
-    """Return what a study searches, a text for each hyperparameter with its range."""
-    if search.space == "given":
+def describe_space(search: SearchConfig) -> list[str]:
+    """Return what a study searches, a text for each setting with its range or choices."""
+    if search.points:
         return [f"{len(search.points)} given points"]
-    ranges = {name: within for name, within in search.ranges if name in SPACES[search.space]}
-    if "learning_rate" in ranges:
-        ranges["learning_rate"] = ranges["learning_rate"] or DEFAULT_LEARNING_RATES[optimizer]
-    return [
-        f"{name.replace('_', ' ')} {within.low:g} to {within.high:g}"
-        + (" (logarithmic)" if getattr(within, "log", False) else "")
-        for name, within in ranges.items()
-    ]
+    return [f"{setting_name(key)} {shown_range(given)}" for key, given in search.searched.items()]
 
 
 def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:

@@ -65,7 +65,7 @@ class TrialRun:
         self._stop = stop
         self._queue = queue
         with training():
-            self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
+            self.config, self.settings = configured_by(trial, session.config)
         slot = int(trial.user_attrs["slot"])
         self.identity = Identity.of(session, self.config, slot)
         self.seed = self.identity.run.seed
@@ -215,7 +215,7 @@ class TrialRun:
                 label,
                 is_final=self._session.is_final,
             ),
-            build_hparams(self._session.config, self.hyperparameters, self.settings, label),
+            build_hparams(self._session.config, self.config, label),
             metrics,
         )
 

@@ -28,7 +28,7 @@ SIZE = {
     "search.n_startup_trials": "2",
     "search.pruner_startup_trials": "1",
     "search.pruner_warmup_epochs": "1",
-    "search.ranges.blocks.high": "2",
+    "search.space.network.blocks.high": "2",
     "final.n_epochs": "2",
     "final.image_size": "32",
     "workers.threads": "2",

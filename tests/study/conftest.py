@@ -36,7 +36,12 @@ def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
             "n_epochs": 3,
             "n_startup_trials": 2,
             "pruner": "none",
-            "ranges": {"blocks": {"low": 1, "high": 2}},
+            "space": {
+                "network.blocks": {"low": 1, "high": 2},
+                "network.dropout": "default",
+                "optimization.learning_rate": "default",
+                "optimization.weight_decay": "default",
+            },
         },
         "final": {"n_epochs": 4, "image_size": 12},
         "workers": {"threads": 1},

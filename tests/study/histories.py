@@ -236,4 +236,6 @@ class World:
 
 def expected(params: Mapping[str, Any], seed: int, epoch: int) -> float:
     """Return what training with these hyperparameters achieves."""
-    return score(params["learning_rate"], params["weight_decay"], seed, epoch)
+    return score(
+        params["optimization.learning_rate"], params["optimization.weight_decay"], seed, epoch
+    )

@@ -163,7 +163,8 @@ def _enqueue(request: Request, assignments: tuple[str, ...]) -> None:
     name, place = session.protocol.study_name, session.config.storage
     slot = trial.user_attrs[SLOT]
     budget = open_session(request).protocol.limit
-    say(f"trial {trial.number} is next, in slot {slot}; the budget of study {name} is {budget}")
+    before = f"trial {trial.number} comes before all that are sampled, in slot {slot}"
+    say(f"{before}; the budget of study {name} is {budget}")
     say(f"running workers claim it, else: {suggest_command('run', '--name', name, storage=place)}")
 
 

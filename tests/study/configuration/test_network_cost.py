@@ -30,7 +30,16 @@ def test_photos_with_the_default_stem_are_cautioned_about_with_figure_and_remedy
 @pytest.mark.parametrize(
     ("search", "blocks"),
     [
-        ({"space": "joint", "ranges": {"blocks": {"low": 1, "high": 5}}}, "5-5-5"),
+        ({"space": {"network.blocks": {"low": 1, "high": 5}}}, "5-5-5"),
+        (
+            {
+                "space": {
+                    "network.widths": {"choices": [[64, 128], [64, 128, 256, 512]]},
+                    "network.blocks": {"low": 1, "high": 2},
+                }
+            },
+            "2-2-2-2",
+        ),
         ({"space": "lr-wd"}, "2-2-2"),
         (
             {

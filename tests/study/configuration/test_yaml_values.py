@@ -180,13 +180,14 @@ def test_assigned_value_cannot_bring_others(text: str) -> None:
 
 
 def test_section_given_by_set_is_merged_as_one_of_a_file_is(tmp_path: Path) -> None:
-    section = "{ranges: {blocks: {high: 2}}, n_epochs: 7}"
+    section = "{space: {network.blocks: {high: 2}}, n_epochs: 7}"
     file = tmp_path / "mine.yaml"
     file.write_text(f"search: {section}\n")
     preset = "tiny-imagenet-10"
     by_file = Request(preset, file).resolve()
     assert by_file == Request(preset, assignments=(f"search={section}",)).resolve()
-    assert (by_file.search.n_epochs, by_file.search.ranges.blocks.low) == (7, 1)
+    assert by_file.search.n_epochs == 7
+    assert by_file.search.space == {"network.blocks": {"low": 1, "high": 2, "log": False}}
 
 
 def test_mapping_that_is_a_setting_is_replaced() -> None:

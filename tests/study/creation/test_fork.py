@@ -30,7 +30,7 @@ from tests.study.conftest import ROOT, Call
 from tests.study.searches import configured, pretend_to_search
 
 Settings = dict[str, Any]
-LARGER = "search.ranges.dropout.high=0.6"
+LARGER = "search.space.network.dropout.high=0.6"
 
 
 @pytest.fixture
@@ -92,15 +92,19 @@ def test_fork_leaves_the_old_study_as_it_was(searched: StudySession) -> None:
 
 
 def test_fork_rewrites_ranges_and_leaves_out_what_lies_outside(searched: StudySession) -> None:
-    rates = sorted(trial.params["learning_rate"] for trial in searched.optuna_study().trials[:3])
-    narrower = f"search.ranges.learning_rate={{low: {rates[1]!r}, high: 0.99, log: true}}"
+    rates = sorted(
+        trial.params["optimization.learning_rate"] for trial in searched.optuna_study().trials[:3]
+    )
+    narrower = (
+        f"search.space.optimization.learning_rate={{low: {rates[1]!r}, high: 0.99, log: true}}"
+    )
     session, ancestry = fork(asking(searched, narrower), "changed")
     rows = imported(session)
-    kept = [row.params["learning_rate"] for row in rows]
+    kept = [row.params["optimization.learning_rate"] for row in rows]
     assert sorted(kept) == [rate for rate in rates if rates[1] <= rate <= 0.99]
     assert 0 < ancestry.taken_over < 3
     assert ancestry.taken_over + ancestry.left_out == 3
-    ranges = {str(row.distributions["learning_rate"]) for row in rows}
+    ranges = {str(row.distributions["optimization.learning_rate"]) for row in rows}
     assert ranges == {f"FloatDistribution(high=0.99, log=True, low={rates[1]!r}, step=None)"}
     assert "outside the new space" in ancestry.lines()[-1]
 
@@ -114,11 +118,11 @@ def test_fork_into_a_larger_space_completes_points_with_what_was_configured(
     larger, ancestry = fork(asking(session, "search.space=joint"), "larger")
     assert ancestry.taken_over == 1
     (row,) = imported(larger)
-    assert (row.params["dropout"], row.params["blocks_3"]) == (0.25, 2)
+    assert (row.params["network.dropout"], row.params["network.blocks.3"]) == (0.25, 2)
     smaller, ancestry = fork(asking(larger, "search.space=lr-wd", name="larger"), "smaller")
     assert ancestry.taken_over == 1
     (again,) = imported(smaller)
-    assert again.params.keys() == {"learning_rate", "weight_decay"}
+    assert again.params.keys() == {"optimization.learning_rate", "optimization.weight_decay"}
     other = ("search.space=lr-wd", "network.dropout=0.3")
     _, ancestry = fork(asking(larger, *other, name="larger"), "elsewhere")
     assert (ancestry.taken_over, ancestry.left_out) == (0, 1)
@@ -168,14 +172,15 @@ def test_fork_on_other_data_takes_nothing_over(searched: StudySession, pictures:
 
 def test_sampler_and_pruner_of_a_fork_learn_from_the_old_trials(searched: StudySession) -> None:
     changes = ("search.pruner=median", "search.pruner_startup_trials=2")
-    more = ("search.pruner_warmup_epochs=1", "search.ranges.dropout.high=0.6")
+    more = ("search.pruner_warmup_epochs=1", "search.space.network.dropout.high=0.6")
     session, ancestry = fork(asking(searched, *changes, *more), "changed")
     assert ancestry.taken_over == 3
     study = session.optuna_study()
     waiting = study.get_trials(states=(TrialState.WAITING,))[0]
     sampler = build_sampler(session.config.search, seed=1, number=waiting.number)
     space = sampler.infer_relative_search_space(study, waiting)
-    names = {"learning_rate", "weight_decay", "dropout", "blocks_1", "blocks_2", "blocks_3"}
+    names = {"optimization.learning_rate", "optimization.weight_decay", "network.dropout"}
+    names |= {f"network.blocks.{stage}" for stage in (1, 2, 3)}
     assert space.keys() == names
     assert space == imported(session)[0].distributions
     worker = Worker(session, prepare(session.config.data), stop=StopFlag(), announce=print)
@@ -405,13 +410,13 @@ def test_fork_command_says_what_changed_and_what_became_of_the_trials(
 ) -> None:
     place = searched.config.storage
     there = ["--storage", place.url, "--runs", str(place.runs), "--name", "tiny"]
-    ended = call("fork", "changed", *there, "--set", "search.ranges.dropout.high=0.6")
+    ended = call("fork", "changed", *there, "--set", "search.space.network.dropout.high=0.6")
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
     assert lines[0].startswith("study changed: a budget of 5 trials, database")
     assert lines[1].startswith("data: 3 classes; train ")
     told = lines[lines.index("forked from tiny, changed:") + 1 :]
-    assert told[0] == "  search.ranges.dropout.high: 0.5 -> 0.6"
+    assert told[0] == "  search.space.network.dropout.high: 0.5 -> 0.6"
     assert told[1] == "3 of 3 finished trials are imported"
     assert told[2].startswith("next: study run --name changed --storage sqlite:///")
     listed = call("trials", *there[:4], "--name", "changed")

@@ -133,7 +133,7 @@ def test_comparison_starts_around_a_trial_of_another_study(tiny_settings: Settin
     request = Request(options={"storage.url": place.url, "storage.runs": str(place.runs)})
     winner = session.optuna_study().trials[1]
     base = base_of_trial(request, "tiny", None)
-    assert base["optimization"]["learning_rate"] == winner.params["learning_rate"]
+    assert base["optimization"]["learning_rate"] == winner.params["optimization.learning_rate"]
     assert base == base_of_trial(request, "tiny", 1) != base_of_trial(request, "tiny", 0)
     with pytest.raises(StudyError, match="must be a trial of study 'tiny' that has begun, got 7"):
         base_of_trial(request, "tiny", 7)

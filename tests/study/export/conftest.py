@@ -52,7 +52,12 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
                 "budget": {"trials": 2},
                 "n_epochs": 2,
                 "pruner": "none",
-                "ranges": {"blocks": {"low": 1, "high": 2}},
+                "space": {
+                    "network.blocks": {"low": 1, "high": 2},
+                    "network.dropout": "default",
+                    "optimization.learning_rate": "default",
+                    "optimization.weight_decay": "default",
+                },
             },
             "final": {"n_epochs": 2, "image_size": 12},
             "workers": {"threads": 1},

@@ -107,7 +107,10 @@ def test_final_run_is_longer_larger_and_tested_once(
     assert len(result.paths.epochs.read_text().splitlines()) == 1 + 4
     configuration = json.loads(result.paths.configuration.read_text())
     assert configuration["data"]["image_size"] == 12
-    assert configuration["optimization"]["learning_rate"] == winner.params["learning_rate"]
+    assert (
+        configuration["optimization"]["learning_rate"]
+        == winner.params["optimization.learning_rate"]
+    )
     confusion = result.paths.confusion_csv.read_text().splitlines()
     n_images = sum(int(count) for line in confusion[1:] for count in line.split(",")[1:])
     assert n_images == metrics["n_test_images"] == 7

@@ -208,13 +208,13 @@ def test_damaged_record_costs_the_study_its_note_and_a_line_that_names_it(
 
 def test_shown_space_names_what_varies_with_its_range() -> None:
     search = SearchConfig(space="lr-wd")
-    assert describe_space(search, optimizer="adam") == [
-        "learning rate 1e-05 to 0.01 (logarithmic)",
+    assert describe_space(search) == [
+        "learning rate 0.001 to 1 (logarithmic)",
         "weight decay 1e-06 to 0.01 (logarithmic)",
     ]
     given = SearchConfig(space="given", points=({}, {}), budget={"trials": 2})
-    assert describe_space(given, optimizer="sgd") == ["2 given points"]
-    assert describe_space(SearchConfig(space="fixed", budget={"trials": 1}), optimizer="sgd") == []
+    assert describe_space(given) == ["2 given points"]
+    assert describe_space(SearchConfig(space="fixed", budget={"trials": 1})) == []
 
 
 def test_final_run_has_its_test_in_its_note_and_each_file_once(tiny_settings: Settings) -> None:
