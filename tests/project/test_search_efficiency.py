@@ -185,9 +185,9 @@ def test_promotion_is_ahead_on_recorded_curves() -> None:
 
 
 def mean_regret(tables: list[Table], name: str) -> float:
-    """Return the mean over tables, budgets and eight studies, in points."""
+    """Return the mean over tables, budgets and five studies, in points."""
     rows = [
-        summarise(table, [regrets(Job(table, policy_named(name), 1, seed)) for seed in range(8)])
+        summarise(table, [regrets(Job(table, policy_named(name), 1, seed)) for seed in range(5)])
         for table in tables
     ]
     return float(np.mean([row[f"regret_at_{budget}"] for row in rows for budget in BUDGETS]))
