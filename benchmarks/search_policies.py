@@ -19,10 +19,9 @@ from benchmarks.seen_study import (
     show_as_stored,
     show_last_values,
 )
-from storage.promotion import FACTOR
+from storage.promotion import FACTOR, rung_epochs
 from study.configuration.config import StudyConfig
 from study.configuration.sections import SearchConfig
-from study.trial.rung_pruner import rung_epochs
 from study.trial.samplers import build_pruner
 
 

@@ -13,22 +13,33 @@ from storage.trial_rows import TrialRow
 NAMING_DIGITS = 6
 """Significant digits where numbers tell points apart, which may lie close together."""
 LONGEST_CODE = 400
+_STAGE = re.compile(r"(?<=blocks)[._][0-9]+$")
 
 
 def shown_params(row: TrialRow) -> dict[str, str]:
     """Return the hyperparameters as short texts, the blocks of all stages as one."""
     shown: dict[str, str] = {}
     for name, value in row.params.items():
-        if name.startswith("blocks_"):
-            shown["blocks"] = "-".join(filter(None, (shown.get("blocks"), str(value))))
+        setting = _STAGE.sub("", name.partition(":")[0])
+        label = setting_name(setting)
+        if setting != name.partition(":")[0]:
+            shown[label] = "-".join(filter(None, (shown.get(label), str(value))))
         else:
-            shown[setting_name(name)] = shown_value(value)
+            shown[label] = shown_value(value)
     return shown
 
 
 def setting_name(key: str) -> str:
-    """Return what people call a setting: `learning rate` for `optimization.learning_rate`."""
-    return key.rpartition(".")[2].replace("_", " ")
+    """Return what people call a setting: `learning rate` for `optimization.learning_rate`.
+
+    The blocks of a stage are `blocks 1`, and one of several ranges is `learning rate (adamw)`.
+    """
+    setting, _, case = key.partition(":")
+    last = setting.rpartition(".")[2]
+    if last.isdecimal():
+        last = "_".join(setting.split(".")[-2:])
+    name = last.replace("_", " ")
+    return f"{name} ({case})" if case else name
 
 
 def shown_value(value: Any, *, digits: int = 3) -> str:
@@ -36,6 +47,30 @@ def shown_value(value: Any, *, digits: int = 3) -> str:
     if value is None:
         return "none"
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def shown_range(given: Any) -> str:
+    """Return the range or choices of a searched setting, as a study stores them, in words.
+
+    Args:
+        given: `{low, high, log}` or `{choices}`, with `when` where it has a condition; or a list.
+    """
+    if isinstance(given, list):
+        return "; ".join(map(shown_range, given))
+    if "choices" in given:
+        values = ", ".join(map(_shown_choice, given["choices"]))
+    else:
+        scale = " (logarithmic)" if given["log"] else ""
+        values = f"{given['low']:g} to {given['high']:g}{scale}"
+    under = []
+    for key, one in given.get("when", {}).items():
+        either = one if isinstance(one, list) else [one]
+        under.append(f"{setting_name(key)} {' or '.join(map(_shown_choice, either))}")
+    return f"{values} where {' and '.join(under)}" if under else values
+
+
+def _shown_choice(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else shown_value(value)
 
 
 def shown_classes(n_present: int, n_classes: int) -> str:

@@ -24,7 +24,7 @@ from storage.optuna_rows import (
     trials,
     user_attributes,
 )
-from storage.records import IMPORTED_FROM
+from storage.records import IMPORTED_FROM, raise_amount, read_budget
 from storage.tables import protocols
 
 ENQUEUED = "enqueued"
@@ -77,14 +77,20 @@ def requeue(storage: RDBStorage, database: Database, study_id: int, told: Frozen
 
 
 def adopt(
-    database: Database, trial_id: int, *, study_name: str, rejection: Mapping[str, str] | None
+    database: Database,
+    trial_id: int,
+    *,
+    study_name: str,
+    n_epochs: int,
+    rejection: Mapping[str, str] | None,
 ) -> int | None:
     """Give a waiting trial the next slot of its study; the caller holds the init lock.
 
     Args:
         database: Where the study is.
         trial_id: Optuna's row number.
-        study_name: Name of the study, whose budget grows.
+        study_name: Name of the study, whose budget grows, save for one of hours.
+        n_epochs: Epochs of a whole trial.
         rejection: The reason for which the trial fails instead of waiting on.
 
     Returns:
@@ -105,6 +111,9 @@ def adopt(
         _rename_attributes(connection, trial_id, RENAMED)
         _add_attribute(connection, trial_id, SLOT, slot)
         connection.execute(protocols.update().where(mine).values(budget=slot + 1))
+        limit = read_budget(connection, study_name)
+        if limit.unit == "epochs" and rejection is None:
+            raise_amount(connection, study_name, limit.amount + n_epochs)
         if rejection is not None:
             _add_attribute(connection, trial_id, REASON, dict(rejection))
             _fail(connection, trial_id)

@@ -53,3 +53,11 @@ def read_attempts(database: Database, trial_ids: Sequence[int]) -> list[Attempt]
         )
         for row in rows
     ]
+
+
+def attempts_by_trial(database: Database, trial_ids: Sequence[int]) -> dict[int, list[Attempt]]:
+    """Return every attempt at the given trials, the earliest first, by trial id."""
+    found: dict[int, list[Attempt]] = {}
+    for attempt in read_attempts(database, trial_ids):
+        found.setdefault(attempt.trial_id, []).append(attempt)
+    return found

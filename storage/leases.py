@@ -10,7 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -21,6 +21,7 @@ from storage.optuna_rows import is_running, next_waiting, set_running, set_waiti
 from storage.process_identity import Owner
 from storage.tables import attempts, epochs
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LOST = "lost"
@@ -68,7 +69,12 @@ class HeldLease:
 
 
 def acquire_waiting(
-    database: Database, study_id: int, owner: Owner, *, last: set[int]
+    database: Database,
+    study_id: int,
+    owner: Owner,
+    *,
+    last: set[int],
+    choose: Callable[[Connection], int | None] | None = None,
 ) -> Lease | None:
     """Claim the first waiting trial of a study and let it run.
 
@@ -77,6 +83,7 @@ def acquire_waiting(
         study_id: Optuna's row number of the study.
         owner: Who claims.
         last: Trials to claim only when nothing else waits.
+        choose: Chooses and locks another trial than the first, or none, within the transaction.
 
     Returns:
         The lease, or None where nothing waits. Idempotent: a retry returns the lease already
@@ -89,7 +96,7 @@ def acquire_waiting(
         if is_repeated and (mine := _newest_of(connection, owner)) is not None:
             return mine
         is_repeated = True
-        trial_id = next_waiting(connection, study_id, last)
+        trial_id = choose(connection) if choose else next_waiting(connection, study_id, last)
         if trial_id is None:
             return None
         set_running(connection, trial_id)
@@ -243,12 +250,14 @@ def end(database: Database, lease: Lease, ending: str) -> None:
 def release(database: Database, lease: Lease, ending: str) -> None:
     """End an attempt and release its trial; nothing happens when the lease is lost already."""
 
-    def change(connection: Connection) -> None:
-        mine = _open(lease).values(ending=ending)
-        if connection.execute(mine).rowcount == 1:
-            set_waiting(connection, lease.trial_id)
+    database.write(lambda connection: release_within(connection, lease, ending))
 
-    database.write(change)
+
+def release_within(connection: Connection, lease: Lease, ending: str) -> None:
+    """Do the same within a transaction."""
+    mine = _open(lease).values(ending=ending)
+    if connection.execute(mine).rowcount == 1:
+        set_waiting(connection, lease.trial_id)
 
 
 def record_death(database: Database, owner: Owner, ending: str) -> list[int]:
@@ -393,19 +402,24 @@ class Heartbeat:
             except StorageError:  # said by the worker, which meets it at its next transaction
                 return
 
-    def within(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` and renew the lease in one transaction, or neither.
+    @property
+    def lease(self) -> Lease:
+        """The lease that is renewed."""
+        return self._lease
+
+    def within(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` and renew the lease in one transaction, or neither; return what it returns.
 
         Raises:
             LeaseLostError: If another worker has reclaimed the trial.
         """
 
-        def guarded(connection: Connection) -> None:
+        def guarded(connection: Connection) -> T:
             if not renew(self._database, connection, self._lease):
                 self._reject()
-            work(connection)
+            return work(connection)
 
-        self._database.write(guarded)
+        return self._database.write(guarded)
 
     def confirm(self) -> None:
         """Ask the database whether the lease is still ours.
@@ -416,6 +430,6 @@ class Heartbeat:
         if self._lost or not is_held(self._database, self._lease):
             self._reject()
 
-    def _reject(self) -> None:
+    def _reject(self) -> NoReturn:
         self._lost = True
         raise LeaseLostError("another worker has reclaimed the trial: it is dropped here")

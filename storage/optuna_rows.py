@@ -36,6 +36,8 @@ METRIC_NAME = "validation macro-F1"
 """What trials are ranked by, as Optuna's own tools call it."""
 METRIC_NAMES = "study:metric_names"
 """Optuna's system attribute of a study: a name for each objective."""
+PAUSED = "paused"
+"""User attribute of a waiting trial that waits at a rung: the epoch of the rung."""
 FIXED_PARAMS = "fixed_params"
 """Optuna's system attribute of a trial with given hyperparameters."""
 
@@ -43,7 +45,8 @@ FIXED_PARAMS = "fixed_params"
 def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int | None:
     """Return the first waiting slot, locked until the transaction ends; None where none waits.
 
-    Those with given hyperparameters come first: somebody wants to know about them.
+    Those with given hyperparameters come first: somebody wants to know about them. Paused trials
+    are left out.
 
     Args:
         connection: An open transaction.
@@ -54,7 +57,8 @@ def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int |
         system_attributes.c.trial_id == trials.c.trial_id, system_attributes.c.key == FIXED_PARAMS
     )
     order = [*([trials.c.trial_id.in_(last)] if last else []), ~given, trials.c.number]
-    waiting = select(trials.c.trial_id).where(is_waiting(study_id), is_slot(study_id))
+    ready = is_waiting(study_id) & ~has_attribute(PAUSED)
+    waiting = select(trials.c.trial_id).where(ready, is_slot(study_id))
     first = waiting.order_by(*order).limit(1).with_for_update(skip_locked=True)
     return connection.execute(first).scalar()
 
@@ -62,6 +66,12 @@ def next_waiting(connection: Connection, study_id: int, last: set[int]) -> int |
 def is_waiting(study_id: StudyId) -> ColumnElement[bool]:
     """Return the condition that a trial of a study waits."""
     return (trials.c.study_id == study_id) & (trials.c.state == TrialState.WAITING)
+
+
+def has_attribute(key: str) -> ColumnElement[bool]:
+    """Return the condition that a trial has a user attribute."""
+    attribute = user_attributes.alias()
+    return exists().where(attribute.c.trial_id == trials.c.trial_id, attribute.c.key == key)
 
 
 def is_slot(study_id: StudyId) -> ColumnElement[bool]:
@@ -78,9 +88,7 @@ def is_slot(study_id: StudyId) -> ColumnElement[bool]:
 
 def is_told() -> ColumnElement[bool]:
     """Return the condition that another program has given a trial its result."""
-    mark = user_attributes.alias()
-    reported = exists().where(mark.c.trial_id == trials.c.trial_id, mark.c.key == BEST_EPOCH)
-    return (trials.c.state == TrialState.COMPLETE) & ~reported
+    return (trials.c.state == TrialState.COMPLETE) & ~has_attribute(BEST_EPOCH)
 
 
 def set_running(connection: Connection, trial_id: int) -> None:

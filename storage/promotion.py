@@ -6,10 +6,24 @@ and a worker that dies leaves nothing to mend. Source: Li et al., A System for M
 Hyperparameter Tuning, MLSys 2020.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 FACTOR = 2
 """One of so many trials at a rung may go on: the better half."""
+
+
+def rung_epochs(rungs: Sequence[float], *, n_epochs: int, warmup_epochs: float) -> list[int]:
+    """Return the epochs of the rungs, in order and each once.
+
+    Args:
+        rungs: Parts of the schedule, between 0 and 1.
+        n_epochs: Epochs of the schedule.
+        warmup_epochs: Epochs in which the learning rate rises; the first rung lies after them.
+    """
+    least = math.floor(warmup_epochs) + 1
+    epochs = {max(least, round(part * n_epochs)) for part in rungs}
+    return sorted(epoch for epoch in epochs if epoch < n_epochs)
 
 
 def promotable_trials(

@@ -13,9 +13,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, Select, select
+from sqlalchemy import Connection, Insert, Row, Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage.budget import Budget
 from storage.database import Database
 from storage.errors import StorageError, StudyNotFoundError
 from storage.optuna_rows import put_value
@@ -33,7 +34,7 @@ class Protocol:
     Attributes:
         study_name: Name of the study.
         study_key: Random key of the study, also left as a marker in its run folder.
-        budget: Number of trials of the whole study.
+        budget: Number of slots of the queue, which grows where the budget counts otherwise.
         configuration: The resolved configuration, as JSON values.
         fingerprint: SHA-256 of the configuration's frozen part.
         facts: What else was found at init: data fingerprint, class names, baselines, versions.
@@ -45,6 +46,11 @@ class Protocol:
     fingerprint: str
     facts: dict[str, Any]
     study_key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def limit(self) -> Budget:
+        """What the study may spend."""
+        return Budget.of(self.budget, self.facts)
 
     @property
     def data_fingerprint(self) -> str:
@@ -241,6 +247,25 @@ def raise_budget(database: Database, study_name: str, budget: int) -> None:
     database.write(lambda connection: connection.execute(change))
 
 
+def read_budget(connection: Connection, study_name: str) -> Budget:
+    """Return the budget of a study."""
+    mine = select(protocols.c.budget, protocols.c.facts).where(
+        protocols.c.study_name == study_name
+    )
+    n_trials, facts = connection.execute(mine).one()
+    return Budget.of(n_trials, facts)
+
+
+def raise_amount(connection: Connection, study_name: str, amount: float) -> None:
+    """Set a budget of epochs or hours; the caller holds the init lock."""
+    mine = protocols.c.study_name == study_name
+    wanted = select(protocols.c.facts).where(mine).with_for_update()
+    facts = connection.execute(wanted).scalar_one()
+    budget = {**facts["budget"], "amount": amount}
+    change = protocols.update().where(mine).values(facts={**facts, "budget": budget})
+    connection.execute(change)
+
+
 def put_epoch(connection: Connection, trial_id: int, record: EpochRecord) -> None:
     """Store an epoch, in place of an earlier life's row of the same epoch."""
     row = {"trial_id": trial_id, **asdict(record)}
@@ -270,6 +295,12 @@ def report_resumed(connection: Connection, trial_id: int, records: Sequence[Epoc
     lost = (epochs.c.trial_id == trial_id) & (epochs.c.epoch > len(records))
     connection.execute(epochs.delete().where(lost))
     report(connection, trial_id, records)
+
+
+def count_epochs(connection: Connection, trial_id: int) -> int:
+    """Return how many epochs of a trial are stored."""
+    mine = select(func.count()).select_from(epochs).where(epochs.c.trial_id == trial_id)
+    return connection.execute(mine).scalar_one()
 
 
 def read_epochs(database: Database, trial_ids: Sequence[int]) -> dict[int, list[EpochRecord]]:

@@ -10,14 +10,15 @@ from typing import Any
 
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, ScalarSelect, Select, Table, case, exists, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Table, case, func, select
 
 from storage.database import Database
 from storage.frozen_trials import trials, user_attributes, values
 from storage.leases import LOST
-from storage.optuna_rows import SLOT, is_slot, is_told
+from storage.optuna_rows import PAUSED, SLOT, has_attribute, is_slot, is_told
 from storage.records import IMPORTED_FROM
 from storage.tables import attempts, epochs
+from storage.trial_rows import PAUSED_STATE, STATE_NAMES
 
 studies: Table = models.StudyModel.__table__
 EARLY = (TrialState.PRUNED, TrialState.FAIL)
@@ -31,6 +32,7 @@ class Totals:
     Attributes:
         state: Their state.
         is_imported: Whether another study ran them.
+        is_paused: Whether they wait at a rung.
         n_trials: How many there are.
         n_begun: How many of them have an epoch.
         n_epochs: Epochs of all.
@@ -43,6 +45,12 @@ class Totals:
     n_begun: int
     n_epochs: int
     seconds: float
+    is_paused: bool = False
+
+    @property
+    def state_name(self) -> str:
+        """Their state as people see it."""
+        return PAUSED_STATE if self.is_paused else STATE_NAMES[self.state]
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,7 @@ class Slot:
     slot: int
     state: TrialState
     value: float | None
-
-
-def _has(key: str) -> ColumnElement[bool]:
-    attribute = user_attributes.alias()
-    return exists().where(attribute.c.trial_id == trials.c.trial_id, attribute.c.key == key)
+    is_paused: bool = False
 
 
 def _of(study_name: str) -> ColumnElement[bool]:
@@ -70,29 +74,31 @@ def _id(study_name: str) -> ScalarSelect[int]:
     return named.scalar_subquery()
 
 
-def _own(study_name: str) -> ColumnElement[bool]:
-    is_imported = _has(IMPORTED_FROM) & trials.c.state.in_(FINISHED)
-    return _of(study_name) & (_is_own_slot(study_name) | is_imported)
+def is_own(study_name: str) -> ColumnElement[bool]:
+    """Return the condition that a trial is a slot of a study's queue, or imported by a fork."""
+    is_imported = has_attribute(IMPORTED_FROM) & trials.c.state.in_(FINISHED)
+    return _of(study_name) & (is_own_slot(study_name) | is_imported)
 
 
-def _is_own_slot(study_name: str) -> ColumnElement[bool]:
+def is_own_slot(study_name: str) -> ColumnElement[bool]:
+    """Return the condition that a trial is a slot of a study's queue."""
     return is_slot(_id(study_name)) & ~is_told()
 
 
 def _run_here(study_name: str) -> Select[Any]:
-    return select(trials.c.trial_id).where(_of(study_name), _is_own_slot(study_name))
+    return select(trials.c.trial_id).where(_of(study_name), is_own_slot(study_name))
 
 
 def foreign_ids(database: Database, study_name: str) -> list[int]:
     """Return the row numbers of the trials that other programs have added or finished."""
-    foreign = select(trials.c.trial_id).where(_of(study_name), ~_own(study_name))
+    foreign = select(trials.c.trial_id).where(_of(study_name), ~is_own(study_name))
     wanted = foreign.order_by(trials.c.number)
     return list(database.read(lambda connection: connection.scalars(wanted).all()))
 
 
 def own_ids(database: Database, study_name: str) -> list[int]:
     """Return the row numbers of the trials of a study by number, foreign ones left out."""
-    wanted = select(trials.c.trial_id).where(_own(study_name)).order_by(trials.c.number)
+    wanted = select(trials.c.trial_id).where(is_own(study_name)).order_by(trials.c.number)
     return list(database.read(lambda connection: connection.scalars(wanted).all()))
 
 
@@ -105,27 +111,37 @@ def read_slots(database: Database, study_name: str) -> list[Slot]:
             user_attributes.c.value_json,
             trials.c.state,
             values.c.value,
+            has_attribute(PAUSED),
         )
         .join(user_attributes, user_attributes.c.trial_id == trials.c.trial_id)
         .outerjoin(values, values.c.trial_id == trials.c.trial_id)
-        .where(_of(study_name), user_attributes.c.key == SLOT, _is_own_slot(study_name))
+        .where(_of(study_name), user_attributes.c.key == SLOT, is_own_slot(study_name))
         .order_by(trials.c.number)
     )
     rows = database.read(lambda connection: connection.execute(wanted).all())
-    return [Slot(id_, number, int(slot), state, value) for id_, number, slot, state, value in rows]
+    return [
+        Slot(id_, number, int(slot), state, value, bool(paused))
+        for id_, number, slot, state, value, paused in rows
+    ]
 
 
 def read_totals(database: Database, study_name: str) -> list[Totals]:
-    """Return what the trials of each state have trained."""
+    """Return what the trials of each state have trained; those that are paused apart."""
     trained = (
         select(epochs.c.trial_id, func.count().label("n"), func.sum(epochs.c.seconds).label("s"))
         .where(epochs.c.trial_id.in_(select(trials.c.trial_id).where(_of(study_name))))
         .group_by(epochs.c.trial_id)
         .subquery()
     )
+    is_paused = (trials.c.state == TrialState.WAITING) & has_attribute(PAUSED)
     kinds = (
-        select(trials.c.trial_id, trials.c.state, _has(IMPORTED_FROM).label("imported"))
-        .where(_own(study_name))
+        select(
+            trials.c.trial_id,
+            trials.c.state,
+            has_attribute(IMPORTED_FROM).label("imported"),
+            is_paused.label("paused"),
+        )
+        .where(is_own(study_name))
         .subquery()
     )
     wanted = (
@@ -136,20 +152,25 @@ def read_totals(database: Database, study_name: str) -> list[Totals]:
             func.count(trained.c.n),
             func.coalesce(func.sum(trained.c.n), 0),
             func.coalesce(func.sum(trained.c.s), 0.0),
+            kinds.c.paused,
         )
         .select_from(kinds.outerjoin(trained, trained.c.trial_id == kinds.c.trial_id))
-        .group_by(kinds.c.state, kinds.c.imported)
+        .group_by(kinds.c.state, kinds.c.imported, kinds.c.paused)
     )
     rows = database.read(lambda connection: connection.execute(wanted).all())
     return [
-        Totals(state, bool(imported), n_trials, n_begun, int(n_epochs), float(seconds))
-        for state, imported, n_trials, n_begun, n_epochs, seconds in rows
+        Totals(
+            state, bool(imported), n_trials, n_begun, int(n_epochs), float(seconds), bool(paused)
+        )
+        for state, imported, n_trials, n_begun, n_epochs, seconds, paused in rows
     ]
 
 
 def count_states(database: Database, study_name: str) -> dict[TrialState, int]:
     """Return how many trials are in each state."""
-    wanted = select(trials.c.state, func.count()).where(_own(study_name)).group_by(trials.c.state)
+    wanted = (
+        select(trials.c.state, func.count()).where(is_own(study_name)).group_by(trials.c.state)
+    )
     rows = database.read(lambda connection: connection.execute(wanted).all())
     return {state: count for state, count in rows}
 
@@ -157,7 +178,7 @@ def count_states(database: Database, study_name: str) -> dict[TrialState, int]:
 def running_ids(database: Database, study_name: str) -> list[int]:
     """Return the row numbers of the trials that run, by number."""
     running = trials.c.state == TrialState.RUNNING
-    wanted = select(trials.c.trial_id).where(_own(study_name), running).order_by(trials.c.number)
+    wanted = select(trials.c.trial_id).where(is_own(study_name), running).order_by(trials.c.number)
     return list(database.read(lambda connection: connection.scalars(wanted).all()))
 
 
@@ -180,7 +201,7 @@ def best_ids(
     wanted = (
         select(trials.c.trial_id)
         .outerjoin(values, values.c.trial_id == trials.c.trial_id)
-        .where(_own(study_name))
+        .where(is_own(study_name))
         .order_by(value.desc().nulls_last(), trials.c.number)
         .limit(most)
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.optuna_rows import FIXED_PARAMS, SLOT
+from storage.optuna_rows import FIXED_PARAMS, PAUSED, SLOT
 from storage.own_study import open_study
 from storage.records import (
     IMPORTED_FROM,
@@ -28,6 +28,11 @@ STATE_NAMES = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+PAUSED_STATE = "paused"
+"""Of a trial that waits at a rung and may go on; for Optuna it waits."""
+ALL_STATES = (*STATE_NAMES.values(), PAUSED_STATE)
+NOT_PROMOTED = "not promoted"
+"""Kind of the reason of a trial that was paused when its study was over, and ends pruned."""
 FINISHED = ("complete", "pruned", "failed")
 
 
@@ -39,7 +44,7 @@ class TrialRow:
         trial_id: Optuna's row number, by which our own tables know the trial.
         number: Its number within the study.
         slot: Its place in the queue, which names its folder; None where another study ran it.
-        state: waiting, running, complete, pruned or failed.
+        state: waiting, running, complete, pruned, failed or paused.
         value: The objective of a complete trial; else the best validation macro-F1 so far.
         best_epoch: Epoch of the best validation macro-F1, the first of equals.
         epochs_done: Epochs recorded so far.
@@ -77,6 +82,11 @@ class TrialRow:
     def is_imported(self) -> bool:
         """Whether another study ran it: it counts for the search, but not for the budget."""
         return IMPORTED_FROM in self.attributes
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether others went on before it: it was pruned, or is paused."""
+        return self.state in ("pruned", PAUSED_STATE)
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as JSON values, without its epochs."""
@@ -123,16 +133,23 @@ def _rows(storage: StudyStorage, trials: Sequence[FrozenTrial]) -> list[TrialRow
     return [rows.get(trial._trial_id) or build_row(trial, []) for trial in trials]
 
 
+def state_name(trial: FrozenTrial) -> str:
+    """Return the state of a trial as people see it."""
+    is_paused = trial.state is TrialState.WAITING and PAUSED in trial.user_attrs
+    return PAUSED_STATE if is_paused else STATE_NAMES[trial.state]
+
+
 def build_row(trial: FrozenTrial, records: Sequence[Any]) -> TrialRow:
     """Return a trial with its rows of the table `epochs`, in order."""
     best = max(records, key=lambda record: record.validation_macro_f1, default=None)
     noted = dict(trial.user_attrs)
+    noted.pop(PAUSED, None)
     complete = trial.state is TrialState.COMPLETE
     return TrialRow(
         trial_id=trial._trial_id,
         number=trial.number,
         slot=noted.pop(SLOT, None),
-        state=STATE_NAMES[trial.state],
+        state=state_name(trial),
         value=trial.value if complete else best.validation_macro_f1 if best else None,
         best_epoch=best.epoch if best else None,
         epochs_done=records[-1].epoch if records else 0,

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.attempts import Attempt
-from storage.trial_rows import TrialRow
+from storage.budget import Budget
+from storage.trial_rows import NOT_PROMOTED, PAUSED_STATE, TrialRow
 
-STATES = ("complete", "pruned", "failed", "running")
+STATES = ("complete", "pruned", "failed", PAUSED_STATE, "running")
+BY_PRUNER = ("pruned", NOT_PROMOTED)
+"""Kinds of reason for which others went on before a trial."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Cost:
 
     Attributes:
         states: By state, those without a trial left out.
-        full_epochs: Epochs that the whole budget takes if no trial ends early.
+        full_epochs: Epochs that the whole budget takes if no trial ends early; None where it
+            counts epochs or hours itself.
         images_per_second: Median over epochs of training images per second, by device.
         wall_seconds: From the first claim to the newest heartbeat, None before the first.
         n_workers: Processes that have had a trial.
@@ -50,7 +54,7 @@ class Cost:
     """
 
     states: Sequence[StateCost]
-    full_epochs: int
+    full_epochs: int | None
     images_per_second: Mapping[str, float]
     wall_seconds: float | None
     n_workers: int
@@ -76,7 +80,7 @@ def compute_cost(
     rows: Sequence[TrialRow],
     *,
     attempts: Sequence[Attempt],
-    budget: int,
+    budget: Budget,
     n_epochs: int,
 ) -> Cost:
     """Return what the trials of a study have cost.
@@ -84,7 +88,7 @@ def compute_cost(
     Args:
         rows: Its trials.
         attempts: Every attempt at them, the earliest first.
-        budget: Trials of the whole study.
+        budget: Of the whole study.
         n_epochs: Epochs of a whole trial.
     """
     own = [row for row in rows if not row.is_imported]
@@ -98,7 +102,7 @@ def compute_cost(
     )
     return Cost(
         states=[_state_cost(state, some, n_epochs) for state, some in by_state.items() if some],
-        full_epochs=budget * n_epochs,
+        full_epochs=int(budget.amount) * n_epochs if budget.unit == "trials" else None,
         images_per_second={
             device: statistics.median(found) for device, found in sorted(speeds.items()) if found
         },
@@ -125,5 +129,5 @@ def _state_cost(state: str, rows: Sequence[TrialRow], n_epochs: int) -> StateCos
 
 def _ended_as_meant(row: TrialRow) -> bool:
     """Return whether a trial has a result or the pruner has ended it, neither by a mishap."""
-    is_pruned = row.state == "pruned" and (row.reason or {}).get("kind") == "pruned"
+    is_pruned = row.state == "pruned" and (row.reason or {}).get("kind") in BY_PRUNER
     return is_pruned or row.state == "complete"

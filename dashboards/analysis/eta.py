@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import TrialState
 
+from dashboards.analysis.spending import SECONDS_PER_HOUR, Spending
 from storage.attempts import Attempt
+from storage.optuna_rows import PAUSED
 from storage.study_totals import Totals
 from storage.trial_rows import TrialRow
 
@@ -25,8 +27,8 @@ class RunningTrial:
     Attributes:
         host: Machine of the worker, None while no worker holds the lease.
         pid: Its process, likewise.
-        attempt: 1 for the first worker that has had the trial, one more for each later one; None
-            while no worker holds the lease.
+        attempt: 1 for the first worker that has had the trial, one more for each that has had it
+            after a loss or a release; None while no worker holds the lease.
         beat_age_seconds: Time since the worker's last heartbeat, likewise.
         epoch: Epochs done; n_epochs is all of them.
         validation_macro_f1: Of the newest epoch.
@@ -71,23 +73,30 @@ def _pace(row: TrialRow) -> float | None:
 
 
 def running_trial(
-    row: TrialRow, last: Attempt | None, *, n_epochs: int, now: float, usual_pace: float | None
+    row: TrialRow,
+    attempts: Sequence[Attempt],
+    *,
+    n_epochs: int,
+    now: float,
+    usual_pace: float | None,
 ) -> RunningTrial:
     """Return a trial under way.
 
     Args:
         row: The trial.
-        last: The last attempt at it.
+        attempts: Every attempt at it, the earliest first.
         n_epochs: Epochs of a whole trial.
         now: The database's clock, in seconds since 1970.
         usual_pace: Seconds per epoch of the study, for a trial that has no epoch yet.
     """
+    last = attempts[-1] if attempts else None
     held = last if last is not None and last.ending is None else None
+    n_pauses = sum(one.ending == PAUSED for one in attempts)
     trial = RunningTrial(
         number=row.number,
         host=held.owner.host if held else None,
         pid=held.owner.pid if held else None,
-        attempt=held.attempt if held else None,
+        attempt=held.attempt - n_pauses if held else None,
         beat_age_seconds=max(0.0, now - held.beat_at) if held else None,
         epoch=row.epochs_done,
         n_epochs=n_epochs,
@@ -139,26 +148,37 @@ def newest_epoch_of(row: TrialRow, attempt: Attempt) -> float:
     return min(attempt.beat_at, attempt.started_at + seconds_here)
 
 
-def seconds_remaining(totals: Sequence[Totals], *, n_epochs: int, n_workers: int) -> float | None:
-    """Return the time until nothing waits or runs, None before the first epoch.
+def seconds_remaining(
+    totals: Sequence[Totals], spending: Spending, *, n_epochs: int, n_workers: int
+) -> float | None:
+    """Return the time until the budget is spent, None before the first epoch.
 
-    From the mean time of finished trials (pruned ones included) and of their epochs; before one is
-    finished, from the epochs so far.
+    Of a budget in trials, from the mean time of finished trials (pruned and paused ones included)
+    and of their epochs; before one is finished, from the epochs so far. A paused trial counts as
+    finished, for most train no more. Of the others, from what is left of it.
 
     Args:
         totals: Of all trials of the study.
+        spending: What of its budget is spent.
         n_epochs: Epochs of a whole trial.
         n_workers: Workers that share what is left; 0 counts as one.
     """
-    finished = [one for one in totals if one.state in RESULTS and one.n_begun]
-    epoch_seconds = seconds_per_epoch(finished or totals)
+    is_settled = all(one.state.is_finished() for one in totals)
+    if totals and is_settled and spending.is_spent:
+        return 0.0
+    settled = [one for one in totals if (one.state in RESULTS or one.is_paused) and one.n_begun]
+    epoch_seconds = seconds_per_epoch(settled or totals)
     if epoch_seconds is None:
         return None
-    n_finished = sum(one.n_begun for one in finished)
-    usual = sum(one.n_epochs for one in finished) / n_finished if n_finished else n_epochs
+    if spending.unit == "hours":
+        return spending.left * SECONDS_PER_HOUR / max(1, n_workers)
+    if spending.unit == "epochs":
+        return spending.left * epoch_seconds / max(1, n_workers)
+    n_settled = sum(one.n_begun for one in settled)
+    usual = sum(one.n_epochs for one in settled) / n_settled if n_settled else n_epochs
     epochs_left = sum(
         one.n_begun * n_epochs - one.n_epochs + (one.n_trials - one.n_begun) * usual
         for one in totals
-        if not one.state.is_finished()
+        if not (one.state.is_finished() or one.is_paused)
     )
     return epochs_left * epoch_seconds / max(1, n_workers)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards.analysis.citation import bibtex_entry
+from dashboards.formatting import shown_range
 from storage.optuna_rows import EXECUTION
 from storage.records import Protocol
 from storage.trial_rows import TrialRow
@@ -127,7 +128,10 @@ def _settings(protocol: Protocol) -> dict[str, list[tuple[str, str]]]:
 def _flatten(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for name, value in content.items():
-        if isinstance(value, dict) and value:
+        if name == "space" and isinstance(value, dict):
+            ranges = {f"{name}.{key}": shown_range(given) for key, given in value.items()}
+            pairs += ranges.items() or [(name, "nothing varies")]
+        elif isinstance(value, dict) and value:
             pairs += _flatten(value, f"{prefix}{name}.")
         elif name == "points" and value:
             pairs.append((f"{prefix}{name}", f"{len(value)}, listed under Repeat it"))

@@ -12,29 +12,29 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from dashboards.analysis.diagnosis.sentences import MOST_BEST, read_diagnosis
 from dashboards.analysis.eta import (
     RunningTrial,
-    is_alive,
     newest_epoch_of,
     running_trial,
     seconds_per_epoch,
     seconds_remaining,
 )
-from storage.attempts import Attempt, read_attempts
-from storage.records import find_protocol, read_protocol, read_tests
-from storage.run_paths import FINAL_SUFFIX
+from dashboards.analysis.final_run_status import FinalRunStatus, read_final_run_statuses
+from dashboards.analysis.spending import Spending, read_spending
+from storage.attempts import Attempt, attempts_by_trial
+from storage.records import read_protocol
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
     best_ids,
     count_lost_attempts,
     newest_early_ids,
     newest_ended_progress,
-    own_ids,
     read_early_ends,
     read_totals,
     running_ids,
 )
-from storage.trial_rows import STATE_NAMES, TrialRow, read_some, reject_missing
+from storage.trial_rows import ALL_STATES, STATE_NAMES, TrialRow, read_some, reject_missing
 
 BEST_KEYS = ("number", "slot", "value", "best_epoch", "epochs_done", "params", "host", "seconds")
 N_NEWEST_ENDS = 3
@@ -61,54 +61,21 @@ class EarlyEnd:
 
 
 @dataclass(frozen=True)
-class FinalRunStatus:
-    """A final run of the study: how far it is, and what its test has shown.
-
-    Attributes:
-        number: 1 for the first.
-        searched_trial: Number of the trial that won the search; None where it is not known.
-        state: waiting, running, complete, pruned or failed.
-        host: Machine of the worker that has it, None while none has.
-        pid: Its process, likewise.
-        beat_age_seconds: Time since its last heartbeat, likewise.
-        epoch: Epochs done; n_epochs is all of them.
-        validation_macro_f1: The best so far.
-        seconds_left: Estimated time until it has all its epochs, as of a running trial.
-        test_macro_f1: Of its test evaluation; None before that.
-        test_accuracy: Likewise.
-    """
-
-    number: int
-    searched_trial: int | None
-    state: str
-    host: str | None
-    pid: int | None
-    beat_age_seconds: float | None
-    epoch: int
-    n_epochs: int
-    validation_macro_f1: float | None
-    seconds_left: float | None
-    test_macro_f1: float | None
-    test_accuracy: float | None
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether a worker with a recent heartbeat has it."""
-        return is_alive(self.beat_age_seconds)
-
-
-@dataclass(frozen=True)
 class StudyStatus:
     """Counts of trials by state, the best one, and who is at work.
 
     Attributes:
-        budget: Trials of the whole study, without those imported from another study.
+        budget: Trials of the whole study, without those imported from another study; where the
+            budget counts epochs or hours, those that have been queued so far.
+        spending: What of the budget is spent, in its own unit.
+        waiting: Trials for whose next epoch no decision is needed; paused ones are counted apart.
         taken_over: Imported finished trials; the counts by state leave them out.
         lost_attempts: How often a worker was lost with its trial.
         best: The complete trial of the highest value.
         running_trials: By number.
         reasons: Why trials were pruned or failed, the most frequent first.
         newest_early_ends: The last of them, the newest first.
+        diagnosis: What the trials say about the search, in sentences.
         final_runs: By number.
         recorded_epochs: Epochs of all trials that this study ran.
         newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
@@ -116,14 +83,16 @@ class StudyStatus:
         images_per_second: Training images per second, summed over the active workers.
         epochs_per_hour: Likewise, from the duration of each one's newest epoch.
         seconds_spent: Time of all recorded epochs, summed over workers.
-        seconds_remaining: Estimated time until the queue is empty with as many workers as run
+        seconds_remaining: Estimated time until the budget is spent with as many workers as run
             now (one if none does); None before the first epoch.
         read_at: When this was so, in seconds since 1970 by the database's clock.
     """
 
     study_name: str
     budget: int
+    spending: Spending
     waiting: int
+    paused: int
     running: int
     complete: int
     pruned: int
@@ -134,6 +103,7 @@ class StudyStatus:
     running_trials: tuple[RunningTrial, ...]
     reasons: tuple[ReasonCount, ...]
     newest_early_ends: tuple[EarlyEnd, ...]
+    diagnosis: tuple[str, ...]
     final_runs: tuple[FinalRunStatus, ...]
     recorded_epochs: int
     newest_epoch_at: float | None
@@ -155,8 +125,14 @@ class StudyStatus:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        return self.waiting == self.running == 0
+        """Whether nothing runs and no trial is left."""
+        return not (self.running or self.has_claimable)
+
+    @property
+    def has_claimable(self) -> bool:
+        """Whether a trial waits or is paused, or the budget lets another one begin."""
+        grows = self.spending.unit != "trials" and not self.spending.is_spent
+        return bool(self.waiting or self.paused or grows)
 
     @property
     def has_live_final_run(self) -> bool:
@@ -184,31 +160,36 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     totals = read_totals(database, study_name)
     own = [one for one in totals if not one.is_imported]
     rows = read_some(storage, running_ids(database, study_name))
-    # The earliest first, so the last attempt at each trial stays.
-    attempts = read_attempts(database, [row.trial_id for row in rows])
-    last = {attempt.trial_id: attempt for attempt in attempts}
+    attempts = attempts_by_trial(database, [row.trial_id for row in rows])
+    last = {trial_id: some[-1] for trial_id, some in attempts.items()}
     now = database.read(database.now)
     n_epochs = int(protocol.configuration["search"]["n_epochs"])
     usual = seconds_per_epoch(totals)
     running = tuple(
-        running_trial(row, last.get(row.trial_id), n_epochs=n_epochs, now=now, usual_pace=usual)
+        running_trial(
+            row, attempts.get(row.trial_id, []), n_epochs=n_epochs, now=now, usual_pace=usual
+        )
         for row in rows
     )
     alive = [trial for trial in running if trial.is_alive]
-    counts = {STATE_NAMES[one.state]: one.n_trials for one in own}
+    counts = {one.state_name: one.n_trials for one in own}
+    spending = read_spending(protocol, totals)
     early = read_early_ends(database, study_name)
-    best = read_some(storage, best_ids(database, study_name, 1, complete=True))
+    ids = best_ids(database, study_name, MOST_BEST, complete=True)
+    best = read_some(storage, ids[:1])
     return StudyStatus(
         study_name=study_name,
         budget=protocol.budget,
-        **{state: counts.get(state, 0) for state in STATE_NAMES.values()},
+        spending=spending,
+        **{state: counts.get(state, 0) for state in ALL_STATES},
         taken_over=sum(one.n_trials for one in totals if one.is_imported),
         lost_attempts=count_lost_attempts(database, study_name),
         best=best[0] if best else None,
         running_trials=running,
         reasons=_reasons(early),
         newest_early_ends=_newest_early_ends(storage, study_name),
-        final_runs=_final_runs(storage, study_name, now=now),
+        diagnosis=read_diagnosis(database, protocol, totals=totals, early=early, best=ids),
+        final_runs=read_final_run_statuses(storage, study_name, now=now),
         recorded_epochs=sum(one.n_epochs for one in own),
         newest_epoch_at=max(
             _progress(rows, last, newest_ended_progress(database, study_name)), default=None
@@ -218,7 +199,9 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
             (3600 / trial.epoch_seconds for trial in alive if trial.epoch_seconds), 0.0
         ),
         seconds_spent=sum((one.seconds for one in own), 0.0),
-        seconds_remaining=seconds_remaining(totals, n_epochs=n_epochs, n_workers=len(alive)),
+        seconds_remaining=seconds_remaining(
+            totals, spending, n_epochs=n_epochs, n_workers=len(alive)
+        ),
         read_at=now,
     )
 
@@ -233,44 +216,6 @@ def _progress(
         attempt = last.get(row.trial_id)
         if attempt is not None and row.epochs_done > attempt.epochs_at_start:
             yield newest_epoch_of(row, attempt)
-
-
-def _final_runs(
-    storage: StudyStorage, study_name: str, *, now: float
-) -> tuple[FinalRunStatus, ...]:
-    """Return the final runs of a searched study; none of what is a queue of final runs itself."""
-    database, name = storage.database, study_name + FINAL_SUFFIX
-    protocol = find_protocol(database, name)
-    if protocol is None:
-        return ()
-    rows = read_some(storage, own_ids(database, name))
-    attempts = {one.trial_id: one for one in read_attempts(database, [r.trial_id for r in rows])}
-    tests = {test.trial_id: test.metrics or {} for test in read_tests(database, study_name)}
-    n_epochs, pace = (
-        int(protocol.configuration["search"]["n_epochs"]),
-        seconds_per_epoch(read_totals(database, name)),
-    )
-    found = []
-    for number, row in enumerate(rows, start=1):
-        last, metrics = attempts.get(row.trial_id), tests.get(row.trial_id, {})
-        now_running = running_trial(row, last, n_epochs=n_epochs, now=now, usual_pace=pace)
-        found.append(
-            FinalRunStatus(
-                number=number,
-                searched_trial=row.attributes.get("searched_trial"),
-                state=row.state,
-                host=now_running.host,
-                pid=now_running.pid,
-                beat_age_seconds=now_running.beat_age_seconds,
-                epoch=row.epochs_done,
-                n_epochs=n_epochs,
-                validation_macro_f1=row.value,
-                seconds_left=now_running.seconds_left,
-                test_macro_f1=metrics.get("macro_f1"),
-                test_accuracy=metrics.get("accuracy"),
-            )
-        )
-    return tuple(found)
 
 
 def _reason(reason: Mapping[str, str] | None) -> tuple[str, str]:

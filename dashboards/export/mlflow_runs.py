@@ -33,6 +33,7 @@ STATE_TAG = "study.state"
 """Written last: a run that has it with a final state is complete."""
 STATUSES = {
     "running": "RUNNING",
+    "paused": "RUNNING",
     "complete": "FINISHED",
     "pruned": "KILLED",
     "failed": "FAILED",

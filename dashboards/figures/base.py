@@ -36,7 +36,16 @@ UNDRAWABLE = ("Cc", "Cs", "Cn", "Zl", "Zp")
 MOST_CLEAR_CURVES = 40
 MOST_POINTS = 6000
 RASTER_DPI = 160
-MARKERS = {"complete": "o", "pruned": "x", "failed": "v", "running": "d", "waiting": "."}
+MARKERS = {
+    "complete": "o",
+    "pruned": "x",
+    "failed": "v",
+    "running": "d",
+    "paused": "s",
+    "waiting": ".",
+}
+CUT_STYLES = {"pruned": "--", "paused": ":"}
+"""How the curve of a trial is drawn before which others went on."""
 
 
 def add_colour_bar(
@@ -101,24 +110,27 @@ def scatter_by_state(axes: Axes, points: Sequence[tuple[TrialRow, float]], *, si
 
 
 def learning_curves_figure(rows: Sequence[TrialRow]) -> Figure:
-    """Draw validation macro-F1 over epochs; the best trial stands out, pruned ones are dashed."""
+    """Draw validation macro-F1 over epochs.
+
+    The best trial stands out, pruned ones are dashed, paused ones dotted.
+    """
     figure, axes = empty_figure(4.4, 2.9)
     best = best_complete(rows)
     n_points = sum(len(row.curve) for row in rows)
     for row in rows:
-        is_best, is_pruned = row is best, row.state == "pruned"
+        is_best, is_cut = row is best, row.is_cut_short
         (line,) = axes.plot(
             range(1, len(row.curve) + 1),
             row.curve,
-            color=BEST if is_best else ASIDE if is_pruned else MEASURED,
-            linestyle="--" if is_pruned else "-",
+            color=BEST if is_best else STATES[row.state] if is_cut else MEASURED,
+            linestyle=CUT_STYLES.get(row.state, "-"),
             linewidth=2.2 if is_best else 1.0,
             alpha=1.0 if is_best else 0.75 if len(rows) <= MOST_CLEAR_CURVES else 0.4,
             marker="." if len(row.curve) == 1 else None,
             zorder=4 if is_best else 2,
         )
         rasterise_many(line, 0 if is_best else n_points)
-        others = "pruned" if is_pruned else "other trials"
+        others = row.state if is_cut else "other trials"
         line.set_label(f"trial {row.number}, the best" if is_best else others)
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("validation macro-F1", color=INK)

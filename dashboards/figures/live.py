@@ -13,8 +13,8 @@ from dashboards.analysis.sampling import sample
 from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.palette import ASIDE, BEST, MEASURED, STATES
 from dashboards.figures.search import SCORE_LABEL, short_choice
-from dashboards.formatting import shown_params
-from storage.trial_rows import TrialRow, best_complete
+from dashboards.formatting import shown_params, shown_value
+from storage.trial_rows import PAUSED_STATE, TrialRow, best_complete
 
 LiveFigure = Mapping[str, Any]
 SYMBOLS = {
@@ -22,9 +22,11 @@ SYMBOLS = {
     "pruned": "x-thin-open",
     "failed": "triangle-down",
     "running": "diamond",
+    "paused": "square",
     "waiting": "circle-open",
 }
 MOST_POINTS = 30_000
+MOST_WHOLE_TICKS = 10
 MOST_PARAMS = 12
 DIGITS = 5
 
@@ -65,13 +67,18 @@ def sample_curves(rows: Sequence[TrialRow]) -> list[TrialRow]:
 def live_curves(rows: Sequence[TrialRow]) -> LiveFigure:
     """Return validation macro-F1 over epochs, a line for each trial."""
     best = best_complete(rows)
-    kinds: dict[str, list[TrialRow]] = {"pruned": [], "other trials": [], "best": []}
+    kinds: dict[str, list[TrialRow]] = {
+        "pruned": [],
+        PAUSED_STATE: [],
+        "other trials": [],
+        "best": [],
+    }
     for row in rows:
-        is_pruned = row.state == "pruned"
-        kind = "best" if row is best else "pruned" if is_pruned else "other trials"
+        kind = "best" if row is best else row.state if row.is_cut_short else "other trials"
         kinds[kind].append(row)
     styles = {
         "pruned": {"color": ASIDE, "width": 1.2, "dash": "dash"},
+        PAUSED_STATE: {"color": STATES[PAUSED_STATE], "width": 1.2, "dash": "dot"},
         "other trials": {"color": MEASURED, "width": 1.3},
         "best": {"color": BEST, "width": 2.6},
     }
@@ -130,8 +137,8 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
     shown = [row for row in rows if row.value is not None and parameter.name in row.params]
     points = [(row, parameter.position(row.params[parameter.name])) for row in shown]
     data = _points_by_state(points, size=7)
-    best = best_complete(shown)
-    if best is not None:
+    best = best_complete(rows)
+    if best is not None and parameter.name in best.params:
         ring = {"size": 13, "symbol": "circle-open", "color": BEST, "line": {"width": 2}}
         x = parameter.position(best.params[parameter.name])
         data.append(
@@ -147,7 +154,11 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
         )
     axis: dict[str, Any] = {"type": "log" if parameter.is_log else "linear"}
     if parameter.is_log:
-        axis |= {"exponentformat": "power", "dtick": "D2" if _is_narrow(points) else 1}
+        axis |= {"exponentformat": "power", "dtick": 1}
+        if _is_narrow(points):
+            axis |= _few_ticks([x for _, x in points if x > 0])
+    elif parameter.is_integer and parameter.high - parameter.low <= MOST_WHOLE_TICKS:
+        axis |= {"dtick": 1}
     if parameter.choices:
         axis |= {
             "tickvals": list(range(len(parameter.choices))),
@@ -159,6 +170,16 @@ def live_slice(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> LiveFigur
 def _is_narrow(points: Sequence[tuple[TrialRow, float]]) -> bool:
     values = [x for _, x in points if x > 0]
     return not values or max(values) / min(values) < 100
+
+
+def _few_ticks(values: Sequence[float]) -> dict[str, Any]:
+    """Return ticks at 1, 2 and 5 times powers of ten, each with its whole number."""
+    if not values:
+        return {}
+    low, high = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"tickvals": ticks, "ticktext": [shown_value(tick) for tick in ticks]}
 
 
 def _points_by_state(

@@ -12,7 +12,13 @@ from matplotlib.colors import Normalize, to_hex
 from dashboards.analysis.search_space import Hyperparameter
 from dashboards.figures.live import LiveFigure, axes_of, rounded
 from dashboards.figures.palette import ASIDE, BEST, SCORE_STOPS, SCORES
-from dashboards.figures.search import SCORE_LABEL, axis_marks, line_heights, score_columns
+from dashboards.figures.search import (
+    SCORE_LABEL,
+    axis_marks,
+    is_lacking,
+    line_heights,
+    score_columns,
+)
 from dashboards.figures.timeline import Timeline, colour_of
 from storage.trial_rows import TrialRow, best_complete
 
@@ -35,7 +41,7 @@ def live_parallel(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> 
         key = (step, to_hex(SCORES(step / N_COLOURS)))
         if row is best:
             key = (N_COLOURS + 1, BEST)
-        elif row.state == "pruned":
+        elif row.is_cut_short:
             key = (PRUNED, ASIDE)
         groups.setdefault(key, []).append(row)
     data = [
@@ -45,11 +51,20 @@ def live_parallel(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> 
     marked = [
         {
             "label": html.escape("macro-F1" if one is columns[-1] else one.label),
-            "marks": [[rounded(height), html.escape(text)] for height, text in axis_marks(one)],
+            "marks": [
+                [rounded(height), html.escape(text)]
+                for height, text in _marks(one, columns, shown)
+            ],
         }
         for one in columns
     ]
     return {"data": data, "layout": {"showlegend": True}, "columns": marked}
+
+
+def _marks(
+    one: Hyperparameter, columns: Sequence[Hyperparameter], rows: Sequence[TrialRow]
+) -> list[tuple[float, str]]:
+    return axis_marks(one, is_lacking=one is not columns[-1] and is_lacking(one, rows))
 
 
 def _colour_scale(score: Hyperparameter) -> dict[str, Any]:
@@ -80,7 +95,7 @@ def _across(
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"trial {rows[0].number}, the best" if is_best else "pruned",
+        "name": f"trial {rows[0].number}, the best" if is_best else "pruned or paused",
         "showlegend": is_best or is_pruned,
         "x": x,
         "y": y,

@@ -18,6 +18,7 @@ STATES = {
     "pruned": ASIDE,
     "failed": "#b3435c",
     "running": "#2f9a72",
+    "paused": "#8a63c7",
     "waiting": "#c3cad2",
 }
 """Of each state of a trial, in the order in which legends name them."""

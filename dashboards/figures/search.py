@@ -28,6 +28,8 @@ from storage.trial_rows import TrialRow, best_complete
 SCORE_LABEL = "best validation macro-F1"
 LONGEST_CHOICE = 14
 MOST_NAMED_CHOICES = 12
+NOT_DRAWN = 1.14
+"""Height, above an axis of height 1, of a trial that has no such hyperparameter."""
 
 
 def importance_figure(shares: Mapping[str, float]) -> Figure:
@@ -53,8 +55,8 @@ def slice_figure(parameter: Hyperparameter, rows: Sequence[TrialRow]) -> Figure:
     shown = [row for row in rows if row.value is not None and parameter.name in row.params]
     points = [(row, parameter.position(row.params[parameter.name])) for row in shown]
     scatter_by_state(axes, points, size=20)
-    best = best_complete(shown)
-    if best is not None:
+    best = best_complete(rows)
+    if best is not None and parameter.name in best.params:
         x, y = parameter.position(best.params[parameter.name]), best.value or 0.0
         axes.scatter([x], [y], s=70, facecolors="none", edgecolors=BEST, linewidths=1.6, zorder=4)
     _scale(axes, "x", parameter)
@@ -69,7 +71,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
     shown = sorted(_with_all(rows, (x, y)), key=lambda row: row.value or 0.0)
     scores = Normalize(*_limits(shown))
     for marker, pruned in (("o", False), ("X", True)):
-        some = [row for row in shown if (row.state == "pruned") == pruned]
+        some = [row for row in shown if row.is_cut_short == pruned]
         values = np.array([row.value for row in some], dtype=float)
         points = axes.scatter(
             [x.position(row.params[x.name]) for row in some],
@@ -85,7 +87,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
         rasterise_many(points, len(some))
         if not pruned:
             add_colour_bar(figure, points, axes, SCORE_LABEL)
-    _ring_best(axes, shown, x, y)
+    _ring_best(axes, rows, x, y)
     _scale(axes, "x", x)
     _scale(axes, "y", y)
     return figure
@@ -93,7 +95,7 @@ def pair_figure(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) 
 
 def _ring_best(axes: Axes, rows: Sequence[TrialRow], x: Hyperparameter, y: Hyperparameter) -> None:
     best = best_complete(rows)
-    if best is not None:
+    if best is not None and {x.name, y.name} <= best.params.keys():
         place = x.position(best.params[x.name]), y.position(best.params[y.name])
         axes.plot(*place, "o", markersize=11, color=BEST, fillstyle="none", zorder=4)
 
@@ -101,12 +103,13 @@ def _ring_best(axes: Axes, rows: Sequence[TrialRow], x: Hyperparameter, y: Hyper
 def parallel_figure(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> Figure:
     """Draw each trial as a line across all hyperparameters, which ends at its value.
 
-    Complete trials are coloured by value, the best is thick; pruned ones are grey and dashed.
+    Complete trials are coloured by value, the best is thick; pruned and paused ones are grey and
+    dashed.
     """
     figure, axes = empty_figure(max(4.6, 1.15 * (len(space) + 1) + 1.4), 3.4)
     columns, shown = score_columns(space, rows)
     for pruned in (True, False):
-        some = [row for row in shown if (row.state == "pruned") == pruned]
+        some = [row for row in shown if row.is_cut_short == pruned]
         if some:
             lines = _lines(columns, some, pruned=pruned)
             axes.add_collection(lines)
@@ -117,7 +120,7 @@ def parallel_figure(space: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -
         heights = line_heights(columns, best)
         axes.plot(heights, color=BEST, linewidth=2.4, label=f"trial {best.number}, the best")
         draw_legend(axes)
-    _draw_columns(axes, columns)
+    _draw_columns(axes, columns, shown)
     return figure
 
 
@@ -142,9 +145,17 @@ def _lines(
 
 
 def line_heights(columns: Sequence[Hyperparameter], row: TrialRow) -> list[float]:
-    """Return where a trial's line crosses each axis, in [0, 1]; the last axis is its value."""
+    """Return where a trial's line crosses each axis, in [0, 1]; the last axis is its value.
+
+    Where a condition kept the trial from drawing a hyperparameter, it passes above the axis.
+    """
     return [
-        *(_height(one, one.position(row.params[one.name])) for one in columns[:-1]),
+        *(
+            _height(one, one.position(row.params[one.name]))
+            if one.name in row.params
+            else NOT_DRAWN
+            for one in columns[:-1]
+        ),
         _height(columns[-1], row.value or 0.0),
     ]
 
@@ -153,13 +164,15 @@ def score_columns(
     space: Sequence[Hyperparameter], rows: Sequence[TrialRow]
 ) -> tuple[list[Hyperparameter], list[TrialRow]]:
     """Return the axes of parallel coordinates, the score last, and the trials they show."""
-    shown = sorted(_with_all(rows, space), key=lambda row: row.value or 0.0)
+    known = [row for row in finished_rows(rows) if any(one.name in row.params for one in space)]
+    shown = sorted(known, key=lambda row: row.value or 0.0)
     return [*space, Hyperparameter("score", *_limits(shown))], shown
 
 
-def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter]) -> None:
+def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter], rows: Sequence[TrialRow]) -> None:
     axes.set_xlim(-0.4, len(columns) - 0.6)
-    axes.set_ylim(-0.1, 1.1)
+    lacking = any(is_lacking(one, rows) for one in columns[:-1])
+    axes.set_ylim(-0.1, 0.1 + (NOT_DRAWN if lacking else 1.0))
     axes.grid(False)
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)
@@ -168,28 +181,41 @@ def _draw_columns(axes: Axes, columns: Sequence[Hyperparameter]) -> None:
     axes.tick_params(axis="x", length=0)
     axes.vlines(range(len(columns)), 0, 1, color=INK, alpha=0.5, linewidth=0.8)
     for index, one in enumerate(columns):
-        for height, text in axis_marks(one):
-            is_end = height in (0.0, 1.0)
+        lacks = one is not columns[-1] and is_lacking(one, rows)
+        for height, text in axis_marks(one, is_lacking=lacks):
+            is_end = height in (0.0, 1.0, NOT_DRAWN)
             axes.annotate(
                 text,
                 (index, height),
-                xytext=(0 if is_end else 3, {0.0: -3, 1.0: 3}.get(height, 0)),
+                xytext=(0 if is_end else 3, {0.0: -3, 1.0: 3, NOT_DRAWN: 3}.get(height, 0)),
                 textcoords="offset points",
                 ha="center" if is_end else "left",
-                va={0.0: "top", 1.0: "bottom"}.get(height, "center"),
+                va={0.0: "top", 1.0: "bottom", NOT_DRAWN: "bottom"}.get(height, "center"),
                 color=INK,
                 fontsize=7.5,
                 parse_math=False,
             )
 
 
-def axis_marks(one: Hyperparameter) -> list[tuple[float, str]]:
-    """Return heights and texts along an axis: its ends, or every choice."""
+def is_lacking(one: Hyperparameter, rows: Sequence[TrialRow]) -> bool:
+    """Return whether some trials have no such hyperparameter, for a condition did not hold."""
+    return any(one.name not in row.params for row in rows)
+
+
+def axis_marks(one: Hyperparameter, *, is_lacking: bool = False) -> list[tuple[float, str]]:
+    """Return heights and texts along an axis: its ends, or every choice.
+
+    Args:
+        one: What the axis shows.
+        is_lacking: Whether trials without it pass above.
+    """
+    above = [(NOT_DRAWN, "not drawn")] if is_lacking else []
     if not one.choices:
-        return [(0.0, shown_value(one.low)), (1.0, shown_value(one.high))]
+        return [(0.0, shown_value(one.low)), (1.0, shown_value(one.high)), *above]
     step = 1 + (len(one.choices) - 1) // MOST_NAMED_CHOICES
     shown = range(0, len(one.choices), step)
-    return [(_height(one, index), short_choice(one.choices[index])) for index in shown]
+    marks = [(_height(one, index), short_choice(one.choices[index])) for index in shown]
+    return [*marks, *above]
 
 
 def _height(one: Hyperparameter, position: float) -> float:
@@ -230,13 +256,16 @@ def _scale(axes: Axes, side: str, parameter: Hyperparameter) -> None:
 
 
 def _with_all(rows: Sequence[TrialRow], space: Sequence[Hyperparameter]) -> list[TrialRow]:
-    """Return the complete and pruned trials that have a value and every hyperparameter."""
+    """Return the complete, pruned and paused trials that have a value and every hyperparameter."""
+    return [row for row in finished_rows(rows) if all(one.name in row.params for one in space)]
+
+
+def finished_rows(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the complete, pruned and paused trials that have a value."""
     return [
         row
         for row in rows
-        if row.state in ("complete", "pruned")
-        and row.value is not None
-        and all(one.name in row.params for one in space)
+        if (row.state == "complete" or row.is_cut_short) and row.value is not None
     ]
 
 

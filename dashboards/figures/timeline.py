@@ -8,10 +8,13 @@ from matplotlib.figure import Figure
 from dashboards.figures.base import draw_legend, empty_figure, rasterise_many
 from dashboards.figures.palette import INK, STATES
 from storage.attempts import Attempt
+from storage.optuna_rows import PAUSED
 from storage.process_identity import Owner
+from storage.trial_rows import PAUSED_STATE
 
 MOST_WORKERS = 40
 RELEASED = "released or lost"
+"""Of an attempt after which the trial goes on with another one, but at no rung."""
 # At least so many seconds, seconds of a unit, its name.
 UNITS = ((5400.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
@@ -22,7 +25,7 @@ class Bar:
 
     Attributes:
         trial_id: Optuna's row number of the trial.
-        state: Of the trial, or that the attempt was released or lost.
+        state: Of the trial, or that the attempt paused at a rung, was released or lost.
         row: Of its worker, from 0.
         begin: Since the first claim, in the unit of the timeline.
         length: Up to its last heartbeat, likewise.
@@ -66,7 +69,7 @@ def build_timeline(attempts: Sequence[Attempt], states: Mapping[int, str]) -> Ti
     bars = [
         Bar(
             trial_id=one.trial_id,
-            state=_state(one, states) if last[one.trial_id] is one else RELEASED,
+            state=_state(one, states, is_last=last[one.trial_id] is one),
             row=places[one.owner],
             begin=(one.started_at - start) / unit_seconds,
             length=(one.beat_at - one.started_at) / unit_seconds,
@@ -77,7 +80,9 @@ def build_timeline(attempts: Sequence[Attempt], states: Mapping[int, str]) -> Ti
     return Timeline([*map(_name, workers)], unit, bars)
 
 
-def _state(attempt: Attempt, states: Mapping[int, str]) -> str:
+def _state(attempt: Attempt, states: Mapping[int, str], *, is_last: bool) -> str:
+    if not is_last:
+        return PAUSED_STATE if attempt.ending == PAUSED else RELEASED
     state = states[attempt.trial_id]
     return RELEASED if state == "waiting" else state
 

@@ -18,6 +18,7 @@ from dashboards.analysis.comparison import (
     verdict,
 )
 from dashboards.analysis.lr_range import load_range_record
+from dashboards.analysis.spending import describe_budget
 from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
 from storage.records import Protocol
 from storage.run_paths import RunPaths, TrialPaths
@@ -126,7 +127,7 @@ def _protocol(
     classes = shown_classes(protocol.n_validation_classes, protocol.n_classes)
     if classes:
         yield "validation macro-F1", f"the mean{classes}"
-    yield "budget", f"{protocol.budget} trials of {search['n_epochs']} epochs"
+    yield "budget", describe_budget(protocol)
     yield "space", ", ".join(map(code, space)) or "nothing varies"
     chosen = {key: search.get(key) for key in ("sampler", "pruner", "patience_epochs")}
     yield from ((key.replace("_", " "), code(value)) for key, value in chosen.items() if value)

@@ -140,7 +140,7 @@ def compose_report(
         cost=compute_cost(
             rows,
             attempts=attempts,
-            budget=protocol.budget,
+            budget=protocol.limit,
             n_epochs=int(protocol.configuration["search"]["n_epochs"]),
         ),
         timeline=_timeline(attempts, rows),

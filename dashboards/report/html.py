@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
+from dashboards.analysis.cost import Cost
+from dashboards.analysis.spending import SECONDS_PER_HOUR, describe_budget
+from dashboards.analysis.status import StudyStatus
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.figures.palette import BEST, STATES
@@ -50,6 +53,8 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
     environment.globals |= {"colours": {**STATES, "best": BEST}}
     environment.filters |= {
         "inline": markup,
+        "bar": bar_widths,
+        "budget": describe_budget,
         "duration": shown_duration,
         "score": shown_score,
         "percent": lambda value: f"{100 * value:.2f} %",
@@ -61,8 +66,26 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         "verdict": verdict,
         "accuracy": shown_accuracy,
         "json": inline_json,
+        "with_code": with_code,
     }
     write_text(path, environment.get_template(template).render(context))
+
+
+def bar_widths(cost: Cost, status: StudyStatus) -> list[tuple[str, float]]:
+    """Return what each state has of the bar of a study's progress, in percent of its budget."""
+    spending = status.spending
+    spent = [
+        {"trials": one.n_trials, "epochs": one.n_epochs, "hours": one.seconds / SECONDS_PER_HOUR}[
+            spending.unit
+        ]
+        for one in cost.states
+    ]
+    whole = max(spending.amount, sum(spent))
+    return [
+        (one.state, 100 * part / whole)
+        for one, part in zip(cost.states, spent, strict=True)
+        if part
+    ]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -99,6 +122,15 @@ def shown_accuracy(row: TrialRow, n_images: int) -> str:
     accuracy = row.best.validation_accuracy
     error = accuracy_standard_error(accuracy, n_images)
     return f"{100 * accuracy:.1f} ± {100 * error:.1f} %"
+
+
+def with_code(sentence: str) -> Markup:
+    """Return a sentence with what stands between backticks as code elements."""
+    parts = sentence.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
 
 
 def inline_json(value: Any) -> Markup:

@@ -9,7 +9,7 @@ from dashboards.analysis.comparison import (
     read_variants,
     verdict,
 )
-from dashboards.formatting import setting_name, shows_top5
+from dashboards.formatting import setting_name, shown_value, shows_top5
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun, TestedClasses
 from dashboards.report.table_formats import Cell, Column, ResultTable
@@ -86,14 +86,21 @@ def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> ResultTable:
         Column(name, setting_name(name), ".3g", is_text=_is_text(rows, name)) for name in names
     ]
     cells = [
-        [*_trial_cells(row, n_validation), *(row.params.get(name) for name in names)]
-        for row in rows
+        [*_trial_cells(row, n_validation), *(_param(row, name) for name in names)] for row in rows
     ]
     return ResultTable("best-trials", (*TRIAL_COLUMNS, *params), cells)
 
 
 def _is_text(rows: Sequence[TrialRow], name: str) -> bool:
-    return any(isinstance(row.params.get(name), str) for row in rows)
+    return any(isinstance(_param(row, name), str) for row in rows)
+
+
+def _param(row: TrialRow, name: str) -> Cell:
+    """Return a hyperparameter; None where the trial has it not, for a condition did not hold."""
+    if name not in row.params:
+        return None
+    value: Cell = row.params[name]
+    return shown_value(value) if value is None or isinstance(value, bool) else value
 
 
 def _trial_cells(row: TrialRow, n_validation: int) -> Iterator[Cell]:

@@ -12,6 +12,7 @@ from dashboards.figures.live import live_curves, live_history, live_slice, sampl
 from dashboards.figures.live_shapes import live_parallel
 from dashboards.figures.search import (
     importance_figure,
+    is_lacking,
     pair_figure,
     parallel_figure,
     slice_figure,
@@ -65,7 +66,7 @@ def build_search_section(
     """
     scored = [row for row in rows if row.value is not None]
     drawn = sample(scored, MOST_DRAWN, lambda row: row.value if row.state == "complete" else None)
-    finished = [row for row in drawn if row.state in ("complete", "pruned")]
+    finished = [row for row in drawn if row.state == "complete" or row.is_cut_short]
     note = describe_sample(len(drawn), len(scored))
     searched = choose_varied(space, finished)
     why_no_shapes = (
@@ -80,17 +81,26 @@ def build_search_section(
         importances=_importances(importances),
         parallel=_parallel(searched, finished, note) if len(shown) > 1 else None,
         slices=[_slice(one, drawn, note) for one in shown[:MOST_SLICES]],
-        pairs=[_pair(x, y, finished, note) for x, y in combinations(shown[:MOST_PAIRED], 2)],
+        pairs=[
+            _pair(x, y, finished, note)
+            for x, y in combinations(shown[:MOST_PAIRED], 2)
+            if _n_with_both(x, y, finished) >= FEWEST_SCORED
+        ],
         why_no_shapes=why_no_shapes,
     )
+
+
+def _n_with_both(x: Hyperparameter, y: Hyperparameter, rows: Sequence[TrialRow]) -> int:
+    """Return how many trials have two hyperparameters: under conditions, perhaps none."""
+    return sum(x.name in row.params and y.name in row.params for row in rows)
 
 
 def _why_no_shapes(finished: Sequence[TrialRow], searched: Sequence[Hyperparameter]) -> str:
     if len(finished) < FEWEST_SCORED:
         n_finished = len(finished)
         return (
-            f"at least {FEWEST_SCORED} complete or pruned trials with a score are needed, there "
-            f"{'is 1' if n_finished == 1 else f'are {n_finished}'}"
+            f"at least {FEWEST_SCORED} complete, pruned or paused trials with a score are needed, "
+            f"there {'is 1' if n_finished == 1 else f'are {n_finished}'}"
         )
     return "" if searched else "no hyperparameter has had two values yet"
 
@@ -135,7 +145,7 @@ def _curves(rows: Sequence[TrialRow], n_scored: int) -> CaptionedFigure | None:
     curves = sample_curves([row for row in rows if row.curve])
     if not curves:
         return None
-    caption = "Validation macro-F1 after each epoch; pruned trials are dashed."
+    caption = "Validation macro-F1 after each epoch; pruned trials are dashed, paused ones dotted."
     return CaptionedFigure(
         "Learning curves",
         caption + describe_sample(len(curves), n_scored),
@@ -161,8 +171,11 @@ def _parallel(
 ) -> CaptionedFigure:
     caption = (
         "A line for each trial, from its hyperparameters to its score, which colours it; the best "
-        f"is orange. Pruned trials are grey and dashed, and end at their best epoch.{note}"
+        "is orange. Pruned and paused trials are grey and dashed, and end at their best epoch."
+        f"{note}"
     )
+    if any(is_lacking(one, finished) for one in searched):
+        caption += " A line passes above the axes of hyperparameters that its trial did not draw."
     return CaptionedFigure(
         "Parallel coordinates",
         caption,
@@ -181,9 +194,9 @@ def _pair(
     x: Hyperparameter, y: Hyperparameter, finished: Sequence[TrialRow], note: str
 ) -> CaptionedFigure:
     caption = (
-        "Large and green is good, crosses are pruned, the ring is the best complete one; where "
-        "trials coincide, the better is on top. No surface is drawn between them, for it would be "
-        f"guessed.{note}"
+        "Large and green is good, crosses are pruned or paused, the ring is the best complete "
+        "one; where trials coincide, the better is on top. No surface is drawn between them, for "
+        f"it would be guessed.{note}"
     )
     title = f"{x.label} and {y.label}".capitalize()
     return CaptionedFigure(title, caption, pair_figure(x, y, finished))

@@ -10,7 +10,7 @@ from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun
 from dashboards.report.html import shown_accuracy, shown_score
 from storage.records import Protocol
-from storage.trial_rows import TrialRow
+from storage.trial_rows import PAUSED_STATE, TrialRow
 
 
 def render_summary(content: ReportContent, *, page: str) -> str:
@@ -26,6 +26,8 @@ def render_summary(content: ReportContent, *, page: str) -> str:
         f"{_validation_classes(content.protocol)}. {code(page)} has the whole report.",
         bullets([*_headline(content)]),
     ]
+    if content.status.diagnosis:
+        parts += ["## Diagnosis", "\n".join(f"- {each}" for each in content.status.diagnosis)]
     if content.rows:
         parts += ["## Best trials", _best_trials(content.rows, content.n_validation)]
     facts = [*content.provenance.hashes, *content.provenance.facts]
@@ -49,9 +51,14 @@ def _headline(content: ReportContent) -> Iterator[tuple[str, str]]:
     status, best, baseline = content.status, content.status.best, content.best_baseline
     counts = [
         f"{getattr(status, state)} {state}"
-        for state in ("complete", "pruned", "failed", "running")
+        for state in ("complete", "pruned", "failed", PAUSED_STATE, "running")
+        if state != PAUSED_STATE or status.paused
     ]
-    yield "trials", f"{status.done} of {status.budget}: {', '.join(counts)}"
+    if status.spending.unit == "trials":
+        yield "trials", f"{status.done} of {status.budget}: {', '.join(counts)}"
+    else:
+        yield "budget", f"{status.spending} spent"
+        yield "trials", f"{status.done} over: {', '.join(counts)}"
     yield (
         "best in the search",
         f"**{shown_score(best.value)}** (validation, trial {best.number})"

@@ -17,7 +17,7 @@ from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
 from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
-from storage.trial_rows import STATE_NAMES
+from storage.trial_rows import ALL_STATES
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,15 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Trials that were pruned or failed, by the kind of reason.",
         ("state", "reason"),
     ),
-    "study_budget_trials": ("Trials of the whole study.", ()),
+    "study_budget_trials": (
+        "Trials of the whole study; where its budget counts epochs or hours, those queued so far.",
+        (),
+    ),
+    "study_budget": ("Budget of the study: trials, epochs or worker-hours.", ("unit",)),
+    "study_budget_spent": (
+        "What of it is spent: trials that are over, recorded epochs, or the hours they took.",
+        ("unit",),
+    ),
     "study_taken_over_trials": (
         "Finished trials imported from another study: part of the search, not of the budget.",
         (),
@@ -153,7 +161,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "study_spent_seconds": ("Time of all recorded epochs, summed over workers.", ()),
     "study_remaining_seconds": (
-        "Estimated time until the budget is done with as many workers as now.",
+        "Estimated time until the budget is spent with as many workers as now.",
         (),
     ),
     "study_running_epoch": ("Epochs that a running trial has.", TRIAL),
@@ -176,11 +184,13 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def _samples(status: StudyStatus) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
     """Yield name, values of the labels, and number; None where it is unknown."""
-    for state in STATE_NAMES.values():
+    for state in ALL_STATES:
         yield "study_trials", (state,), getattr(status, state)
     for reason in status.reasons:
         yield "study_early_ends", (reason.state, reason.kind), reason.count
     yield "study_budget_trials", (), status.budget
+    yield "study_budget", (status.spending.unit,), status.spending.amount
+    yield "study_budget_spent", (status.spending.unit,), status.spending.spent
     yield "study_taken_over_trials", (), status.taken_over
     yield "study_lost_attempts", (), status.lost_attempts
     yield "study_best_macro_f1", (), status.best.value if status.best else None

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dashboards.analysis.spending import Spending
 from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.formatting import shown_duration, shown_value
 from storage.records import Protocol, read_protocol
 from storage.study_storage import StudyStorage
-from storage.trial_rows import STATE_NAMES, TrialRow, read_trials
+from storage.trial_rows import ALL_STATES, TrialRow, read_trials
 
 NO_DIFFERENCE = ("name", "description", "storage", "protocol", "workers")
 """Settings, and sections of settings, that decide no result."""
@@ -21,7 +22,10 @@ class StudyResult:
 
     Attributes:
         study_name: Its name.
-        budget: Trials of the whole study.
+        budget: Trials of the whole study; where the budget counts epochs or hours, those that
+            have been queued so far.
+        spending: What of the budget is spent, in its own unit.
+        is_over: Whether nothing is left of the budget.
         done: Trials that are over.
         trials: How many are in each state, imported ones left out.
         best_value: Highest validation macro-F1 of a complete trial, None without one.
@@ -39,6 +43,8 @@ class StudyResult:
 
     study_name: str
     budget: int
+    spending: Spending
+    is_over: bool
     done: int
     trials: dict[str, int]
     best_value: float | None
@@ -98,6 +104,8 @@ def _read_result(handle: StudyStorage, protocol: Protocol) -> StudyResult:
     return StudyResult(
         study_name=protocol.study_name,
         budget=protocol.budget,
+        spending=status.spending,
+        is_over=status.is_over and status.spending.is_spent,
         done=status.done,
         trials=_counts(status),
         best_value=status.best.value if status.best else None,
@@ -114,7 +122,7 @@ def _read_result(handle: StudyStorage, protocol: Protocol) -> StudyResult:
 
 
 def _counts(status: StudyStatus) -> dict[str, int]:
-    return {state: getattr(status, state) for state in STATE_NAMES.values()}
+    return {state: getattr(status, state) for state in ALL_STATES}
 
 
 def _curve(rows: Sequence[TrialRow]) -> Iterator[tuple[float, float]]:
@@ -162,8 +170,8 @@ def _cautions(
     for one in results:
         if one.best_is_imported:
             yield f"the best trial of {one.study_name} was imported: another study paid for it"
-        if one.done < one.budget:
-            yield f"{one.study_name} is not over: {one.done} of {one.budget} trials are done"
+        if not one.is_over:
+            yield f"{one.study_name} is not over: {one.spending} are done"
 
 
 def _score(value: float | None) -> str | None:
@@ -171,7 +179,7 @@ def _score(value: float | None) -> str | None:
 
 
 MEASURES: dict[str, Callable[[StudyResult], str | None]] = {
-    "trials done": lambda one: f"{one.done} of {one.budget}",
+    "budget spent": lambda one: str(one.spending),
     "by state": lambda one: ", ".join(f"{n} {state}" for state, n in one.trials.items() if n),
     "best validation macro-F1": lambda one: _score(one.best_value),
     "of trial": lambda one: None if one.best_trial is None else str(one.best_trial),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.analysis.status import StudyStatus, read_status
+from storage.budget import Budget
 from storage.errors import StudyNotFoundError
 from storage.records import find_protocol, no_such_study, study_names
 from storage.run_folder_deletion import measure_folders
@@ -24,7 +25,9 @@ class StudySummary:
         state: One of `STATES`; stopped where trials are left and no worker is active, deleted
             where Optuna's own tools have removed its trials.
         done: Trials that are over.
-        budget: Trials of the whole study.
+        budget: Trials of the whole study; where the budget counts epochs or hours, those that
+            have been queued so far.
+        limit: The budget in its own unit.
         best_value: Highest validation macro-F1 of a complete trial, None without one.
         best_trial: Its number.
         test_macro_f1: Of the last final run that was tested, None without one.
@@ -37,6 +40,7 @@ class StudySummary:
     state: str
     done: int
     budget: int
+    limit: Budget
     best_value: float | None
     best_trial: int | None
     test_macro_f1: float | None
@@ -85,6 +89,7 @@ def _summarise(handle: StudyStorage, runs: Path, name: str) -> StudySummary:
         state=_state(status),
         done=status.done if status else 0,
         budget=protocol.budget,
+        limit=protocol.limit,
         best_value=best.value if best else None,
         best_trial=best.number if best else None,
         test_macro_f1=next((value for value in tested[::-1] if value is not None), None),

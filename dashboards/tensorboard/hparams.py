@@ -58,7 +58,7 @@ def row_summaries(
             data_type = DATA_TYPE_FLOAT64
         as_text = data_type == DATA_TYPE_STRING
         column = HParamInfo(
-            name=key, display_name=key.rpartition(".")[2], type=data_type, differs=one.differs
+            name=key, display_name=_heading(key), type=data_type, differs=one.differs
         )
         # TensorBoard offers a range for numbers, and a tick for each possible value of all others.
         if data_type != DATA_TYPE_FLOAT64:
@@ -75,6 +75,12 @@ def row_summaries(
         _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
         _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
     )
+
+
+def _heading(key: str) -> str:
+    """Return the last part of a dotted key; of a stage, the setting too."""
+    last = key.rpartition(".")[2]
+    return "_".join(key.split(".")[-2:]) if last.isdecimal() else last
 
 
 def _summary(tag: str, content: HParamsPluginData) -> Summary:

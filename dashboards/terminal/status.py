@@ -3,6 +3,7 @@
 Must not import torch.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,10 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.analysis.eta import RunningTrial
-from dashboards.analysis.status import FinalRunStatus, ReasonCount, StudyStatus
+from dashboards.analysis.final_run_status import FinalRunStatus
+from dashboards.analysis.spending import shown_amount
+from dashboards.analysis.status import ReasonCount, StudyStatus
 from dashboards.formatting import shown_duration, shown_params
 from dashboards.terminal.trials import STATE_STYLES
-from storage.trial_rows import TrialRow
+from storage.budget import counted
+from storage.trial_rows import PAUSED_STATE, TrialRow
 
 
 def status_table(
@@ -38,7 +42,7 @@ def status_table(
     """
     now = now or datetime.now()
     parts: list[Any] = [
-        Text.assemble((status.study_name, "bold"), f"  {status.done} of {status.budget} trials"),
+        Text.assemble((status.study_name, "bold"), f"  {_spending(status)}"),
         _bar(status),
         _counts(status),
         _best(status.best),
@@ -51,6 +55,8 @@ def status_table(
         parts += [Text(f"and {n_more} more", "dim")] if n_more else []
     if status.reasons:
         parts += [Text(), _early_ends(status)]
+    if status.diagnosis:
+        parts += [Text(), Text("diagnosis:", "bold"), _diagnosis(status.diagnosis)]
     if status.final_runs:
         parts += [Text(), *(_final_run(run, now) for run in status.final_runs)]
     return Group(*parts)
@@ -66,12 +72,29 @@ def status_line(status: StudyStatus, *, n_starting: int = 0) -> str:
     ended = {"complete": status.complete, "pruned": status.pruned, "failed": status.failed}
     parts = ", ".join(f"{count} {state}" for state, count in ended.items() if count)
     imported = f"{status.taken_over} imported, " if status.taken_over else ""
+    paused = f"{status.paused} paused, " if status.paused else ""
     best = status.best
     return (
-        f"{status.done}/{status.budget} done{f' ({parts})' if parts else ''}, {imported}"
+        f"{_spent(status)} done{f' ({parts})' if parts else ''}, {imported}{paused}"
         f"{status.running} running, {f'{n_starting} starting, ' if n_starting else ''}"
         + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
     )
+
+
+def _spent(status: StudyStatus) -> str:
+    """Return how much is done, for a line: `3/60`, or `340/1200 epochs, 20 trials`."""
+    spending = status.spending
+    if spending.unit == "trials":
+        return f"{status.done}/{status.budget}"
+    spent, amount = shown_amount(spending.spent), shown_amount(spending.amount)
+    return f"{spent}/{amount} {spending.unit}, {counted(status.done, 'trials')}"
+
+
+def _spending(status: StudyStatus) -> str:
+    """Return how much of the budget is spent, and beside other units how many trials are over."""
+    if status.spending.unit == "trials":
+        return str(status.spending)
+    return f"{status.spending}, {counted(status.done, 'trials')} over"
 
 
 def clean_line(text: str) -> str:
@@ -95,12 +118,14 @@ def shown_time(moment: datetime, now: datetime) -> str:
 def _bar(status: StudyStatus) -> Table:
     # A bar ends no line of its own; a row of a grid does.
     grid = Table.grid()
-    grid.add_row(ProgressBar(total=max(1, status.budget), completed=status.done, width=60))
+    grid.add_row(ProgressBar(total=1.0, completed=status.spending.share, width=60))
     return grid
 
 
 def _counts(status: StudyStatus) -> Text:
-    counts = [(f"{getattr(status, state)} {state}", STATE_STYLES[state]) for state in STATE_STYLES]
+    # Few studies let trials pause: the others need not read of it.
+    states = [state for state in STATE_STYLES if state != PAUSED_STATE or status.paused]
+    counts = [(f"{getattr(status, state)} {state}", STATE_STYLES[state]) for state in states]
     if status.taken_over:
         counts.append((f"{status.taken_over} imported", "dim"))
     shown = Text("  ").join(Text(*count) for count in counts)
@@ -250,6 +275,15 @@ def _early_ends(status: StudyStatus) -> Text:
     shown = Text("\n").join(lines)
     shown.no_wrap, shown.overflow = True, "ellipsis"
     return shown
+
+
+def _diagnosis(sentences: Sequence[str]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in sentences:
+        # A command has a line of its own, to be copied whole.
+        shown = re.sub(" (`study [^`]*`)", r"\n\1", clean_line(sentence))
+        grid.add_row(Text("  -"), Text(shown, overflow="fold"))
+    return grid
 
 
 def _reason_count(reason: ReasonCount) -> str:

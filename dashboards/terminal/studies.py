@@ -36,13 +36,18 @@ def studies_table(summaries: Sequence[StudySummary]) -> Table:
         table.add_row(
             Text(clean_line(one.study_name)),
             Text(one.state, STATES[one.state]),
-            f"{one.done}/{one.budget}",
+            _trials(one),
             "" if one.best_value is None else f"{one.best_value:.4f}",
             "" if one.best_trial is None else f"trial {one.best_trial}",
             "" if one.test_macro_f1 is None else f"{one.test_macro_f1:.4f}",
             "no folder" if one.size_bytes is None else shown_bytes(one.size_bytes),
         )
     return table
+
+
+def _trials(one: StudySummary) -> str:
+    """Return how many trials are over, of how many where the budget counts trials."""
+    return f"{one.done}/{one.budget}" if one.limit.unit == "trials" else str(one.done)
 
 
 def side_by_side_tables(found: SideBySide) -> Iterator[RenderableType]:

@@ -14,7 +14,7 @@ from storage.atomic_files import remove, write_atomically
 from storage.run_folders import mark_runs
 from storage.run_paths import RangeTestPaths, RunPaths
 from study.configuration.config import StudyConfig, as_stored
-from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES, FloatRange
+from study.configuration.spaces.ranges import LEARNING_RATE
 from study.configuration.yaml_values import dump_yaml
 from study.creation.create import reject_runs_folder
 from study.errors import StudyError
@@ -133,14 +133,20 @@ def reject_narrowing(config: StudyConfig, *, exists: bool) -> None:
             f"--apply narrows the range of a study that is still to come, {config.name!r} exists: "
             "give another --name, or leave --apply out"
         )
-    if "learning_rate" not in SPACES[config.search.space]:
+    within = config.search.searched.get(LEARNING_RATE)
+    if within is None:
         raise StudyError(
-            f"--apply narrows a range, search.space {config.search.space} does not vary the "
-            "learning rate: leave --apply out, and set optimization.learning_rate"
+            f"--apply narrows a range, search.space does not vary {LEARNING_RATE}: leave --apply "
+            f"out, and set {LEARNING_RATE}"
+        )
+    if not isinstance(within, dict) or "low" not in within:
+        raise StudyError(
+            f"--apply narrows one range, search.space.{LEARNING_RATE} has choices or several "
+            "ranges: leave --apply out, and narrow them yourself"
         )
 
 
-def write_narrowed(config: StudyConfig, rate: float, paths: RangeTestPaths) -> FloatRange:
+def write_narrowed(config: StudyConfig, rate: float, paths: RangeTestPaths) -> tuple[float, float]:
     """Write a configuration that searches the learning rate around a suggestion.
 
     Args:
@@ -149,25 +155,25 @@ def write_narrowed(config: StudyConfig, rate: float, paths: RangeTestPaths) -> F
         paths: Where the configuration is written, without location and password.
 
     Returns:
-        The new range.
+        The ends of the new range.
 
     Raises:
         StudyError: If the old and the new range have nothing in common.
     """
-    search = config.search
-    old = search.ranges.learning_rate or DEFAULT_LEARNING_RATES[config.optimization.optimizer]
-    low = max(old.low, _rounded(rate / NARROWING))
-    high = min(old.high, _rounded(rate * NARROWING))
+    space = config.search.searched
+    old = space[LEARNING_RATE]
+    low = max(old["low"], _rounded(rate / NARROWING))
+    high = min(old["high"], _rounded(rate * NARROWING))
     if low >= high:
         raise StudyError(
-            f"search.ranges.learning_rate must reach to a decade of the suggestion {rate:.2g}, "
-            f"it is {old.low:g} to {old.high:g}: widen it, or leave --apply out"
+            f"search.space.{LEARNING_RATE} must reach to a decade of the suggestion {rate:.2g}, "
+            f"it is {old['low']:g} to {old['high']:g}: widen it, or leave --apply out"
         )
-    narrowed = FloatRange(low=low, high=high, log=True)
-    changed = config.replacing({"search.ranges.learning_rate": narrowed})
+    narrowed = {**old, "low": low, "high": high, "log": True}
+    changed = config.replacing({"search.space": {**space, LEARNING_RATE: narrowed}})
     text = dump_yaml(as_stored(changed))
     write_atomically(paths.configuration, text.encode())
-    return narrowed
+    return low, high
 
 
 def _rounded(rate: float) -> float:

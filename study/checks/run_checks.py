@@ -32,6 +32,7 @@ from study.checks.sanity_checks import (
     check_reproducible,
 )
 from study.configuration.config import StudyConfig
+from study.configuration.sections import SearchConfig
 from study.errors import UnsoundPipelineError
 from study.session.suggested_commands import suggest_command
 from study.trial.components import evaluation_batches, fresh_state, train_batches
@@ -179,18 +180,26 @@ class PipelineChecks:
         counts = self._prepared.description.counts
         epoch_seconds = counts["train"] / learned + counts["validation"] / judged
         n_workers = count_workers(config)
-        study_seconds = search.n_trials * search.n_epochs * epoch_seconds / n_workers
+        study_seconds = _budget_seconds(search, epoch_seconds) / n_workers
         growth = (final.image_size / config.data.image_size) ** 2
         final_seconds = final.n_epochs * epoch_seconds * growth
         return CheckResult(
             "duration",
             None,
             f"{learned:,.0f} images/s in training, {judged:,.0f} in validation",
-            f"about {shown_duration(study_seconds)} for {search.n_trials} trials by "
+            f"about {shown_duration(study_seconds)} for {search.budget} by "
             f"{n_workers} worker{'s' * (n_workers > 1)}, {shown_duration(final_seconds)} for the "
             "final run",
             "",
         )
+
+
+def _budget_seconds(search: SearchConfig, epoch_seconds: float) -> float:
+    """Return how long one worker takes for a budget if nothing is pruned."""
+    if search.budget.hours is not None:
+        return search.budget.hours * 3600
+    n_epochs = search.budget.epochs or search.budget.n_first_slots * search.n_epochs
+    return n_epochs * epoch_seconds
 
 
 def reject_broken(config: StudyConfig, prepared: PreparedData) -> None:

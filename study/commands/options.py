@@ -92,7 +92,7 @@ SETTING_OF_OPTION = {
     "name": "name",
     "workers": "workers.n_workers",
     "workers_per_gpu": "workers.per_gpu",
-    "trials": "search.n_trials",
+    "trials": "search.budget.trials",
     "device": "execution.device",
 }
 

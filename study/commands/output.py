@@ -15,13 +15,14 @@ from dashboards.analysis.comparison import (
 )
 from dashboards.formatting import shown_classes, shows_top5
 from dashboards.terminal.data import data_lines
-from dashboards.terminal.trials import trials_table
+from dashboards.terminal.trials import TrialsTable
 from data.split_writer import Track
 from storage.configuration import shown_url
 from storage.database import is_transient, reason_of
 from storage.study_totals import best_ids, count_states
 from storage.trial_rows import lowest_loss, read_some, read_trials
 from study.configuration.network_cost import find_costly_stem
+from study.configuration.spaces.nearest import moved_settings
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
@@ -39,7 +40,7 @@ def outage_of(error: Exception) -> str | None:
 def say_location(session: StudySession) -> None:
     """Say where a study is, which data it has, what it does without, and what is too costly."""
     say(
-        f"study {session.protocol.study_name}: a budget of {session.protocol.budget}, "
+        f"study {session.protocol.study_name}: a budget of {session.protocol.limit}, "
         f"database {shown_url(session.config.storage.url)}, runs {session.paths.folder}"
     )
     for line in data_lines(session.protocol):
@@ -48,6 +49,11 @@ def say_location(session: StudySession) -> None:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
     if caution := find_costly_stem(session.config, n_classes=session.protocol.n_classes):
         say(caution)
+    if moved := moved_settings(session.config):
+        say(
+            "caution: the configured values lie outside the space, the first trial has "
+            f"{', '.join(moved)}: widen search.space, or configure values within it"
+        )
 
 
 def stoppable(stop: StopFlag) -> Track:
@@ -66,7 +72,7 @@ def epoch_progress(session: StudySession) -> EpochProgress:
 def print_trials(session: StudySession) -> None:
     """Print the table of the best trials, and the baseline that they have to beat."""
     name, handle = session.protocol.study_name, session.storage_handle
-    print_rich(trials_table(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
+    print_rich(TrialsTable(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
     n_trials = sum(count_states(handle.database, name).values())
     if n_trials > MOST_LISTED:
         say(f"the best {MOST_LISTED} of {n_trials} trials: `study trials --json` lists all")
@@ -89,7 +95,7 @@ def print_given(session: StudySession) -> None:
         for line in remarks(variants):
             say(line)
     else:
-        print_rich(trials_table(rows, with_loss=True))
+        print_rich(TrialsTable(rows, with_loss=True))
         least = lowest_loss(rows)
         if least is not None and least.best is not None:
             say(f"lowest validation loss: {least.best.validation_loss:.4f}, trial {least.number}")

@@ -5,7 +5,6 @@ torch nor optuna, so that an error comes at once.
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -22,7 +21,7 @@ from model.configuration import (
 )
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
-from study.configuration.dotted_keys import assign, leaves
+from study.configuration.dotted_keys import assign, leaves, merge, nested
 from study.configuration.given_values import expand_home, read_names, shown, suggest_near
 from study.configuration.points import checked_points
 from study.configuration.sections import (
@@ -32,6 +31,9 @@ from study.configuration.sections import (
     StudyLocation,
     WorkersConfig,
 )
+from study.configuration.spaces.edits import PREFIX, edit_space
+from study.configuration.spaces.rules import checked_space
+from study.configuration.spaces.whole import name_defaults, with_whole_space
 from study.configuration.validation import validate
 from study.configuration.yaml_values import (
     MOST_LEVELS,
@@ -47,8 +49,8 @@ FITTED_PRESET = "my-images"
 """The preset whose images choose the rest: see `study/creation/fitted_preset.py`."""
 PATHS = ("data.source", "data.label_file", "data.cache", "storage.url", "storage.runs")
 """Settings in which `~` means the home folder."""
-MAPPINGS = ("data.splits",)
-"""Settings whose value is a mapping, and no section."""
+MAPPINGS = ("data.splits", "search.budget", "search.space")
+"""Settings whose value is a mapping, which a later one replaces as a whole."""
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -72,6 +74,11 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     workers: WorkersConfig = WorkersConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     storage: StorageConfig = StorageConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _space_is_whole(cls, values: Any) -> Any:
+        return with_whole_space(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":
@@ -140,9 +147,10 @@ class Request:
         return (self.preset or "").casefold() == FITTED_PRESET and not self.fitted
 
     def gives(self, key: str) -> bool:
-        """Whether an option or an assignment gives this setting."""
-        assigned = any(text.partition("=")[0].strip() == key for text in self.assignments)
-        return assigned or self.options.get(key) is not None
+        """Whether an option or an assignment gives this setting, or a part of it."""
+        given = [text.partition("=")[0].strip() for text in self.assignments]
+        given += [name for name, value in self.options.items() if value is not None]
+        return any(name == key or name.startswith(f"{key}.") for name in given)
 
     def location(self) -> StudyLocation:
         """Return where the study is, without validating the rest of the request."""
@@ -171,21 +179,23 @@ class Request:
     def _values(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
         # The defaults first, so that one end of a range may be set alone.
         values = StudyConfig().model_dump(mode="json")
+        values["search"]["space"] = SearchConfig.model_fields["space"].default
         preset: Mapping[str, Any] = {}
         if self.preset is not None or (self.file is None and base is None):
             preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))
         elif self.file is None and base is not None:
-            _merge(values, base)
-        _merge(values, preset)
+            merge(values, base, whole=MAPPINGS)
+            name_defaults(values)
+        merge(values, preset, whole=MAPPINGS)
         for key, value in self.fitted.items():
             assign(values, key, value)
         if self.file is not None:
-            _merge(values, _read_file(self.file))
+            merge(values, _read_file(self.file), whole=MAPPINGS)
         for assignment in self.assignments:
-            _merge(values, _parse_assignment(assignment))
+            _assign(values, *_parse_assignment(assignment))
         for key, value in self.options.items():
             if value is not None:
-                assign(values, key, value)
+                merge(values, nested(key, value), whole=MAPPINGS)
         _describe_other_images(values, preset)
         return _read(values)
 
@@ -220,7 +230,7 @@ def validated(values: Mapping[str, Any]) -> StudyConfig:
         ConfigurationError: If a value is rejected; the message names the first, counts the rest.
     """
     config = validate(StudyConfig, _read(values))
-    return checked_points(config, known=all_keys())
+    return checked_points(checked_space(config), known=all_keys())
 
 
 def as_stored(config: StudyConfig) -> dict[str, Any]:
@@ -258,8 +268,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     return values
 
 
-def _parse_assignment(text: str) -> dict[str, Any]:
-    """Return what a file with this one setting would hold."""
+def _parse_assignment(text: str) -> tuple[str, Any]:
+    """Return the dotted key and the value."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -269,20 +279,16 @@ def _parse_assignment(text: str) -> dict[str, Any]:
         )
     if key.count(".") > MOST_LEVELS:
         raise ConfigurationError(f"--set {shown(key)} is no setting: see `study config`")
-    values: dict[str, Any] = {}
-    assign(values, key, parse_assigned(value, f"--set {key}"))
-    return values
+    return key, parse_assigned(value, f"--set {key}")
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any], prefix: str = "") -> None:
-    """Set the values of sections; a setting that is a mapping itself is replaced as a whole."""
-    for key, value in values.items():
-        inner = into.get(key)
-        is_setting = f"{prefix}{key}" in MAPPINGS
-        if isinstance(value, dict) and isinstance(inner, dict) and not is_setting:
-            _merge(inner, value, f"{prefix}{key}.")
-        else:
-            into[key] = deepcopy(value)
+def _assign(into: dict[str, Any], key: str, value: Any) -> None:
+    """Set what a file with this one setting would; a part of the space leaves its others."""
+    search = into["search"]
+    if key.startswith(PREFIX) and isinstance(search, dict):
+        search["space"] = edit_space(search["space"], key.removeprefix(PREFIX), value)
+        return
+    merge(into, nested(key, value), whole=MAPPINGS)
 
 
 def all_keys() -> list[str]:

@@ -1,6 +1,8 @@
 """Settings by dotted key, such as `optimization.learning_rate`, in nested values."""
 
 import functools
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,6 +21,33 @@ def assign(values: dict[str, Any], dotted_key: str, value: Any) -> None:
             inner = values[section] = dict(inner) if isinstance(inner, BaseModel) else {}
         values = inner
     values[key] = value
+
+
+def nested(dotted_key: str, value: Any) -> dict[str, Any]:
+    """Return nested mappings with one value."""
+    values: dict[str, Any] = {}
+    assign(values, dotted_key, value)
+    return values
+
+
+def merge(
+    into: dict[str, Any], values: Mapping[str, Any], *, whole: Sequence[str], prefix: str = ""
+) -> None:
+    """Set the values of sections; a setting that is a mapping itself is replaced as a whole.
+
+    Args:
+        into: Is changed.
+        values: Sections with what changes.
+        whole: Dotted keys of settings that are mappings.
+        prefix: Dotted key of the section that both are, with a dot.
+    """
+    for key, value in values.items():
+        inner = into.get(key)
+        is_setting = f"{prefix}{key}" in whole
+        if isinstance(value, dict) and isinstance(inner, dict) and not is_setting:
+            merge(inner, value, whole=whole, prefix=f"{prefix}{key}.")
+        else:
+            into[key] = deepcopy(value)
 
 
 def value_at(config: Any, dotted_key: str) -> Any:

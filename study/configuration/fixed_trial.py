@@ -15,7 +15,10 @@ from optuna.distributions import (
 )
 
 from study.configuration.config import StudyConfig
-from study.configuration.search_space import Choice, Hyperparameters, suggest
+from study.configuration.dotted_keys import value_at
+from study.configuration.points import configured_by
+from study.configuration.search_space import Choice, Range, as_choice, read_searched
+from study.configuration.spaces.settings import SEARCHABLE
 
 
 class OutOfRangeError(Exception):
@@ -43,13 +46,13 @@ class FixedTrial:
         """
         return float(self._answer(name, FloatDistribution(low, high, log=log)))
 
-    def suggest_int(self, name: str, low: int, high: int) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """Answer with the given value.
 
         Raises:
             OutOfRangeError: If there is none within the range.
         """
-        return int(self._answer(name, IntDistribution(low, high)))
+        return int(self._answer(name, IntDistribution(low, high, log=log)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
         """Answer with the given value.
@@ -72,20 +75,33 @@ class FixedTrial:
         return self._values[name]
 
 
-def point_in(config: StudyConfig, hyperparameters: Hyperparameters) -> FixedTrial:
-    """Return hyperparameters as a point of a study's space.
+def point_in(config: StudyConfig, experiment: StudyConfig) -> FixedTrial:
+    """Return what a trial trained as a point of a study's space.
+
+    Args:
+        config: Of the study.
+        experiment: Configuration of the trial, whatever study it is of.
 
     Raises:
-        OutOfRangeError: If one lies outside its range, or differs from the configured value where
-            the space leaves it out.
+        OutOfRangeError: If a setting lies outside its range, or differs from the configured value
+            where the space leaves it out.
     """
-    point = FixedTrial(hyperparameters.as_params())
-    if params_of(point, config) != hyperparameters:
-        raise OutOfRangeError("what the space leaves out")
+    point = FixedTrial(_values_at(config, experiment))
+    found, _ = configured_by(point, config)
+    searchable = [(value_at(found, key), value_at(experiment, key), key) for key in SEARCHABLE]
+    for value, wanted, key in searchable:
+        if value != wanted:
+            raise OutOfRangeError(key)
     return point
 
 
-def params_of(point: FixedTrial, config: StudyConfig) -> Hyperparameters:
-    """Return the hyperparameters of given values, and the configured ones beside them."""
-    space, ranges = config.search.space, config.search.ranges
-    return suggest(point, space, ranges, network=config.network, optimization=config.optimization)
+def _values_at(config: StudyConfig, experiment: StudyConfig) -> dict[str, Any]:
+    """Return the values of an experiment by the names of a study's parameters."""
+    values: dict[str, Any] = {}
+    for one in read_searched(config.search):
+        value = value_at(experiment, one.setting)
+        if one.is_per_stage:
+            values |= dict(zip(one.names(len(value)), value, strict=True))
+        elif value is not None or not isinstance(one.within, Range):
+            values[one.name] = as_choice(value)
+    return values

@@ -1,16 +1,23 @@
 """What the largest network of a study costs: a caution before hours go into too large images."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
 
 from model.configuration import NetworkConfig
 from model.cost import RESNET18_MACS, count_multiply_accumulates
 from study.configuration.config import StudyConfig
 from study.configuration.points import at_point, settings_of
-from study.configuration.search_space import SPACES
+from study.configuration.search_space import read_searched, suggest
+from study.configuration.spaces.nearest import NearestTrial, picks
+from study.configuration.spaces.settings import PER_STAGE, WIDTHS
+from study.errors import ConfigurationError
 
 MOST_PIXELS = 96
 """Largest side of an image that a stem at full resolution is meant for."""
 MOST_RESNETS = 2
+SHAPE = (PER_STAGE, WIDTHS, "network.stem.stride", "network.stem.pool")
+"""Settings that decide what a network costs."""
 
 
 def find_costly_stem(config: StudyConfig, *, n_classes: int) -> str | None:
@@ -48,12 +55,13 @@ def find_costly_stem(config: StudyConfig, *, n_classes: int) -> str | None:
 
 
 def _largest_networks(config: StudyConfig) -> Iterator[NetworkConfig]:
-    """Yield the network of each given point, else the one with the most blocks of the search."""
+    """Yield the network of each given point, else those of the space that may be the largest."""
     if config.search.points:
         for point in config.search.points:
             yield at_point(config, settings_of(point)).network
-    elif "blocks" in SPACES[config.search.space]:
-        blocks = (config.search.ranges.blocks.high,) * len(config.network.widths)
-        yield config.network.model_copy(update={"blocks": blocks})
-    else:
-        yield config.network
+        return
+    shapes = [one for one in read_searched(config.search) if one.setting in SHAPE]
+    for combined in product(*(picks(one) for one in shapes)):
+        picked = {name: value for _, values in combined for name, value in values.items()}
+        with suppress(ConfigurationError):  # no trial has this combination
+            yield at_point(config, suggest(NearestTrial(config, picked), config)).network

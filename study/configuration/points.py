@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.configuration.dotted_keys import value_at
 from study.configuration.given_values import suggest_near
-from study.configuration.search_space import Choice, Hyperparameters, TrialLike, suggest
+from study.configuration.search_space import Choice, TrialLike, as_choice, suggest
 from study.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SEED = "seed"
 LABEL = "label"
 SECTIONS = ("network", "optimization", "augmentation")
-NO_SEARCH = {"search.space": "fixed", "search.points": (), "search.n_trials": 1}
+NO_SEARCH = {"search.space": "fixed", "search.points": (), "search.budget": {"trials": 1}}
 """Settings of a configuration that varies nothing."""
 
 Settings = Mapping[str, Any]
@@ -35,8 +35,8 @@ def at_point(config: "StudyConfig", settings: Settings) -> "StudyConfig":
     Raises:
         ConfigurationError: If the settings are none, or do not fit together.
     """
-    if not settings and not config.search.points:
-        return config
+    if not config.search.points:
+        return config.replacing(settings) if settings else config
     return config.replacing({**NO_SEARCH, **settings})
 
 
@@ -137,11 +137,6 @@ def _whole_points(config: "StudyConfig") -> Iterator[Settings]:
         yield {key: value_at(found, key) for key in keys}
 
 
-def as_choice(value: Any) -> Choice:
-    """Return a setting as Optuna keeps it: a list as a text such as `3-3-3`."""
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
 def ask_settings(trial: TrialLike, config: "StudyConfig") -> dict[str, Any]:
     """Ask a trial for the settings of its point; none where a study's points are not given.
 
@@ -159,25 +154,12 @@ def ask_settings(trial: TrialLike, config: "StudyConfig") -> dict[str, Any]:
     }
 
 
-def configured_by(
-    trial: TrialLike, config: "StudyConfig"
-) -> tuple["StudyConfig", Hyperparameters, dict[str, Any]]:
+def configured_by(trial: TrialLike, config: "StudyConfig") -> tuple["StudyConfig", dict[str, Any]]:
     """Ask a trial what it is.
 
     Returns:
-        The study's configuration with the trial's values in place, its hyperparameters, and the
-        settings of its point where points are given.
+        The study's configuration with the trial's settings in place, and these by dotted key:
+        those of its point where points are given, else what the study searches.
     """
-    settings = ask_settings(trial, config)
-    pointed = at_point(config, settings)
-    search = config.search
-    hyperparameters = suggest(
-        trial,
-        search.space,
-        search.ranges,
-        network=pointed.network,
-        optimization=pointed.optimization,
-    )
-    network, optimization = hyperparameters.applied_to(pointed.network, pointed.optimization)
-    found = pointed.replacing({"network": network, "optimization": optimization})
-    return found, hyperparameters, settings
+    settings = ask_settings(trial, config) or suggest(trial, config)
+    return at_point(config, settings), settings

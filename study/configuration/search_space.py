@@ -1,128 +1,76 @@
-"""What a study searches: the spaces, their ranges, and how a trial becomes hyperparameters.
+"""What a trial is asked for: the searched settings, and the names that Optuna knows them by.
 
-To search something else, add its range to `RangesConfig`, its name to a space in `SPACES`, a field
-to `Hyperparameters`, say in `applied_to` what it changes, and in `stored_settings.py` what studies
-without that range ran with. Must not import optuna: a trial only suggests values.
+What may be searched, and the named spaces, are in `spaces/`. Must not import optuna: a trial only
+suggests values.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, Field, model_validator
+from study.configuration.dotted_keys import value_at
+from study.configuration.spaces.settings import PER_STAGE, WIDTHS, number_type
 
-from model.configuration import NetworkConfig, OptimizationConfig
+if TYPE_CHECKING:
+    from study.configuration.config import StudyConfig
+    from study.configuration.sections import SearchConfig
 
-SpaceName = Literal["joint", "lr-wd", "blocks-dropout", "fixed", "given"]
 Choice = bool | int | float | str | None
-
-SPACES: dict[SpaceName, frozenset[str]] = {
-    "joint": frozenset({"learning_rate", "weight_decay", "blocks", "dropout"}),
-    "lr-wd": frozenset({"learning_rate", "weight_decay"}),
-    "blocks-dropout": frozenset({"blocks", "dropout"}),
-    "fixed": frozenset(),
-    "given": frozenset(),  # nothing is drawn: see `study/configuration/points.py`
-}
-
-
-class FloatRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A range of real numbers, both ends included; equal ends fix the value."""
-
-    low: float = Field(description="Lowest value")
-    high: float = Field(description="Highest value")
-    log: bool = Field(False, description="Whether values are drawn on a logarithmic scale")
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "FloatRange":
-        if self.low > self.high:
-            raise ValueError(f"low must not lie above high, got {self.low} and {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"low must be positive on a logarithmic scale, got {self.low}")
-        return self
-
-
-class IntRange(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A range of whole numbers, both ends included; equal ends fix the value."""
-
-    low: int = Field(ge=1, description="Lowest value")
-    high: int = Field(le=8, description="Highest value")
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "IntRange":
-        if self.low > self.high:
-            raise ValueError(f"low must not lie above high, got {self.low} and {self.high}")
-        return self
-
-
-class RangesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """The range of each hyperparameter; a space uses those it names."""
-
-    learning_rate: FloatRange | None = Field(
-        None, description="Peak learning rate; default 1e-3..1 for sgd, 1e-5..1e-2 for adam, adamw"
-    )
-    weight_decay: FloatRange = Field(
-        FloatRange(low=1e-6, high=1e-2, log=True), description="Weight decay"
-    )
-    blocks: IntRange = Field(IntRange(low=1, high=4), description="Residual blocks of each stage")
-    dropout: FloatRange = Field(
-        FloatRange(low=0.0, high=0.5), description="Dropout2d probability inside the blocks"
-    )
-
-    @model_validator(mode="after")
-    def _fit_what_they_feed(self) -> "RangesConfig":
-        rates = self.learning_rate
-        if rates is not None and rates.low <= 0:
-            raise ValueError(f"learning_rate.low must be positive, got {rates.low:g}: raise it")
-        if self.weight_decay.low < 0:
-            low = self.weight_decay.low
-            raise ValueError(f"weight_decay.low must not be negative, got {low:g}: raise it")
-        if self.dropout.low < 0 or self.dropout.high >= 1:
-            found = f"{self.dropout.low:g} to {self.dropout.high:g}"
-            raise ValueError(f"dropout must lie within 0 to below 1, got {found}: narrow it")
-        return self
-
-
-DEFAULT_LEARNING_RATES = {
-    "sgd": FloatRange(low=1e-3, high=1.0, log=True),
-    "adam": FloatRange(low=1e-5, high=1e-2, log=True),
-    "adamw": FloatRange(low=1e-5, high=1e-2, log=True),
-}
+SHORT = "short"
+"""What `search.param_names` is in studies of versions that searched four settings only."""
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
-    """What the search varies; everything else of a run is configuration."""
+class Range:
+    """A range of numbers, both ends included; equal ends fix the value."""
 
-    learning_rate: float
-    weight_decay: float
-    blocks: tuple[int, ...]
-    dropout: float
-
-    def applied_to(
-        self, network: NetworkConfig, optimization: OptimizationConfig
-    ) -> tuple[NetworkConfig, OptimizationConfig]:
-        """Return the two configurations with these values in place of their own."""
-        return (
-            network.model_copy(update={"blocks": self.blocks, "dropout": self.dropout}),
-            optimization.model_copy(
-                update={"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-            ),
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values by name."""
-        return asdict(self)
-
-    def as_params(self) -> dict[str, float]:
-        """Return the values under the names by which a trial is asked for them."""
-        values = self.as_dict()
-        blocks = values.pop("blocks")
-        return values | dict(zip(stage_names(len(blocks)), blocks, strict=True))
+    low: float
+    high: float
+    log: bool
 
 
-def stage_names(n_stages: int) -> list[str]:
-    """Return the names by which a trial is asked for the blocks of each stage."""
-    return [f"blocks_{stage}" for stage in range(1, n_stages + 1)]
+@dataclass(frozen=True)
+class Searched:
+    """A setting that trials draw, or one of several ranges of it.
+
+    Attributes:
+        setting: Its dotted key.
+        within: The range, or the choices by what Optuna keeps for them.
+        when: The values of other settings under which it is drawn, by dotted key; empty: always.
+        name: What Optuna calls it; where each stage has a value, what these names are made of.
+        is_whole: Whether its values are whole numbers.
+    """
+
+    setting: str
+    within: Range | Mapping[Choice, Any]
+    when: Mapping[str, tuple[Choice, ...]]
+    name: str
+    is_whole: bool
+
+    @property
+    def is_per_stage(self) -> bool:
+        """Whether every stage of the network draws its own number."""
+        return self.setting == PER_STAGE and isinstance(self.within, Range)
+
+    def names(self, n_stages: int) -> list[str]:
+        """Return the names of Optuna's parameters: one, or one for each stage."""
+        if not self.is_per_stage:
+            return [self.name]
+        setting, colon, case = self.name.partition(":")
+        joint = "." if "." in setting else "_"
+        return [f"{setting}{joint}{stage}{colon}{case}" for stage in range(1, n_stages + 1)]
+
+    def ask(self, trial: "TrialLike", n_stages: int) -> Any:
+        """Ask a trial for the value."""
+        if not isinstance(self.within, Range):
+            return self.within[trial.suggest_categorical(self.name, list(self.within))]
+        numbers = [self._number(trial, name, self.within) for name in self.names(n_stages)]
+        return tuple(numbers) if self.is_per_stage else numbers[0]
+
+    def _number(self, trial: "TrialLike", name: str, within: Range) -> float:
+        if self.is_whole:
+            return trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
+        return trial.suggest_float(name, within.low, within.high, log=within.log)
 
 
 class TrialLike(Protocol):
@@ -131,45 +79,88 @@ class TrialLike(Protocol):
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """Answer with a real number."""
 
-    def suggest_int(self, name: str, low: int, high: int) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """Answer with a whole number."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
         """Answer with one of the choices."""
 
 
-def suggest(
-    trial: TrialLike,
-    space: SpaceName,
-    ranges: RangesConfig,
-    *,
-    network: NetworkConfig,
-    optimization: OptimizationConfig,
-) -> Hyperparameters:
-    """Ask a trial for the values of a space; what the space leaves out is configured.
+def as_choice(value: Any) -> Choice:
+    """Return a setting as Optuna keeps it: a list as a text such as `3-3-3`."""
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def read_searched(search: "SearchConfig") -> list[Searched]:
+    """Return what the trials of a study are asked for, conditions before what depends on them."""
+    found = [
+        one for key, given in search.searched.items() for one in _read_setting(search, key, given)
+    ]
+    depths = {one.setting: 0 for one in found}
+    for _ in depths:  # no chain of conditions is longer
+        for one in found:
+            above = [1 + depths[key] for key in one.when if key in depths]
+            depths[one.setting] = max([depths[one.setting], *above])
+    # Widths say how many stages there are.
+    return sorted(found, key=lambda one: (depths[one.setting], one.setting != WIDTHS))
+
+
+def _read_setting(search: "SearchConfig", key: str, given: Any) -> Iterator[Searched]:
+    several = given if isinstance(given, list) else [given]
+    short = search.param_names == SHORT
+    for one in several:
+        when = {
+            parent: tuple(map(as_choice, values if isinstance(values, list) else [values]))
+            for parent, values in one.get("when", {}).items()
+        }
+        case = "-".join(str(value).lower() for values in when.values() for value in values)
+        name = key.rpartition(".")[2] if short else key
+        yield Searched(
+            key,
+            {as_choice(value): value for value in one["choices"]}
+            if "choices" in one
+            else Range(one["low"], one["high"], one["log"]),
+            when,
+            f"{name}:{case}" if len(several) > 1 else name,
+            number_type(key) is int,
+        )
+
+
+def suggest(trial: TrialLike, config: "StudyConfig") -> dict[str, Any]:
+    """Ask a trial for the searched settings, by dotted key.
+
+    A setting whose condition does not hold is left out: its configured value counts.
 
     Args:
         trial: Optuna's trial; one that is resumed answers with the values it had.
-        space: Name of the space.
-        ranges: Range of each hyperparameter.
-        network: Where blocks and dropout come from when they are not searched.
-        optimization: Where learning rate and weight decay come from when they are not searched.
+        config: Of the study.
     """
+    settings: dict[str, Any] = {}
+    for one in read_searched(config.search):
+        if holds(one.when, settings, config):
+            widths = settings.get(WIDTHS, config.network.widths)
+            settings[one.setting] = one.ask(trial, len(widths))
+    return settings
 
-    def real(name: str, within: FloatRange, configured: float) -> float:
-        if name not in SPACES[space]:
-            return configured
-        return trial.suggest_float(name, within.low, within.high, log=within.log)
 
-    learning_rates = ranges.learning_rate or DEFAULT_LEARNING_RATES[optimization.optimizer]
-    blocks = network.blocks
-    if "blocks" in SPACES[space]:
-        low, high = ranges.blocks.low, ranges.blocks.high
-        names = stage_names(len(network.widths))
-        blocks = tuple(trial.suggest_int(name, low, high) for name in names)
-    return Hyperparameters(
-        learning_rate=real("learning_rate", learning_rates, optimization.learning_rate),
-        weight_decay=real("weight_decay", ranges.weight_decay, optimization.weight_decay),
-        blocks=blocks,
-        dropout=real("dropout", ranges.dropout, network.dropout),
+def holds(
+    when: Mapping[str, tuple[Choice, ...]], settings: Mapping[str, Any], config: "StudyConfig"
+) -> bool:
+    """Return whether a condition holds for the settings of a trial and the configured ones."""
+    return all(
+        as_choice(settings[key] if key in settings else value_at(config, key)) in values
+        for key, values in when.items()
     )
+
+
+def is_conditional(search: "SearchConfig") -> bool:
+    """Return whether some trials have parameters that others have not."""
+    searched = read_searched(search)
+    lengths = {
+        len(value)
+        for one in searched
+        if one.setting == WIDTHS and not isinstance(one.within, Range)
+        for value in one.within.values()
+    }
+    per_stage = any(one.is_per_stage for one in searched)
+    return any(one.when for one in searched) or (per_stage and len(lengths) > 1)

@@ -1,23 +1,83 @@
 """The sections of a configuration that belong to no other package, and where a study is kept."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_serializer, model_validator
 
+from storage.budget import UNITS, Budget
 from storage.configuration import StorageConfig
-from study.configuration.search_space import RangesConfig, SpaceName
+from study.configuration.given_values import shown
+from study.configuration.spaces.completion import GIVEN, complete
+
+
+class BudgetConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How much a whole study may spend, in exactly one unit.
+
+    Attributes:
+        trials: Number of trials.
+        epochs: Epochs of all trials together.
+        hours: Hours of training and validation of all workers together.
+    """
+
+    trials: int | None = Field(None, ge=1, le=1_000_000)
+    epochs: int | None = Field(None, ge=1, le=1_000_000_000)
+    hours: float | None = Field(None, gt=0, le=1_000_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_one_unit(cls, values: Any) -> Any:
+        if isinstance(values, cls):
+            return values
+        is_mapping = isinstance(values, Mapping)
+        given = [unit for unit in UNITS if is_mapping and values.get(unit) is not None]
+        if len(given) == 1 or (is_mapping and values.keys() - set(UNITS)):
+            return values
+        got = f"got {' and '.join(given)}" if given else f"got {shown(values)}"
+        raise ValueError(
+            f"must be trials, epochs or hours, one of them, {got}: "
+            "for example search.budget.trials=60"
+        )
+
+    @model_serializer
+    def _as_given(self) -> dict[str, Any]:
+        return {self.limit.unit: self.limit.amount}
+
+    @property
+    def limit(self) -> Budget:
+        """Its unit, and how much of it."""
+        return next(
+            Budget(unit, amount) for unit in UNITS if (amount := getattr(self, unit)) is not None
+        )
+
+    @property
+    def n_first_slots(self) -> int:
+        """With how many slots the queue begins; counted in epochs or hours, it grows."""
+        return 1 if self.trials is None else self.trials
+
+    def __str__(self) -> str:
+        return str(self.limit)
 
 
 class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What is searched, by which sampler, and how trials are pruned."""
 
-    space: SpaceName = Field("joint", description="joint, lr-wd, blocks-dropout, fixed or given")
-    ranges: RangesConfig = RangesConfig()
+    space: dict[str, Any] | str = Field(
+        "joint",
+        validate_default=True,
+        description="Settings with their ranges; or joint, lr-wd, blocks-dropout, fixed, given",
+    )
+    param_names: Literal["dotted", "short"] = Field(
+        "dotted", description="How Optuna's parameters are called; short: in studies made earlier"
+    )
     points: tuple[dict[str, Any], ...] = Field(
         (), description="Points of space given: settings by dotted key, and a label where wanted"
     )
-    n_trials: int = Field(60, ge=1, le=1_000_000, description="Budget: trials of the whole study")
+    budget: BudgetConfig = Field(
+        BudgetConfig(trials=60),
+        description="What the whole study may spend: trials, epochs or hours",
+    )
     n_epochs: int = Field(20, ge=1, description="Epochs of a trial, over which it anneals")
     patience_epochs: int | None = Field(
         None,
@@ -28,13 +88,14 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
     )
     n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
-    pruner: Literal["percentile", "median", "halving", "rungs", "none"] = Field(
-        "percentile", description="percentile, median, halving, rungs or none"
+    pruner: Literal["percentile", "median", "halving", "rungs", "promotion", "none"] = Field(
+        "percentile",
+        description="percentile, median, halving, rungs, promotion (rungs that pause) or none",
     )
     rungs: tuple[float, ...] = Field(
         (0.1, 0.25, 0.5),
         min_length=1,
-        description="Parts of the schedule after which the worse half is pruned (rungs)",
+        description="Parts of the schedule after which the worse half is pruned or pauses",
     )
     pruner_percentile: float = Field(
         75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
@@ -45,6 +106,17 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     pruner_warmup_epochs: int = Field(
         10, ge=0, description="Epochs of a trial before it may be pruned, except by rungs"
     )
+
+    @property
+    def searched(self) -> Mapping[str, Any]:
+        """Ranges and choices by dotted setting; none where the points of trials are given."""
+        return self.space if isinstance(self.space, dict) else {}
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _name_becomes_a_space(cls, space: Any) -> Any:
+        # A whole configuration has done so before, for its own optimizer.
+        return complete(space, optimizer=None) if isinstance(space, str) else space
 
     @field_validator("rungs")
     @classmethod
@@ -59,24 +131,36 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _fixed_space_has_one_point(self) -> "SearchConfig":
-        if self.space == "fixed" and self.n_trials != 1:
+        if not self.space and self.budget.trials != 1:
             raise ValueError(
-                f"space fixed has nothing to vary, got n_trials {self.n_trials}: "
-                "set search.n_trials=1, or another search.space"
+                f"space fixed has nothing to vary, got a budget of {self.budget}: "
+                "set search.budget.trials=1, or another search.space"
             )
         return self
 
     @model_validator(mode="after")
     def _points_are_given_where_they_belong(self) -> "SearchConfig":
-        if self.points and self.space == "given" and self.n_trials > len(self.points):
+        n_points, n_trials = len(self.points), self.budget.trials
+        if n_points and self.space == GIVEN and (n_trials is None or n_trials > n_points):
             raise ValueError(
-                f"n_trials must be at most the number of points, got {self.n_trials} for "
-                f"{len(self.points)}: set search.n_trials={len(self.points)}"
+                f"budget must be in trials, at most the number of points, got {self.budget} for "
+                f"{n_points}: set search.budget.trials={n_points}"
             )
-        if self.points and self.space != "given":
-            raise ValueError(f"points need space given, got {self.space}: set search.space=given")
-        if self.space == "given" and not self.points:
+        if self.points and self.space != GIVEN:
+            got = ", ".join(self.space) or "fixed"
+            raise ValueError(f"points need space given, got {got}: set search.space=given")
+        if self.space == GIVEN and not self.points:
             raise ValueError("space given needs points: list them in search.points")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_completes_a_trial(self) -> "SearchConfig":
+        n_epochs = self.budget.epochs
+        if n_epochs is not None and n_epochs < self.n_epochs:
+            raise ValueError(
+                f"budget must be at least the n_epochs of one trial, got {self.budget} for "
+                f"{self.n_epochs}: set search.budget.epochs={self.n_epochs} or more"
+            )
         return self
 
     @model_validator(mode="after")

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from study.configuration.config import StudyConfig
+from study.configuration.config import MAPPINGS, StudyConfig
 from study.configuration.dotted_keys import assign
+from study.configuration.spaces.completion import DEFAULT, GIVEN, complete, expand
 
 OPERATIONAL: dict[str, Any] = {
     "name": True,
@@ -16,7 +17,7 @@ OPERATIONAL: dict[str, Any] = {
     "workers": {"n_workers", "per_gpu"},
     "execution": {"device"},
     "data": {"source", "cache"},
-    "search": {"n_trials"},
+    "search": {"budget"},
 }
 ADDED_SETTINGS: dict[str, Any] = {
     "data.configuration": None,
@@ -25,6 +26,7 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.resize": "crop",
     "data.value_range": None,
     "search.rungs": [0.1, 0.25, 0.5],
+    "search.param_names": "short",
     "network.stem.stride": 1,
     "network.stem.pool": False,
 }
@@ -42,12 +44,31 @@ def frozen_part(config: StudyConfig) -> dict[str, Any]:
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration with what `ADDED_SETTINGS` say that it means."""
+    """Return a stored configuration in today's form, with what `ADDED_SETTINGS` say it means.
+
+    What an early version stored as `search.n_trials` is its budget in trials.
+    """
     values = deepcopy(dict(stored))
+    if "n_trials" in values["search"]:
+        values["search"]["budget"] = {"trials": values["search"].pop("n_trials")}
+    _put_ranges_into_space(values)
     for key, meaning in ADDED_SETTINGS.items():
         if not _holds(values, key):
             assign(values, key, meaning)
     return values
+
+
+def _put_ranges_into_space(values: dict[str, Any]) -> None:
+    """Make a named space and the ranges beside it, as earlier versions stored them, one space."""
+    search = values.get("search")
+    if not isinstance(search, dict) or "ranges" not in search:
+        return
+    ranges = search.pop("ranges")
+    space = expand(search["space"])
+    if space == GIVEN:
+        return
+    whole = {key: ranges.get(key.rpartition(".")[2]) or DEFAULT for key in space}
+    search["space"] = complete(whole, optimizer=values["optimization"]["optimizer"])
 
 
 def missing_settings(stored: Mapping[str, Any]) -> list[str]:
@@ -68,7 +89,7 @@ def _holds(values: Any, dotted_key: str) -> bool:
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and f"{prefix}{key}" not in MAPPINGS:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"

@@ -23,6 +23,8 @@ from study.errors import ConfigurationError
 
 M = TypeVar("M", bound=BaseModel)
 SEE = "see `study config`"
+RENAMED = {"search.n_trials": "search.budget.trials"}
+"""What settings of early versions are called now."""
 
 
 def validate(kind: type[M], values: Mapping[str, Any]) -> M:
@@ -69,10 +71,6 @@ def _rule(key: str, error: Mapping[str, Any], kind: type[BaseModel]) -> str:
     if names_nothing(given) and problem != "string_pattern_mismatch":
         rule = "hold settings" if problem.startswith("model") else "have a value"
         return f"{key} must {rule}, got none: leave it out"
-    if problem == "missing":
-        return f"{key} must have a value where {key.rpartition('.')[0]} has one: give it too"
-    if problem.startswith("model") and (example := _example_of_range(key, given, kind, error)):
-        return f"{key} must have two ends, got {shown(given)}: give it as --set {example}"
     if problem == "string_type" and isinstance(given, int | float):
         quoted = shlex.quote(f'{key}="{given}"')
         return f"{key} must be text, got {shown(given)}: quote it, --set {quoted}"
@@ -107,6 +105,8 @@ def _remedy_of_unknown(location: Sequence[int | str], kind: type[BaseModel]) -> 
     """Return what to write in the place of a name that is no setting."""
     name, known = str(location[-1]), _known_names(kind)
     key = ".".join(map(str, location))
+    if key in RENAMED:
+        return f"give it as {RENAMED[key]}"
     if "." in name and key in known:
         section, _, setting = name.rpartition(".")
         return f"write {section}: and, indented below it, {setting}:"
@@ -142,18 +142,3 @@ def _annotation(kind: type[BaseModel], location: Sequence[int | str]) -> Any:
             break
         annotation = model.model_fields[str(part)].annotation
     return annotation
-
-
-def _example_of_range(
-    key: str, given: Any, kind: type[BaseModel], error: Mapping[str, Any]
-) -> str | None:
-    """Return the assignment that a list or a number stands for, None where this is no range."""
-    model = next(find_models(_annotation(kind, error["loc"])), None)
-    if model is None or not {"low", "high"} <= model.model_fields.keys():
-        return None
-    ends = list(given) if isinstance(given, list | tuple) and len(given) == 2 else [given] * 2
-    if all(isinstance(end, int | float) for end in ends):
-        ends = sorted(ends)
-    else:
-        ends = [1, 3] if model.model_fields["low"].annotation is int else [0.1, 0.5]
-    return shlex.quote(f"{key}={dump_assigned(dict(zip(('low', 'high'), ends, strict=True)))}")

@@ -19,6 +19,7 @@ from data.image_cache import CONTENT_FORMAT, PreparedData, prepare
 from data.split_writer import Track, no_progress
 from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
+from storage.budget import Budget
 from storage.init_lock import initialising
 from storage.optuna_rows import FIXED_PARAMS, METRIC_NAME, METRIC_NAMES, SLOT
 from storage.orphaned_rows import remove_orphans
@@ -27,6 +28,7 @@ from storage.records import (
     Protocol,
     add_protocol,
     find_protocol,
+    raise_amount,
     raise_budget,
     read_protocol,
 )
@@ -35,6 +37,7 @@ from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.points import LABEL, given_params
+from study.configuration.spaces.nearest import nearest_params
 from study.configuration.stored_settings import completed
 from study.creation.warm_start import ReadWarmStart, add_imported, start_cold
 from study.errors import StudyError
@@ -83,8 +86,9 @@ def build_points(config: StudyConfig, slots: range) -> list[Point]:
     Raises:
         StudyError: If the study is one of given points and has not so many.
     """
-    if config.search.space != "given":
-        return [SAMPLED] * len(slots)
+    if not config.search.points:
+        # What a study is about to improve on comes first.
+        return [_nearest(config) if slot == 0 else SAMPLED for slot in slots]
     points = config.search.points
     if slots.stop > len(points):
         raise StudyError(
@@ -98,6 +102,11 @@ def build_points(config: StudyConfig, slots: range) -> list[Point]:
     ]
 
 
+def _nearest(config: StudyConfig) -> Point:
+    """Return the configured values as a point of the space; what lies outside is moved into it."""
+    return Point(nearest_params(config), {})
+
+
 def open_or_create(
     request: Request,
     *,
@@ -107,8 +116,8 @@ def open_or_create(
 ) -> StudySession:
     """Create the study of a request, or open it where it exists.
 
-    Without preset and file the stored configuration counts, without a number of trials the
-    stored budget.
+    Without preset and file the stored configuration counts, without a given budget the stored
+    one.
 
     Args:
         request: Names the study and its configuration.
@@ -128,7 +137,7 @@ def open_or_create(
     if works_here:
         reject_missing_gpu(config)
     # Workers that adopt enqueued trials let the budget grow.
-    gives_budget = request.gives("search.n_trials")
+    gives_budget = request.gives("search.budget")
     return initialise(config, location=location, gives_budget=gives_budget, track=track)
 
 
@@ -156,7 +165,9 @@ def initialise(
     read_warm_start: ReadWarmStart = start_cold,
     track: Track = no_progress,
 ) -> StudySession:
-    """Create a study with its whole budget as waiting trials; one that exists stays as it is.
+    """Create a study with a budget of trials as waiting ones; one that exists stays as it is.
+
+    A budget in epochs or hours begins with one waiting trial, and the queue grows as it is spent.
 
     Settings are rejected before data are decoded, and data before anything is stored.
 
@@ -179,10 +190,10 @@ def initialise(
     """
     follow_group_rule(config.storage)
     name = name or config.name
-    queue = (
-        list(points) if points is not None else build_points(config, range(config.search.n_trials))
-    )
-    budget = len(queue) if gives_budget else None
+    n_slots = config.search.budget.n_first_slots
+    queue = build_points(config, range(n_slots)) if points is None else list(points)
+    limit = config.search.budget.limit if points is None else Budget("trials", len(queue))
+    budget = limit if gives_budget else None
     paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
     # Checked before the protocol, for another `init` may finish between the two checks.
     in_use = paths.folder.is_dir() and not paths.is_unused()
@@ -203,7 +214,9 @@ def initialise(
             _reject_other(protocol, config, budget=budget)
             reject_other_data(protocol, config, prepared.fingerprint)
         else:
-            protocol = _create(handle, _completed(config), name, queue, prepared, read_warm_start)
+            protocol = _create(
+                handle, _completed(config), name, queue, limit, prepared, read_warm_start
+            )
         session = bind(config, protocol, handle, config.storage)
         if not session.is_final:
             session.paths.claim(protocol.study_key)
@@ -213,15 +226,53 @@ def initialise(
     return session
 
 
-def extend_budget(session: StudySession, n_more: int) -> StudySession:
-    """Add the next slots to the queue of a study; return the study with its larger budget.
+def extend_budget(session: StudySession, more: Budget) -> StudySession:
+    """Add to the budget of a study; return the study with its larger budget.
+
+    Trials are added to the queue; where epochs or hours are counted, it grows by itself.
+
+    Args:
+        session: The study.
+        more: How much to add.
 
     Raises:
-        StudyError: If the study is one of given points and has not so many more.
+        StudyError: If the budget has another unit, or the study is one of given points and has
+            not so many more.
     """
-    return _extend(
-        session, lambda first: build_points(session.config, range(first, first + n_more))
+    fixed = session.protocol.limit
+    if more.unit != fixed.unit:
+        raise StudyError(
+            f"--{more.unit} must be the unit of the budget, study {session.protocol.study_name!r} "
+            f"has {fixed}: add to it with --{fixed.unit}"
+        )
+    if more.unit != "trials":
+        return _extend_amount(session, more.amount)
+    n_more = int(more.amount)
+
+    def from_slot(first: int) -> Sequence[Point]:
+        points = build_points(session.config, range(first, first + n_more))
+        return points if _has_nearest(session) else [_nearest(session.config), *points[1:]]
+
+    return _extend(session, from_slot)
+
+
+def _has_nearest(session: StudySession) -> bool:
+    """Return whether the configured values are a trial of a study, or it has given points."""
+    nearest = nearest_params(session.config)
+    trials = session.optuna_study().get_trials(deepcopy=False)
+    return not nearest or any(
+        trial.system_attrs.get(FIXED_PARAMS, {}) | trial.params == nearest for trial in trials
     )
+
+
+def _extend_amount(session: StudySession, more: float) -> StudySession:
+    database, name = session.storage_handle.database, session.protocol.study_name
+    with initialising(parse_url(session.config.storage.url)):
+        amount = read_protocol(database, name).limit.amount + more
+        database.write(lambda connection: raise_amount(connection, name, amount))
+        session = replace(session, protocol=read_protocol(database, name))
+    note_study(session)
+    return session
 
 
 def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
@@ -251,6 +302,7 @@ def _create(
     config: StudyConfig,
     name: str,
     queue: Sequence[Point],
+    limit: Budget,
     prepared: PreparedData,
     read_warm_start: ReadWarmStart,
 ) -> Protocol:
@@ -271,7 +323,7 @@ def _create(
         budget=len(queue),
         configuration=as_stored(config),
         fingerprint=protocol_fingerprint(config, prepared.fingerprint),
-        facts={**_facts(prepared, config), **warm_start.facts},
+        facts={**_facts(prepared, config), **_budget_facts(limit), **warm_start.facts},
     )
     add_protocol(handle.database, protocol)
     return protocol
@@ -317,14 +369,14 @@ def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slo
             )
 
 
-def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: int | None) -> None:
+def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: Budget | None) -> None:
     reject_other_format(protocol, config)
     reject_added_settings(protocol, config)
     reject_differences(protocol, config)
     if not protocol.study_name.endswith(FINAL_SUFFIX):
         reject_other_runs_folder(protocol, config)
     if budget is not None:
-        reject_other_budget(protocol, config, budget=budget)
+        reject_other_budget(protocol, config, budget)
 
 
 def reject_runs_folder(folder: Path, config: StudyConfig, *, in_use: bool) -> None:
@@ -360,6 +412,10 @@ def _completed(config: StudyConfig) -> StudyConfig:
             "data.source": resolve_source(config.data.source),
         }
     )
+
+
+def _budget_facts(limit: Budget) -> dict[str, Any]:
+    return {} if limit.unit == "trials" else {"budget": limit.as_json()}
 
 
 def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:

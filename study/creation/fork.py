@@ -112,7 +112,7 @@ def fork(
         return _read_warm_start(handle, origin, config, prepared.fingerprint)
 
     # The fork may exist and have been extended.
-    gives_budget = request.gives("search.n_trials")
+    gives_budget = request.gives("search.budget")
     session = initialise(
         config,
         location=location,
@@ -144,7 +144,9 @@ def _read_origin(location: Location, name: str | None, new_name: str) -> Protoco
 def _forked_config(request: Request, origin: Protocol, new_name: str) -> StudyConfig:
     renamed = replace(request, options={**request.options, "name": new_name})
     config = completed_by(renamed.resolve(base=completed(origin.configuration)), origin, request)
-    return config.replacing({"data.source": resolve_source(config.data.source)})
+    # A study of an earlier version has other names of parameters, which the warm start translates.
+    names = {"search.param_names": "dotted"}
+    return config.replacing({"data.source": resolve_source(config.data.source)} | names)
 
 
 def _read_warm_start(
@@ -173,7 +175,7 @@ def _read_warm_start(
 def _why_nothing(
     origin: Protocol, old: StudyConfig, new: StudyConfig, fingerprint: str
 ) -> str | None:
-    if "given" in (old.search.space, new.search.space):
+    if old.search.points or new.search.points:
         return "given points share one seed and are all trained in their own study"
     keys = [one.key for one in other_experiment(old, new)]
     explained = any(key.startswith("data.") for key in keys)
@@ -195,7 +197,8 @@ def _changes(
 
     def shown(config: StudyConfig) -> dict[str, Any]:
         settings = frozen_part(config)
-        settings["search"]["n_trials"] = config.search.n_trials
+        settings["search"]["budget"] = str(config.search.budget)
+        del settings["search"]["param_names"]
         settings["data"]["source"] = config.data.source
         return settings | {"final": config.final.model_dump(mode="json")}
 

@@ -13,6 +13,7 @@ from study.configuration.config import Request, StudyConfig, as_stored, validate
 from study.configuration.dotted_keys import assign
 from study.configuration.fixed_trial import FixedTrial, OutOfRangeError
 from study.configuration.points import configured_by
+from study.configuration.sections import BudgetConfig
 from study.configuration.stored_settings import completed
 from study.creation.create import initialise, open_or_create
 from study.errors import StudyError
@@ -82,7 +83,7 @@ def open_given(
             raise StudyError(
                 f"--name must be a study of given points, {name!r} is a search: choose another"
             )
-        settings = {"search.n_trials": found.budget}
+        settings = {"search.budget": BudgetConfig(trials=found.budget)}
         if request.names_configuration or plan.base is not None:
             settings |= {**UNSAMPLED, **plan.settings(config)}
         elif plan.is_explicit:
@@ -100,8 +101,9 @@ def _with_points(
 ) -> StudyConfig:
     """Return a configuration with the points of a plan, and settings that `--set` goes before."""
     points = plan.points(config)
-    n_trials = min(len(points), settings.get("search.n_trials", len(points)))
-    settings = {**settings, "search.n_trials": n_trials}
+    budget = settings.get("search.budget", BudgetConfig(trials=len(points)))
+    n_trials = min(len(points), budget.n_first_slots)
+    settings = {**settings, "search.budget": {"trials": n_trials}}
     changes = {key: value for key, value in settings.items() if not named.gives(key)}
     changes |= {"name": named.options["name"], "search.space": "given", "search.points": points}
     values = config.model_dump(mode="json")
@@ -126,7 +128,7 @@ def base_of_trial(request: Request, study_name: str, number: int | None) -> dict
     session = open_session(Request(options=place), study_name)
     row = choose_winner(session) if number is None else _trial(session, number)
     try:
-        config, _, _ = configured_by(FixedTrial(row.params), session.config)
+        config, _ = configured_by(FixedTrial(row.params), session.config)
     except OutOfRangeError:
         raise _no_trial(session, row.number) from None
     return as_stored(config.replacing({"search.space": "joint", "search.points": ()}))

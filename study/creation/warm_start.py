@@ -16,8 +16,8 @@ from data.image_cache import PreparedData
 from storage.records import IMPORTED_FROM, Protocol, copy_epochs
 from storage.study_storage import StudyStorage
 from study.configuration.config import StudyConfig, validated
-from study.configuration.fixed_trial import FixedTrial, OutOfRangeError, params_of, point_in
-from study.configuration.points import NO_SEARCH
+from study.configuration.fixed_trial import FixedTrial, OutOfRangeError, point_in
+from study.configuration.points import configured_by
 from study.configuration.stored_settings import completed, frozen_part
 from study.session.protocol import Difference, differences
 from study.trial.samplers import build_pruner
@@ -54,18 +54,19 @@ def add_imported(handle: StudyStorage, optuna_study: optuna.Study, warm_start: W
 
 
 def other_experiment(old: StudyConfig, new: StudyConfig) -> list[Difference]:
-    """Return the settings that make a trial of the same hyperparameters another experiment."""
-    hyperparameters = params_of(FixedTrial({}), old.replacing(NO_SEARCH))
+    """Return the settings that make every trial of one study another experiment in the other.
 
-    def experiment(config: StudyConfig) -> dict[str, Any]:
-        network, optimization = hyperparameters.applied_to(config.network, config.optimization)
-        # Not validated: another number of stages is a difference, and no mistake.
-        same = config.model_copy(update={"network": network, "optimization": optimization})
-        settings = frozen_part(same)
-        length = config.search.model_dump(include={"n_epochs", "patience_epochs"})
-        return settings | {"search": length}
+    What either of them searches is left to the comparison of each trial.
+    """
+    searched = {*old.search.searched, *new.search.searched}
+    found = differences(_experiment(old), _experiment(new))
+    return [one for one in found if one.key not in searched]
 
-    return differences(experiment(old), experiment(new))
+
+def _experiment(config: StudyConfig) -> dict[str, Any]:
+    """Return what decides a trial of a configuration, whatever else the study searches."""
+    length = config.search.model_dump(include={"n_epochs", "patience_epochs"})
+    return frozen_part(config) | {"search": length}
 
 
 def select_importable(
@@ -85,7 +86,8 @@ def select_importable(
     rows = {}
     for trial in trials:
         try:
-            point = point_in(new, params_of(FixedTrial(trial.params), old))
+            experiment, _ = configured_by(FixedTrial(trial.params), old)
+            point = point_in(new, experiment)
         except OutOfRangeError:
             continue
         rows[trial._trial_id] = _as_row(trial, point, origin.study_name, new)

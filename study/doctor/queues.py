@@ -5,6 +5,7 @@ The caller holds the init lock, so that nobody is filling a queue.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,7 +16,8 @@ from storage.records import raise_budget
 from storage.run_folders import free_name
 from storage.study_deletion import delete_named_study
 from storage.study_totals import Slot, foreign_ids
-from storage.trial_rows import STATE_NAMES
+from storage.trial_rows import state_name
+from study.configuration.spaces.nearest import nearest_params
 from study.creation.create import build_points, fill_queue
 from study.doctor.finding import Finding, count
 from study.doctor.run_folders import is_claimed
@@ -64,7 +66,7 @@ def foreign_findings(session: StudySession) -> Iterator[Finding]:
     """Find trials that other programs have added to a study."""
     for trial in _foreign(session):
         where = f"study {session.protocol.study_name}, trial {trial.number}"
-        state = STATE_NAMES[trial.state]
+        state = state_name(trial)
         remedy = "left alone; no worker claims it or waits for it"
         if trial.state == TrialState.COMPLETE and SLOT in trial.user_attrs:
             remedy = "left alone; the next worker queues its slot again"
@@ -101,8 +103,9 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
         study_id = session.optuna_study()._study_id
         every = handle.get_all_trials(study_id, deepcopy=False)
         numbers = [trial.number for trial in every]
-        given = session.config.search.space == "given"
-        with_params = any(FIXED_PARAMS in trial.system_attrs for trial in every)
+        given = session.config.search.points
+        known: tuple[dict[str, Any], ...] = ({}, nearest_params(session.config))
+        with_params = any(trial.system_attrs.get(FIXED_PARAMS, {}) not in known for trial in every)
         if session.is_final or (with_params and not given):
             yield Finding(where, what, "left alone, for their parameters are not known")
         elif sorted(numbers) != list(range(len(numbers))):  # Optuna counts to number a trial

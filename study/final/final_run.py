@@ -44,7 +44,7 @@ def final_config(config: StudyConfig) -> StudyConfig:
         {
             "data.image_size": config.final.image_size,
             "search.n_epochs": config.final.n_epochs,
-            "search.n_trials": 1,
+            "search.budget": {"trials": 1},
             "search.pruner": "none",
             "workers.n_workers": 1,
             "workers.threads": None,

@@ -15,6 +15,7 @@ from typing import Any
 
 from data.image_cache import CONTENT_FORMAT
 from data.sources.opening import HUB_ID, SYNTHETIC
+from storage.budget import Budget
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
 from storage.run_paths import FINAL_SUFFIX, RunPaths
@@ -91,8 +92,8 @@ def protocol_fingerprint(config: StudyConfig, data_fingerprint: str) -> str:
 def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> StudyConfig:
     """Return a configuration with what a study keeps unless a request says otherwise.
 
-    These are the threads that `init` has counted, the strictness, and what its images have chosen:
-    a file that does not name them does not change them.
+    These are the threads that `init` has counted, the strictness, the names of parameters, and
+    what its images have chosen: a file that does not name them does not change them.
     """
     fixed = validated(completed(protocol.configuration))
     threads = given.workers.threads or fixed.workers.threads
@@ -102,7 +103,8 @@ def completed_by(given: StudyConfig, protocol: Protocol, request: Request) -> St
         for key, value in request.fitted.items()
         if key not in RUN_AS_HERE and not request.gives(key) and value_at(given, key) == value
     }
-    return given.replacing({"workers.threads": threads, "protocol": strict.protocol} | fitted)
+    kept = {"protocol": strict.protocol, "search.param_names": fixed.search.param_names}
+    return given.replacing({"workers.threads": threads} | kept | fitted)
 
 
 def reject_differences(protocol: Protocol, given: StudyConfig) -> None:
@@ -250,22 +252,35 @@ def reject_other_runs_folder(
         ) from None
 
 
-def reject_other_budget(protocol: Protocol, given: StudyConfig, *, budget: int) -> None:
+def reject_other_budget(protocol: Protocol, given: StudyConfig, budget: Budget) -> None:
     """Reject a budget that is not the study's.
 
     Raises:
         ProtocolError: If it differs; the message holds the command that changes it.
     """
-    name, fixed = protocol.study_name, protocol.budget
-    rule = f"--trials must be {fixed}, the budget of study {name!r}, got {budget}"
-    extend = ("extend", "--name", name, "--trials")
-    if budget > fixed:
-        command = suggest_command(*extend, str(budget - fixed), storage=given.storage)
-        raise ProtocolError(f"{rule}: add to it with `{command}`")
-    if budget < fixed:
-        command = suggest_command(*extend, "N", storage=given.storage)
+    name, fixed = protocol.study_name, protocol.limit
+    key = f"search.budget.{fixed.unit}"
+    option = "--trials" if fixed.unit == "trials" else key
+    amounts = [f"{one.amount:.15g}" for one in (fixed, budget)]
+    rule = f"{option} must be {amounts[0]}, the budget of study {name!r}, got {amounts[1]}"
+
+    def extend(more: str) -> str:
+        words = (f"--{fixed.unit}", more)
+        return suggest_command("extend", "--name", name, *words, storage=given.storage)
+
+    if budget.unit != fixed.unit:
+        changes = {f"search.budget.{budget.unit}": budget.amount}
+        command = fork_command(_searched_name(protocol), changes, storage=given.storage)
         raise ProtocolError(
-            f"{rule}: a budget only grows, with `{command}`; leave --trials out to continue"
+            f"search.budget must be in {fixed.unit}, study {name!r} has {fixed}, got {budget}: "
+            f"leave it out to continue, or start a changed study with `{command}`"
+        )
+    if budget.amount > fixed.amount:
+        more = f"{budget.amount - fixed.amount:.15g}"
+        raise ProtocolError(f"{rule}: add to it with `{extend(more)}`")
+    if budget.amount < fixed.amount:
+        raise ProtocolError(
+            f"{rule}: a budget only grows, with `{extend('N')}`; leave {option} out to continue"
         )
 
 

@@ -12,7 +12,7 @@ from data.split_writer import Track, no_progress
 from model.seeds import derive_seed
 from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyDeletedError, StudyNotFoundError
-from storage.own_study import OwnStudy, open_study
+from storage.own_study import OwnStudy, SampledStudy, open_study
 from storage.records import Protocol, read_protocol
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
@@ -95,6 +95,10 @@ class StudySession:
         """Return Optuna's view of the study, without foreign trials."""
         return open_study(self.storage_handle, self.protocol.study_name)
 
+    def sampled_study(self) -> SampledStudy:
+        """Return the same as samplers and pruners see it."""
+        return SampledStudy(self.protocol.study_name, self.storage_handle)
+
     def slots(self) -> list[Slot]:
         """Return the trials that are slots of the queue."""
         return read_slots(self.storage_handle.database, self.protocol.study_name)
@@ -104,10 +108,6 @@ class StudySession:
         totals = read_totals(self.storage_handle.database, self.protocol.study_name)
         waiting = TrialState.WAITING
         return any(one.state != waiting or one.n_begun for one in totals if not one.is_imported)
-
-    def count_unfinished(self) -> int:
-        """Return how many trials wait or run."""
-        return sum(n for state, n in self.count_states().items() if not state.is_finished())
 
     def has_complete_trial(self) -> bool:
         """Return whether there is a result to choose from."""

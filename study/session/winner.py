@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dashboards.analysis.status import StudyStatus, read_status
 from storage.records import IMPORTED_FROM
 from storage.study_totals import best_ids
 from storage.trial_rows import TrialRow, read_some
@@ -49,6 +50,13 @@ def _origin(trial: TrialRow) -> str:
     return f": {origin['study']}, trial {origin['trial']}" if origin else ""
 
 
+def _progress(status: StudyStatus) -> str:
+    if status.spending.unit != "trials":
+        return f"{status.spending} are spent"
+    n_open = status.waiting + status.paused + status.running
+    return f"{n_open} of {n_open + status.done} trials are not"
+
+
 def choose_winner(session: StudySession) -> TrialRow:
     """Return the complete trial with the highest validation macro-F1, the earliest of equals.
 
@@ -57,11 +65,12 @@ def choose_winner(session: StudySession) -> TrialRow:
     """
     name, handle = session.protocol.study_name, session.storage_handle
     place = session.config.storage
-    if unfinished := session.count_unfinished():
+    status = read_status(handle, name)
+    if not status.is_over:
         command = suggest_command("run", "--name", name, storage=place)
         raise StudyError(
-            f"study {name!r} must be over before its final run, {unfinished} of "
-            f"{len(session.slots())} trials are not: finish them with `{command}`"
+            f"study {name!r} must be over before its final run, {_progress(status)}: finish "
+            f"{'them' if status.spending.unit == 'trials' else 'it'} with `{command}`"
         )
     best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
     if not best:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from optuna.artifacts import ArtifactMeta
 from optuna.trial import FrozenTrial
 
 from dashboards.errors import DashboardError
+from dashboards.formatting import setting_name, shown_range
 from dashboards.optuna_dashboard.artifacts import links_to
 from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from storage.configuration import StorageConfig
@@ -26,7 +28,6 @@ from storage.records import read_protocol, study_names
 from storage.run_paths import TrialPaths
 from storage.trial_rows import TrialRow, read_some, read_trials
 from study.configuration.config import validated
-from study.configuration.search_space import DEFAULT_LEARNING_RATES, SPACES
 from study.configuration.sections import SearchConfig
 from study.configuration.stored_settings import completed
 from study.session.location import Location
@@ -68,6 +69,26 @@ def note_trial(
         _write(session, heartbeat, trial_id, body, [paths.configuration, paths.epochs])
 
 
+def note_finished_trials(session: StudySession, trial_ids: Sequence[int]) -> None:
+    """Write the notes of trials that were finished while they waited, which nobody holds."""
+    database, study_id = session.storage_handle.database, session.optuna_study()._study_id
+    for row in read_some(session.storage_handle, trial_ids):
+        with _warning(f"the note of trial row {row.trial_id}"):
+            paths = _paths_of(session, row)
+            body = render_trial_note(row, paths, n_epochs=session.config.search.n_epochs)
+            links = _links(session, [paths.configuration, paths.epochs])
+            database.write(
+                partial(
+                    write_note,
+                    study_id=study_id,
+                    body=body,
+                    links=links,
+                    trial_id=row.trial_id,
+                    finished=True,
+                )
+            )
+
+
 def note_test(
     final: StudySession, heartbeat: Heartbeat, run: FrozenTrial, metrics: Mapping[str, Any]
 ) -> None:
@@ -94,8 +115,8 @@ def note_study(session: StudySession) -> None:
     name, paths, handle = session.protocol.study_name, session.paths, session.storage_handle
     with _warning(f"the note of study {name}"):
         search = session.config.search
-        rows = read_trials(handle, name) if search.space == "given" else []
-        space = describe_space(search, optimizer=session.config.optimization.optimizer)
+        rows = read_trials(handle, name) if search.points else []
+        space = describe_space(search)
         body = render_study_note(read_protocol(handle.database, name), paths, rows, space=space)
         figures = [paths.range_test.picture, paths.heat_map, paths.comparison]
         links = _links(session, [] if session.is_final else figures)
@@ -103,18 +124,11 @@ def note_study(session: StudySession) -> None:
         handle.database.write(lambda connection: write_note(connection, study_id, body, links))
 
 
-def describe_space(search: SearchConfig, *, optimizer: str) -> list[str]:
-    """Return what a study searches, a text for each hyperparameter with its range."""
-    if search.space == "given":
+def describe_space(search: SearchConfig) -> list[str]:
+    """Return what a study searches, a text for each setting with its range or choices."""
+    if search.points:
         return [f"{len(search.points)} given points"]
-    ranges = {name: within for name, within in search.ranges if name in SPACES[search.space]}
-    if "learning_rate" in ranges:
-        ranges["learning_rate"] = ranges["learning_rate"] or DEFAULT_LEARNING_RATES[optimizer]
-    return [
-        f"{name.replace('_', ' ')} {within.low:g} to {within.high:g}"
-        + (" (logarithmic)" if getattr(within, "log", False) else "")
-        for name, within in ranges.items()
-    ]
+    return [f"{setting_name(key)} {shown_range(given)}" for key, given in search.searched.items()]
 
 
 def note_studies_on(data_fingerprint: str, place: StorageConfig) -> None:

@@ -22,6 +22,7 @@ from storage.leases import Heartbeat
 from storage.records import EpochRecord, report, report_resumed
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
+from storage.trial_queue import TrialQueue
 
 
 class EpochSink(Protocol):
@@ -108,6 +109,15 @@ class SaveCheckpoint:
         save_generation(self._paths, result.epoch, self._header | {"state": state.state_dict()})
 
 
+class TrialPaused(Exception):
+    """The trial waits at a rung; its lease ended with the epoch."""
+
+
+def paused_after(state: TrainingState) -> TrialPaused:
+    """Return what says after which epoch a trial waits."""
+    return TrialPaused(f"paused after epoch {state.epochs_done}")
+
+
 class ReportAndPrune:
     """Reports an epoch, then checks pruning.
 
@@ -121,6 +131,8 @@ class ReportAndPrune:
         trial_id: Optuna's row number of the trial.
         heartbeat: Holds the lease.
         is_over: Whether a state was that of the trial's last epoch: nothing is left to prune.
+        queue: Decides, in the epoch's own transaction, whether the trial pauses; None: it never
+            does.
     """
 
     def __init__(
@@ -131,38 +143,55 @@ class ReportAndPrune:
         heartbeat: Heartbeat,
         *,
         is_over: Callable[[TrainingState], bool],
+        queue: TrialQueue | None = None,
     ) -> None:
         self._study = study
         self._storage_handle = storage_handle
         self._trial_id = trial_id
         self._heartbeat = heartbeat
         self._is_over = is_over
+        self._queue = queue
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
         """Report an epoch.
 
         Raises:
             TrialPruned: If the pruner gives the trial up.
+            TrialPaused: If others go on before it.
             LeaseLostError: If another worker has taken the trial over.
         """
-        records = [as_record(result)]
-        self._heartbeat.within(lambda connection: report(connection, self._trial_id, records))
+        records, queue = [as_record(result)], self._pausing(state)
+        if queue is None:
+            self._heartbeat.within(lambda connection: report(connection, self._trial_id, records))
+        elif queue.report(self._heartbeat, records):
+            raise paused_after(state)
         self._prune_after(state)
 
     def catch_up(self, state: TrainingState) -> None:
         """Report epochs that were checkpointed before a crash, then check pruning.
 
+        Whether the trial pauses was decided when its newest epoch was reported; where that is
+        only now, it is decided now.
+
         Raises:
             TrialPruned: If the pruner gives the trial up.
+            TrialPaused: If others go on before it.
             LeaseLostError: If another worker has taken the trial over.
         """
-        records = [as_record(result) for result in state.history]
-        if records or self._storage_handle.get_trial(self._trial_id).intermediate_values:
+        records, queue = [as_record(result) for result in state.history], self._pausing(state)
+        if queue is not None and records:
+            if queue.report_resumed(self._heartbeat, records):
+                raise paused_after(state)
+        elif records or self._storage_handle.get_trial(self._trial_id).intermediate_values:
             self._heartbeat.within(
                 lambda connection: report_resumed(connection, self._trial_id, records)
             )
         if records:
             self._prune_after(state)
+
+    def _pausing(self, state: TrainingState) -> TrialQueue | None:
+        """Return the queue where it may let the trial pause after this epoch."""
+        return None if self._is_over(state) else self._queue
 
     def _prune_after(self, state: TrainingState) -> None:
         if self._is_over(state):

@@ -76,7 +76,7 @@ class Identity:
         Raises:
             OutOfRangeError: If one is missing.
         """
-        configuration, _, _ = configured_by(FixedTrial(trial.params), session.config)
+        configuration, _ = configured_by(FixedTrial(trial.params), session.config)
         return cls.of(session, configuration, int(trial.user_attrs[SLOT]))
 
     def why_foreign(self, saved: Saved, n_recorded: int | None = None) -> str | None:

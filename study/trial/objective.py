@@ -23,6 +23,7 @@ from storage.leases import Heartbeat
 from storage.optuna_rows import BEST_EPOCH, EXECUTION, LAST_WEIGHTS
 from storage.records import read_protocol
 from storage.run_paths import TrialPaths
+from storage.trial_queue import TrialQueue
 from study.configuration.config import as_stored
 from study.configuration.points import LABEL, configured_by
 from study.errors import StudyError
@@ -46,17 +47,25 @@ class TrialRun:
         trial: Optuna's trial.
         prepared: The study's data.
         stop: Polled at every batch.
+        queue: Decides whether the trial pauses; None: it never does.
     """
 
     def __init__(
-        self, session: StudySession, trial: optuna.Trial, prepared: PreparedData, *, stop: StopFlag
+        self,
+        session: StudySession,
+        trial: optuna.Trial,
+        prepared: PreparedData,
+        *,
+        stop: StopFlag,
+        queue: TrialQueue | None = None,
     ) -> None:
         self._session = session
         self._trial = trial
         self._prepared = prepared
         self._stop = stop
+        self._queue = queue
         with training():
-            self.config, self.hyperparameters, self.settings = configured_by(trial, session.config)
+            self.config, self.settings = configured_by(trial, session.config)
         slot = int(trial.user_attrs["slot"])
         self.identity = Identity.of(session, self.config, slot)
         self.seed = self.identity.run.seed
@@ -72,6 +81,7 @@ class TrialRun:
 
         Raises:
             TrialPruned: If the pruner gives the trial up.
+            TrialPaused: If others go on before it.
             StopRequested: If a stop signal came.
             LeaseLostError: If another worker has taken the trial over.
             DivergedError: If the loss is not finite.
@@ -89,6 +99,7 @@ class TrialRun:
             trial_id,
             heartbeat,
             is_over=self._is_over,
+            queue=self._queue,
         )
         with (
             closing(
@@ -104,9 +115,11 @@ class TrialRun:
                 Confirm(heartbeat, runs, study_key),
                 ShowEpoch(log, self.paths, announce),
                 SaveCheckpoint(self.paths, self._header()),
+                lambda _result, state: self._leave_at_rung(state, log),
                 report,
             )
             try:
+                self._leave_at_rung(state, log)
                 report.catch_up(state)
                 for result in epochs:
                     for sink in sinks:
@@ -125,6 +138,12 @@ class TrialRun:
         if state.epochs_done < self.config.search.n_epochs:
             self._trial.set_user_attr("reason", stopped_early(state.best, state.epochs_done))
         return state.best.macro_f1
+
+    def _leave_at_rung(self, state: TrainingState, log: TensorBoardLog) -> None:
+        """Note, while the lease is held, what a trial has shown that may pause now."""
+        if self._queue is not None and state.epochs_done in self._queue.rungs.epochs:
+            self._conclude(state, log)
+            self._record_weights(state)
 
     def _is_over(self, state: TrainingState) -> bool:
         search = self.config.search
@@ -196,7 +215,7 @@ class TrialRun:
                 label,
                 is_final=self._session.is_final,
             ),
-            build_hparams(self._session.config, self.hyperparameters, self.settings, label),
+            build_hparams(self._session.config, self.config, label),
             metrics,
         )
 

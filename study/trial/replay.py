@@ -20,7 +20,7 @@ from storage.attempts import read_attempts
 from storage.optuna_rows import LAST_WEIGHTS
 from storage.own_study import own_trials
 from storage.records import IMPORTED_FROM, EpochRecord, read_epochs
-from storage.trial_rows import STATE_NAMES
+from storage.trial_rows import state_name
 from study.errors import StudyError
 from study.session.protocol import reject_missing_folder
 from study.session.session import StudySession
@@ -96,7 +96,7 @@ def read_recorded_trial(session: StudySession, number: int) -> RecordedTrial:
     epochs = read_epochs(database, [trial._trial_id]).get(trial._trial_id, [])
     if not epochs:
         raise StudyError(
-            f"TRIAL must have a recorded epoch, trial {number} is {STATE_NAMES[trial.state]} and "
+            f"TRIAL must have a recorded epoch, trial {number} is {state_name(trial)} and "
             f"has none: {_listed(session)}"
         )
     hosts = [one.owner.host for one in read_attempts(database, [trial._trial_id])]

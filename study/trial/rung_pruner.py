@@ -16,19 +16,6 @@ LEAST_TRIALS = 4
 """Fewer trials at a rung say too little of any of them."""
 
 
-def rung_epochs(rungs: Sequence[float], *, n_epochs: int, warmup_epochs: float) -> list[int]:
-    """Returns the epochs of the rungs, in order and each once.
-
-    Args:
-        rungs: Parts of the schedule, between 0 and 1.
-        n_epochs: Epochs of the schedule.
-        warmup_epochs: Epochs in which the learning rate rises; the first rung lies after them.
-    """
-    least = math.floor(warmup_epochs) + 1
-    epochs = {max(least, round(part * n_epochs)) for part in rungs}
-    return sorted(epoch for epoch in epochs if epoch < n_epochs)
-
-
 class RungPruner(BasePruner):
     """Prunes a trial in the worse half of all trials that reached a rung, at least four of them.
 

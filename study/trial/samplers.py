@@ -1,6 +1,9 @@
 """From configured names to Optuna's samplers and pruners."""
 
+import warnings
+
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     MedianPruner,
@@ -12,9 +15,11 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
+from storage.promotion import rung_epochs
 from study.configuration.config import StudyConfig
+from study.configuration.search_space import is_conditional
 from study.configuration.sections import SearchConfig
-from study.trial.rung_pruner import RungPruner, rung_epochs
+from study.trial.rung_pruner import RungPruner
 
 
 def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:
@@ -28,11 +33,26 @@ def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSample
     trial_seed = derive_seed(seed, "sampler", number)
     match search.sampler:
         case "tpe":
-            return TPESampler(n_startup_trials=search.n_startup_trials, seed=trial_seed)
+            return _tpe(search, trial_seed)
         case "gp":
             return GPSampler(n_startup_trials=search.n_startup_trials, seed=trial_seed)
         case "random":
             return RandomSampler(seed=trial_seed)
+
+
+def _tpe(search: SearchConfig, seed: int) -> TPESampler:
+    """Return TPE; where some trials have parameters that others have not, it groups them.
+
+    Without groups it would draw each parameter that is missing in any finished trial on its own.
+    """
+    with warnings.catch_warnings():  # an argument that Optuna may still change
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(
+            n_startup_trials=search.n_startup_trials,
+            seed=seed,
+            multivariate=True,
+            group=is_conditional(search),
+        )
 
 
 def skip_draws(trial: optuna.Trial) -> None:
@@ -81,5 +101,5 @@ def build_pruner(config: StudyConfig) -> BasePruner:
                 warmup_epochs=config.optimization.warmup_epochs,
             )
             return RungPruner(epochs)
-        case "none":
+        case "promotion" | "none":  # trials pause as their queue decides
             return NopPruner()

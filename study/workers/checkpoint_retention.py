@@ -1,4 +1,7 @@
-"""Which files of finished trials are kept: the last checkpoint and best weights of the top few."""
+"""Which files of finished trials are kept: the last checkpoint and best weights of the top few.
+
+Paused trials keep theirs too.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished trial, and whether its weights are kept."""
+    """A finished or paused trial, and whether its weights are kept."""
 
     number: int
     paths: TrialPaths
@@ -45,16 +48,18 @@ def keep_best_checkpoints(session: StudySession, tidied: set[int]) -> None:
 
 
 def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
-    """Yield every finished trial; all final runs that are complete or were tested are kept.
+    """Yield every finished or paused trial; all final runs, complete or tested, are kept.
 
     More trials only become complete, so what is not kept now never will be again.
     """
-    finished = [trial for trial in session.slots() if trial.state.is_finished()]
+    slots = session.slots()
+    finished = [trial for trial in slots if trial.state.is_finished()]
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     best_first = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
     n_kept = len(finished) if session.is_final else session.config.storage.kept_trials
-    kept = {trial.number for trial in best_first[:n_kept]}
-    for trial in finished:
+    paused = [trial for trial in slots if trial.is_paused]
+    kept = {trial.number for trial in [*best_first[:n_kept], *paused]}
+    for trial in [*finished, *paused]:
         paths = session.trial_paths(trial.slot)
         is_tested = session.is_final and paths.metrics.is_file()
         yield FinishedRun(trial.number, paths, trial.number in kept or is_tested)

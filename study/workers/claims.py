@@ -1,11 +1,14 @@
 """Which trial a worker claims next: one whose worker is lost, else the first that waits.
 
+Where trials pause, or the budget counts epochs or hours, the queue itself chooses what waits.
+
 A worker may die between any two lines, and another finds what it needs to continue. Must not
 import torch.
 """
 
 import logging
 from collections.abc import Mapping, Set
+from functools import partial
 
 import optuna
 from optuna.trial import TrialState
@@ -20,8 +23,12 @@ from storage.leases import (
 )
 from storage.lost_workers import Watch
 from storage.process_identity import Owner
+from storage.promotion import rung_epochs
+from storage.queue_snapshot import Rungs
 from storage.study_storage import StudyStorage
 from storage.study_totals import count_states, running_ids
+from storage.trial_queue import TrialQueue
+from study.session.session import StudySession
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +40,19 @@ class Claimant:
         handle: The study's database.
         optuna_study: Optuna's view of the study.
         place: How patient workers are with each other.
+        queue: Chooses what is claimed where trials pause or epochs are counted; None: the first.
 
     Attributes:
         watch: Watches the leases of others; to be called at every heartbeat.
+        closed: Row numbers of paused trials that this process has finished at the end.
     """
 
     def __init__(
-        self, handle: StudyStorage, optuna_study: optuna.Study, place: StorageConfig
+        self,
+        handle: StudyStorage,
+        optuna_study: optuna.Study,
+        place: StorageConfig,
+        queue: TrialQueue | None = None,
     ) -> None:
         self._handle = handle
         self._optuna_study = optuna_study
@@ -47,6 +60,8 @@ class Claimant:
         self._study_id = optuna_study._study_id
         self._owner = Owner.current()
         self._put_off: set[int] = set()
+        self._queue = queue
+        self.closed: list[int] = []
         self.watch = Watch(
             handle.database,
             heartbeat_seconds=place.heartbeat_seconds,
@@ -65,9 +80,20 @@ class Claimant:
         reclaimed = self._reclaim(held.keys() - lost, lost) if lost else None
         if reclaimed is not None:
             return reclaimed
-        database = self._handle.database
-        waiting = acquire_waiting(database, self._study_id, self._owner, last=self._put_off)
+        waiting = acquire_waiting(
+            self._handle.database,
+            self._study_id,
+            self._owner,
+            last=self._put_off,
+            choose=partial(self._queue.choose, last=self._put_off) if self._queue else None,
+        )
         return waiting or self._reclaim(held.keys() - lost, {})
+
+    def _close(self, queue: TrialQueue) -> bool:
+        """Finish the trials that wait, once no other may go on; return whether it is so."""
+        closed = queue.close()
+        self.closed += closed or []
+        return closed is not None
 
     def _reclaim(self, live: Set[int], lost: Mapping[int, HeldLease]) -> Lease | None:
         """Return a lease on a running trial whose worker is lost, or that nobody holds."""
@@ -88,11 +114,38 @@ class Claimant:
         self._put_off.add(trial_id)
 
     def is_over(self, *, when_idle: bool = False) -> bool:
-        """Return whether nothing waits and nothing runs; `when_idle`, whether nothing waits."""
+        """Return whether nothing waits and nothing runs; `when_idle`, whether nothing waits.
+
+        To be asked when nothing could be claimed.
+        """
+        if self._queue is not None:
+            return when_idle or self._close(self._queue)
         states = count_states(self._handle.database, self._optuna_study.study_name)
         return not states.get(TrialState.WAITING) and (
             when_idle or not states.get(TrialState.RUNNING)
         )
+
+
+def build_queue(session: StudySession) -> TrialQueue | None:
+    """Return the queue of a study whose trials pause or whose budget counts no trials, else None.
+
+    Final runs do neither.
+    """
+    search, unit = session.config.search, session.protocol.limit.unit
+    pauses = search.pruner == "promotion"
+    if session.is_final or not (pauses or unit != "trials"):
+        return None
+    epochs = rung_epochs(
+        search.rungs,
+        n_epochs=search.n_epochs,
+        warmup_epochs=session.config.optimization.warmup_epochs,
+    )
+    return TrialQueue(
+        session.storage_handle,
+        session.protocol.study_name,
+        Rungs(tuple(epochs) if pauses else (), search.n_epochs),
+        counts_hours=unit == "hours",
+    )
 
 
 def _describe(lost: HeldLease | None) -> str:

@@ -149,7 +149,7 @@ def _count_starting(workers: LocalWorkers, status: StudyStatus, begun: set[int])
         begun: Processes that have had a trial; those that have one now are added.
     """
     begun |= {trial.pid for trial in status.running_trials if trial.pid is not None}
-    return len(set(workers.pids) - begun) if status.waiting else 0
+    return len(set(workers.pids) - begun) if status.has_claimable else 0
 
 
 def _sleep(stop: StopFlag) -> None:

@@ -37,12 +37,13 @@ from study.log_lines import about_trial, note
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession
 from study.stop_signal import StopFlag, StopRequested
-from study.trial.dashboard_notes import note_trial
+from study.trial.dashboard_notes import note_finished_trials, note_trial
+from study.trial.epoch_sinks import TrialPaused
 from study.trial.faults import TrainingError, describe, is_environment
 from study.trial.objective import TrialRun
 from study.trial.samplers import build_pruner, build_sampler, skip_draws
 from study.workers.checkpoint_retention import keep_best_checkpoints
-from study.workers.claims import Claimant
+from study.workers.claims import Claimant, build_queue
 from study.workers.core_watch import CoreWatch
 from study.workers.exit_reasons import describe_losses
 from study.workers.outcome import Outcome
@@ -85,10 +86,11 @@ class Worker:
         self._leave_when_idle = leave_when_idle
         self._database = session.storage_handle.database
         self._database.leave_when(lambda: stop.is_set)
-        self._optuna_study = session.optuna_study()
+        self._optuna_study = session.sampled_study()
         self._optuna_study.pruner = build_pruner(session.config)
+        self._queue = build_queue(session)
         self._claimant = Claimant(
-            session.storage_handle, self._optuna_study, session.config.storage
+            session.storage_handle, self._optuna_study, session.config.storage, self._queue
         )
         self._failures_in_a_row = 0
         self._tidied: set[int] = set()
@@ -129,10 +131,17 @@ class Worker:
                 continue
             elif self._claimant.is_over(when_idle=self._leave_when_idle):
                 self._reject_deleted()
+                self._tidy_closed()
                 return IDLE if self._leave_when_idle else DONE
             else:
                 self._wait()
         return self._stop.reason
+
+    def _tidy_closed(self) -> None:
+        """Write the notes of the trials that were finished while they waited, and tidy them."""
+        if closed := self._claimant.closed:
+            note_finished_trials(self._session, closed)
+            keep_best_checkpoints(self._session, self._tidied)
 
     def _wait(self) -> None:
         # Poll at least once per heartbeat: lost-worker detection needs observations without gaps.
@@ -157,6 +166,9 @@ class Worker:
                 note(outcome.line)
             except LeaseLostError as error:
                 logger.warning("%s", error)
+                return
+            except TrialPaused as pause:
+                note(str(pause))
                 return
             except Exception as error:
                 if self._release(lease, error):
@@ -185,7 +197,7 @@ class Worker:
         except DamagedFolderError as error:  # whole again when the next attempt opens the images
             logger.warning("%s: the trial is released", error)
             return Outcome(TrialState.WAITING, "preempted")
-        except LeaseLostError:
+        except (LeaseLostError, TrialPaused):
             raise
         except UpdateFinishedTrialError:
             message = "another program finished the trial"
@@ -258,7 +270,7 @@ class Worker:
         self._optuna_study.sampler = build_sampler(config.search, seed=seed, number=number)
         trial = optuna.Trial(self._optuna_study, lease.trial_id)
         skip_draws(trial)
-        run = TrialRun(self._session, trial, self._prepared, stop=self._stop)
+        run = TrialRun(self._session, trial, self._prepared, stop=self._stop, queue=self._queue)
         return run(lease.trial_id, heartbeat, partial(self._say_epoch, number))
 
     def _say_epoch(self, number: int, result: EpochResult) -> None:

@@ -114,7 +114,12 @@ def _protocol() -> Protocol:
             "name": STUDY_NAME,
             "seed": 7,
             "data": {"source": "synthetic", "image_size": 32},
-            "search": {"space": "joint", "n_trials": 6, "n_epochs": N_EPOCHS, "sampler": "tpe"},
+            "search": {
+                "space": "joint",
+                "budget": {"trials": 6},
+                "n_epochs": N_EPOCHS,
+                "sampler": "tpe",
+            },
             "storage": {"url": "postgresql+psycopg://me:hunter2@db/x"},
         },
         fingerprint="f" * 64,

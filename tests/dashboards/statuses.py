@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dashboards.analysis.spending import Spending
 from dashboards.analysis.status import EarlyEnd, ReasonCount, RunningTrial, StudyStatus
 from storage.trial_rows import TrialRow
 
@@ -24,7 +25,9 @@ def example() -> StudyStatus:
     return StudyStatus(
         study_name="pets",
         budget=3,
+        spending=Spending("trials", 3, 1, is_spent=False),
         waiting=1,
+        paused=0,
         running=1,
         complete=0,
         pruned=0,
@@ -35,6 +38,7 @@ def example() -> StudyStatus:
         running_trials=(running,),
         reasons=(ReasonCount("failed", "exception", 1),),
         newest_early_ends=(EarlyEnd(3, "failed", 2, "exception", "no memory"),),
+        diagnosis=(),
         final_runs=(),
         recorded_epochs=3,
         newest_epoch_at=1_000.0,

@@ -141,8 +141,8 @@ def trained(small: dict[str, Any]) -> dict[str, Trained]:
         found[kind] = Trained(open_or_create(request))
     searched = {
         "name": "searched",
-        "search.n_trials": 3,
-        "search.ranges.blocks": {"low": 1, "high": 2},
+        "search.budget.trials": 3,
+        "search.space": "joint",
     }
     long = {"search.n_epochs": 2, "final.n_epochs": 3, "final.image_size": 12}
     session = open_or_create(asked(small | searched | long))

@@ -65,7 +65,6 @@ def test_gpu_preset_runs_at_full_width_for_one_epoch(tmp_path: Path, preset: str
         "final.n_epochs": "1",
         "final.image_size": "32",
         "optimization.warmup_epochs": "0",
-        "search.ranges.blocks.high": "1",
         "data.train_limit": "400",
         "data.validation_limit": "200",
         "data.test_limit": "200",

@@ -2,13 +2,15 @@
 
 import ast
 import re
+import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from study.cli import app
-from study.configuration.config import all_keys, describe_keys, preset_names
-from study.configuration.search_space import FloatRange, IntRange
+from study.configuration.config import Request, all_keys, describe_keys, preset_names
+from study.configuration.yaml_values import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("study", "dashboards", "model", "data", "storage", "benchmarks", "tests")
@@ -39,9 +41,6 @@ def shown(default: object) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
-    if isinstance(default, FloatRange | IntRange):
-        scale = " (log)" if getattr(default, "log", False) else ""
-        return f"{default.low:g} to {default.high:g}{scale}"
     if isinstance(default, tuple):
         return ", ".join(map(str, default)) or "empty"
     return str(default) or "empty"
@@ -82,6 +81,25 @@ def test_document_of_configuration_explains_every_setting_as_the_code_does(
     assert row is not None
     assert row[2] == description.rstrip(".")
     assert row[1] == shown(default)
+
+
+def test_search_space_that_is_explained_can_be_searched() -> None:
+    part = SETTINGS.split("## Search spaces", 1)[1].split("\n## ", 1)[0]
+    text = "\n".join(line for line in part.splitlines() if line.startswith("    "))
+    space = parse_yaml(textwrap.dedent(text), "README")["search"]["space"]
+    config = Request(options={"search.space": space}).resolve()
+    assert set(config.search.searched) == set(space)
+
+
+@pytest.mark.parametrize("document", ["README.md", "study/README.md"])
+def test_assignments_to_the_space_that_are_shown_are_accepted(document: str) -> None:
+    commands = re.findall(
+        r"^    study .*--set search\.space.*$", DOCUMENTS[document], re.MULTILINE
+    )
+    assert commands
+    for command in commands:
+        words = shlex.split(command.partition(" --set ")[2], comments=True)
+        Request(assignments=(words[0],)).resolve()
 
 
 def test_documents_name_no_setting_that_does_not_exist() -> None:

@@ -133,7 +133,7 @@ def is_busy(worker: StartedProcess, number: signal.Signals) -> bool:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_budget_is_exact_whatever_is_killed(study: SmallStudy, seed: int) -> None:
     study = study.with_settings(
-        search={"n_trials": N_TRIALS, "n_epochs": N_EPOCHS}, storage=SETTINGS
+        search={"budget": {"trials": N_TRIALS}, "n_epochs": N_EPOCHS}, storage=SETTINGS
     )
     straight = study.straight()
 

@@ -74,7 +74,7 @@ class Cuts:
 @pytest.fixture
 def cuts(study: SmallStudy, postgresql: PostgreSQLServer) -> Iterator[Cuts]:
     with CuttingProxy(postgresql.port) as proxy:
-        study = study.with_settings(search={"n_trials": 1, "n_epochs": 2})
+        study = study.with_settings(search={"budget": {"trials": 1}, "n_epochs": 2})
         yield Cuts(study, postgresql, proxy)
 
 

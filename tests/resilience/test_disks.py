@@ -34,7 +34,7 @@ def test_full_disk_stops_the_worker_with_its_reason_and_costs_no_trial(
     study: SmallStudy, disk: SmallDisk
 ) -> None:
     study = study.with_settings(
-        search={"n_trials": 3, "n_epochs": 6}, optimization={"batch_size": 4}
+        search={"budget": {"trials": 3}, "n_epochs": 6}, optimization={"batch_size": 4}
     ).init()
     worker = study.start_worker()
     worker.wait_for_epoch(2)
@@ -57,7 +57,7 @@ def test_full_disk_under_the_database_too_loses_nothing(
 ) -> None:
     study = replace(study, url=f"sqlite:///{study.runs}/study.db")
     study = study.with_settings(
-        search={"n_trials": 2, "n_epochs": 6}, optimization={"batch_size": 4}
+        search={"budget": {"trials": 2}, "n_epochs": 6}, optimization={"batch_size": 4}
     ).init()
     worker = study.start_worker()
     worker.wait_for_epoch(2)
@@ -83,7 +83,7 @@ def test_full_disk_under_the_database_too_loses_nothing(
 def test_read_only_run_folder_is_rejected_in_one_line_and_costs_no_trial(
     study: SmallStudy, disk: SmallDisk, command: str
 ) -> None:
-    study = study.with_settings(search={"n_trials": 3})
+    study = study.with_settings(search={"budget": {"trials": 3}})
     if command == "worker":
         study.init()
     disk.make_read_only()

@@ -13,7 +13,9 @@ N_WORKERS = 8
 @pytest.mark.slow
 @on_both_databases
 def test_workers_started_before_init_wait_for_it_and_all_work(study: SmallStudy) -> None:
-    study = study.with_settings(search={"n_trials": 2 * N_WORKERS}, optimization={"batch_size": 4})
+    study = study.with_settings(
+        search={"budget": {"trials": 2 * N_WORKERS}}, optimization={"batch_size": 4}
+    )
     workers = [study.start_worker() for _ in range(N_WORKERS)]
     time.sleep(5)
     assert [worker.poll() for worker in workers] == [None] * N_WORKERS
@@ -30,7 +32,7 @@ def test_workers_started_before_init_wait_for_it_and_all_work(study: SmallStudy)
 @pytest.mark.slow
 @on_both_databases
 def test_many_inits_at_once_make_one_study_for_all_workers(study: SmallStudy) -> None:
-    study = study.with_settings(search={"n_trials": 6})
+    study = study.with_settings(search={"budget": {"trials": 6}})
     started = [
         study.processes.start(*study.arguments(command), folder=study.folder)
         for command in ("worker", "init", "init", "worker", "init", "worker", "init")
@@ -61,7 +63,7 @@ def test_worker_without_a_study_says_so_after_a_minute(study: SmallStudy) -> Non
 def test_worker_without_a_name_waits_for_an_init_that_is_half_way(
     study: SmallStudy, pause: str, waits_for: str
 ) -> None:
-    study = study.with_settings(search={"n_trials": 2, "n_epochs": 2})
+    study = study.with_settings(search={"budget": {"trials": 2}, "n_epochs": 2})
     init = study.processes.start(
         *study.arguments("init"),
         folder=study.folder,

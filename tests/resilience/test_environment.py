@@ -17,7 +17,7 @@ from tests.tools.studies import SmallStudy
 def test_worker_whose_outputs_are_gone_works_on_and_leaves_no_traceback(
     study: SmallStudy, outputs: str
 ) -> None:
-    study = study.with_settings(search={"n_trials": 2}).init()
+    study = study.with_settings(search={"budget": {"trials": 2}}).init()
     worker = study.processes.start(
         *study.arguments("worker"),
         folder=study.folder,
@@ -30,7 +30,7 @@ def test_worker_whose_outputs_are_gone_works_on_and_leaves_no_traceback(
 
 @pytest.mark.slow
 def test_run_whose_reader_leaves_works_on(study: SmallStudy) -> None:
-    study = study.with_settings(search={"n_trials": 2})
+    study = study.with_settings(search={"budget": {"trials": 2}})
     run = study.processes.start(
         *study.arguments("run"),
         folder=study.folder,
@@ -41,7 +41,7 @@ def test_run_whose_reader_leaves_works_on(study: SmallStudy) -> None:
 
 
 def test_reading_command_ends_quietly_when_its_reader_leaves(study: SmallStudy) -> None:
-    study.with_settings(search={"n_trials": 60}).init()
+    study.with_settings(search={"budget": {"trials": 60}}).init()
     listing = study.processes.start(
         *study.arguments("trials"),
         folder=study.folder,
@@ -76,7 +76,7 @@ def test_runs_folder_that_is_unmounted_stops_the_worker_and_costs_no_trial(
     mounted: SmallStudy,
 ) -> None:
     study = mounted.with_settings(
-        search={"n_trials": 2, "n_epochs": 6}, optimization={"batch_size": 4}
+        search={"budget": {"trials": 2}, "n_epochs": 6}, optimization={"batch_size": 4}
     ).init()
     worker = study.start_worker()
     worker.wait_for_epoch(2)
@@ -100,7 +100,9 @@ def test_image_cache_that_is_removed_is_prepared_again(
     study: SmallStudy, tmp_path: Path, moment: str
 ) -> None:
     cache = tmp_path / "cache"
-    study = study.with_settings(data={"cache": str(cache)}, search={"n_trials": 2}).init()
+    study = study.with_settings(
+        data={"cache": str(cache)}, search={"budget": {"trials": 2}}
+    ).init()
     if moment == "before":
         shutil.rmtree(cache)
     worker = study.start_worker()

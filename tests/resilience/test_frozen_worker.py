@@ -31,7 +31,7 @@ def test_worker_frozen_for_longer_than_grace_drops_its_trial_and_goes_on(
     study = study.with_settings(
         search={"n_epochs": 12}, optimization={"batch_size": 2}, storage=SHORT_GRACE
     ).init()
-    straight = study.with_settings(search={"n_trials": 2}).straight()
+    straight = study.with_settings(search={"budget": {"trials": 2}}).straight()
 
     frozen = study.start_worker()
     frozen.wait_for_epoch(2)

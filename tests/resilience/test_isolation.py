@@ -15,7 +15,7 @@ def test_trials_leave_nothing_behind_in_their_process(study: SmallStudy) -> None
     study = study.with_settings(
         network={"widths": [32, 64, 128]},  # 8 MB with its optimizer, so that a leak would show
         search={
-            "n_trials": N_TRIALS,
+            "budget": {"trials": N_TRIALS},
             "n_epochs": 3,
             "pruner": "percentile",
             "pruner_percentile": 50.0,

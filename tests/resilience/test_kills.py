@@ -41,7 +41,7 @@ def test_grid_whose_worker_is_killed_is_finished_by_another_as_it_would_have_bee
 ) -> None:
     rates = [{"optimization.learning_rate": rate} for rate in (0.01, 0.1)]
     points = [rate | {"network.blocks": blocks} for rate in rates for blocks in ([1] * 3, [2] * 3)]
-    search = {"space": "given", "points": points, "n_trials": 4, "n_epochs": 4}
+    search = {"space": "given", "points": points, "budget": {"trials": 4}, "n_epochs": 4}
     study = study.with_settings(search=search, optimization={"batch_size": 4}).init()
     straight = study.straight()
 

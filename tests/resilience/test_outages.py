@@ -24,7 +24,8 @@ EVERY_EPOCH = [(trial, epoch) for trial in range(N_TRIALS) for epoch in range(1,
 def middle(study: SmallStudy) -> tuple[SmallStudy, list[StartedProcess]]:
     """A study in its middle, with four workers."""
     study = study.with_settings(
-        search={"n_trials": N_TRIALS, "n_epochs": N_EPOCHS}, optimization={"batch_size": 2}
+        search={"budget": {"trials": N_TRIALS}, "n_epochs": N_EPOCHS},
+        optimization={"batch_size": 2},
     ).init()
     workers = [study.start_worker() for _ in range(N_WORKERS)]
     for worker in workers:

@@ -25,7 +25,7 @@ def test_study_through_a_pooler_of_transactions_is_whole_though_workers_are_kill
     with pgbouncer(postgresql, default_pool_size=4) as port:
         study = replace(study, url=postgresql.url(name, port=port))
         study = study.with_settings(
-            search={"n_trials": N_TRIALS, "n_epochs": 8}, optimization={"batch_size": 2}
+            search={"budget": {"trials": N_TRIALS}, "n_epochs": 8}, optimization={"batch_size": 2}
         ).init()
         for _ in range(2):
             workers = [study.start_worker() for _ in range(N_WORKERS)]

@@ -47,7 +47,7 @@ def test_removed_database_stops_whoever_writes_and_is_gone_on_with_when_it_is_ba
     study: SmallStudy, command: str, harm: Callable[[Path], None], said: str
 ) -> None:
     study = study.with_settings(
-        search={"n_trials": 2, "n_epochs": 6}, optimization={"batch_size": 4}
+        search={"budget": {"trials": 2}, "n_epochs": 6}, optimization={"batch_size": 4}
     ).init()
     harmed = study.processes.start(*study.arguments(command), folder=study.folder)
     logs = study.runs / NAME / "logs"

@@ -142,7 +142,7 @@ def test_signal_to_the_whole_group_of_launcher_and_workers_fails_nothing(
     study: SmallStudy, number: signal.Signals
 ) -> None:
     study = study.with_settings(
-        search={"n_trials": 3, "n_epochs": 1000},
+        search={"budget": {"trials": 3}, "n_epochs": 1000},
         optimization={"batch_size": 2},
         workers={"n_workers": 2},
     )

@@ -41,7 +41,7 @@ def test_watch_in_terminals_of_80_and_160_columns_while_two_workers_run(
     study: SmallStudy,
 ) -> None:
     study = study.with_settings(
-        search={"n_trials": 2, "n_epochs": 60}, optimization={"batch_size": 2}
+        search={"budget": {"trials": 2}, "n_epochs": 60}, optimization={"batch_size": 2}
     ).init()
     workers = started(study, 2)
     with ExitStack() as stack:

@@ -55,7 +55,7 @@ def start_run(study: SmallStudy, module: str, source: str) -> StartedProcess:
 def test_trial_that_kills_its_workers_fails_with_the_signal_and_the_study_goes_on(
     study: SmallStudy,
 ) -> None:
-    study = study.with_settings(search={"n_trials": 3})
+    study = study.with_settings(search={"budget": {"trials": 3}})
     run = start_run(study, "sitecustomize", CRASH_IN_THE_SECOND_TRIAL)
     assert run.wait(800) == 0, run.said()
     trials = study.trials()

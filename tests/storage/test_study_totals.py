@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from benchmarks.large_study import fill
 from dashboards.analysis.status import read_status
+from storage.optuna_rows import PAUSED
 from storage.records import put_epoch
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
@@ -18,6 +19,7 @@ from storage.study_totals import (
     longest_epoch_seconds,
     newest_ended_progress,
     read_slots,
+    read_totals,
     running_ids,
 )
 from storage.tables import attempts
@@ -121,3 +123,20 @@ def test_attempt_that_adds_no_epoch_is_no_progress(handle: StudyStorage) -> None
     assert newest_ended_progress(handle.database, NAME) == 50.0
     handle.database.write(lambda connection: put_epoch(connection, trial_id, record(4, 0.5)))
     assert newest_ended_progress(handle.database, NAME) == 160.0
+
+
+def test_paused_trials_are_counted_apart_from_those_that_wait(handle: StudyStorage) -> None:
+    create_search(handle, NAME, n_trials=4, n_epochs=8)
+    waiting, complete = TrialState.WAITING, TrialState.COMPLETE
+    add_trial(handle, NAME, slot=0, state=complete, n_epochs=8)
+    add_trial(handle, NAME, slot=1, state=waiting, n_epochs=2, attributes={PAUSED: 2})
+    add_trial(handle, NAME, slot=2, state=waiting, n_epochs=4, attributes={PAUSED: 4})
+    add_trial(handle, NAME, slot=3, state=waiting, n_epochs=0)
+    add_trial(handle, NAME, slot=4, state=TrialState.RUNNING, n_epochs=3, attributes={PAUSED: 2})
+    totals = {one.state_name: one for one in read_totals(handle.database, NAME)}
+    paused = totals["paused"]
+    assert (paused.n_trials, paused.n_begun, paused.n_epochs) == (2, 2, 6)
+    assert totals["waiting"].n_trials == totals["running"].n_trials == 1
+    rows = read_trials(handle, NAME)
+    assert [row.state for row in rows] == ["complete", "paused", "paused", "waiting", "running"]
+    assert all(PAUSED not in row.attributes for row in rows)

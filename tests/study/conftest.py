@@ -32,11 +32,16 @@ def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
         "network": {"widths": [4, 4, 8]},
         "optimization": {"batch_size": 16, "warmup_epochs": 0.5},
         "search": {
-            "n_trials": 3,
+            "budget": {"trials": 3},
             "n_epochs": 3,
             "n_startup_trials": 2,
             "pruner": "none",
-            "ranges": {"blocks": {"low": 1, "high": 2}},
+            "space": {
+                "network.blocks": {"low": 1, "high": 2},
+                "network.dropout": "default",
+                "optimization.learning_rate": "default",
+                "optimization.weight_decay": "default",
+            },
         },
         "final": {"n_epochs": 4, "image_size": 12},
         "workers": {"threads": 1},

@@ -20,6 +20,7 @@ from data.image_cache import PreparedData
 from model.evaluation import Metrics
 from model.seeds import derive_seed
 from model.training_state import EpochResult, TrainingState
+from storage.budget import Budget
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.errors import StorageError
 from storage.leases import LOST, Lease, end, held_leases
@@ -161,7 +162,7 @@ class World:
 
     def extend(self) -> None:
         with self.opened() as session:
-            extend_budget(session, 1)
+            extend_budget(session, Budget("trials", 1))
 
     def run(self, n_epochs: int, *, dies: bool = False) -> None:
         """Work for so many epochs; a worker that dies has saved the last, but not reported it."""
@@ -235,4 +236,6 @@ class World:
 
 def expected(params: Mapping[str, Any], seed: int, epoch: int) -> float:
     """Return what training with these hyperparameters achieves."""
-    return score(params["learning_rate"], params["weight_decay"], seed, epoch)
+    return score(
+        params["optimization.learning_rate"], params["optimization.weight_decay"], seed, epoch
+    )

@@ -25,6 +25,18 @@ MODERN = {
     },
     "evaluation": {"flip_average": True},
 }
+CONDITIONAL: dict[str, Any] = {
+    "optimization.optimizer": {"choices": ["sgd", "adamw"]},
+    "optimization.learning_rate": "default",
+    "optimization.momentum": {
+        "low": 0.5,
+        "high": 0.99,
+        "when": {"optimization.optimizer": "sgd"},
+    },
+    "network.blocks": {"low": 1, "high": 2},
+    "augmentation.crop": {"choices": ["none", "padded"]},
+}
+"""A space in which the optimizer decides what else is drawn."""
 SCORES = ([0.2, 0.5, 0.4], [0.3, 0.6, 0.9], [0.1, 0.2], [])
 
 

@@ -83,7 +83,7 @@ REJECTIONS = [
     (["init", "--set", "search.n_epochs=many"], nothing, "valid integer"),
     (["init", "--set", "network.dropout=2"], nothing, "less than 1, got 2"),
     (["init", "--config", "none.yaml"], nothing, "--config none.yaml cannot be read"),
-    (["init", "--trials", "0"], nothing, "search.n_trials"),
+    (["init", "--trials", "0"], nothing, "search.budget.trials"),
     (["run", "--workers", "many"], nothing, "n_workers: must be auto or a whole number from 1"),
     (["run", "--workers-per-gpu", "0"], nothing, "workers.per_gpu"),
     (["run", "CONFIG", "--workers", "auto", "--device", "cpu"], nothing, "add --workers N"),

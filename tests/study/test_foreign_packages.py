@@ -131,7 +131,7 @@ def test_installed_program_works_beside_files_of_these_names(
     for name in ("model", "data", "dashboards", "study"):
         spoil(folder, name)
     spoil(folder, "storage", is_folder=True)
-    tiny_settings |= {"search": {"n_trials": 1, "n_epochs": 1}}
+    tiny_settings |= {"search": {"budget": {"trials": 1}, "n_epochs": 1}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings))
     ended = run([str(installed), "run", "--config", "tiny.yaml"], folder, PYTHONPATH="")
     assert ended.returncode == 0, ended.stdout + ended.stderr

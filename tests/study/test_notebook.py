@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_pictures(folder / "pictures", n_per_class=12), folder / "cache"
     )
     settings["name"] = "quickstart"
-    settings["search"] |= {"n_trials": 1, "n_epochs": 1}
+    settings["search"] |= {"budget": {"trials": 1}, "n_epochs": 1}
     settings["final"] = {"n_epochs": 1, "image_size": 12}
     settings["storage"] |= {"url": f"sqlite:///{folder}/runs/study.db", "runs": f"{folder}/runs"}
     (folder / "runs").mkdir()

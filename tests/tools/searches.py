@@ -8,6 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from storage.budget import Budget
 from storage.records import EpochRecord, Protocol, add_protocol, put_epoch
 from storage.study_storage import StudyStorage
 
@@ -26,16 +27,19 @@ def create_search(
     n_trials: int,
     n_epochs: int,
     class_names: Iterable[str] = ("cat", "dog"),
+    budget: Budget | None = None,
+    pruner: str = "percentile",
 ) -> None:
     """Create a study without trials, but with a protocol."""
     optuna.create_study(study_name=name, storage=handle, direction="maximize")
     baseline = {"accuracy": 0.5, "macro_f1": 0.3}
     search = {
         "space": "joint",
-        "n_trials": n_trials,
+        "budget": {budget.unit: budget.amount} if budget else {"trials": n_trials},
         "n_epochs": n_epochs,
         "sampler": "tpe",
-        "pruner": "percentile",
+        "pruner": pruner,
+        "rungs": [0.1, 0.25, 0.5],
     }
     facts = {
         "data_fingerprint": "d" * 64,
@@ -44,11 +48,13 @@ def create_search(
         "baselines": {"majority": baseline},
         "versions": {"torch": "2.11.0"},
         "git_revision": "0123abc+",
+        **({"budget": budget.as_json()} if budget else {}),
     }
     configuration = {
         "name": name,
         "seed": 7,
         "data": {"source": "pictures", "image_size": 32, "split_seed": 5},
+        "optimization": {"warmup_epochs": 0},
         "search": search,
     }
     add_protocol(handle.database, Protocol(name, n_trials, configuration, "f" * 64, facts))

@@ -35,11 +35,16 @@ def small_settings(pictures: Path, cache: Path) -> dict[str, Any]:
         "network": {"widths": [4, 4, 8]},
         "optimization": {"batch_size": 16, "warmup_epochs": 0.5},
         "search": {
-            "n_trials": 1,
+            "budget": {"trials": 1},
             "n_epochs": 4,
             "sampler": "random",
             "pruner": "none",
-            "ranges": {"blocks": {"low": 1, "high": 1}},
+            "space": {
+                "network.blocks": {"low": 1, "high": 1},
+                "network.dropout": "default",
+                "optimization.learning_rate": "default",
+                "optimization.weight_decay": "default",
+            },
         },
         "workers": {"threads": 1},
         "storage": {"heartbeat_seconds": 1.0, "outage_seconds": 120.0, "grace_seconds": 150.0},

@@ -58,15 +58,17 @@
       else add(title.replaceAll(" ", "<br>"), along, 0, { yanchor: "top", yshift: -18 });
       for (const [height, text] of column.marks) {
         if (isNarrow) add(text, along, height, { yanchor: "top", yshift: -2,
-          xanchor: height === 0 ? "left" : height === 1 ? "right" : "center" });
+          xanchor: height === 0 ? "left" : height >= 1 ? "right" : "center" });
         else if (height === 0) add(text, along, height, { yanchor: "top", yshift: -2 });
-        else if (height === 1) add(text, along, height, { yanchor: "bottom", yshift: 2 });
+        else if (height >= 1) add(text, along, height, { yanchor: "bottom", yshift: 2 });
         else add(text, along, height, { xanchor: "left", xshift: 3 });
       }
     });
     const bare = { showgrid: false, showticklabels: false, showline: false };
     const alongAxis = { ...bare, range: [-0.3, columns.length - 0.7] };
-    const heightAxis = { ...bare, range: isNarrow ? [-0.02, 1.02] : [-0.32, 1.1] };
+    const highest = Math.max(1, ...columns.flatMap(column => column.marks.map(mark => mark[0])));
+    const range = isNarrow ? [-0.02, highest + 0.02] : [-0.32, highest + 0.1];
+    const heightAxis = { ...bare, range };
     if (isNarrow) alongAxis.range = [columns.length - 0.6, -0.6];
     return { shapes, annotations, xaxis: isNarrow ? heightAxis : alongAxis,
       yaxis: isNarrow ? alongAxis : heightAxis };

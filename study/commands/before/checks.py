@@ -19,7 +19,7 @@ from study.checks.result import CheckResult, failure_line
 from study.commands.options import STUDY, command, json_option
 from study.commands.output import print_json, print_rich
 from study.configuration.config import Request, as_yaml, preset_names
-from study.configuration.search_space import SPACES
+from study.configuration.spaces.ranges import LEARNING_RATE
 from study.creation.create import resolve_at
 from study.errors import UnsoundPipelineError
 from study.progress import explain_wait, fail, say, track
@@ -147,6 +147,7 @@ def _lr_range(
             go_on = suggest_command(
                 "run", "--config", str(paths.configuration), storage=config.storage
             )
-            say(f"searched from {narrowed.low:g} to {narrowed.high:g} by: {go_on}")
-        elif session is None and "learning_rate" in SPACES[config.search.space]:
+            low, high = narrowed
+            say(f"searched from {low:g} to {high:g} by: {go_on}")
+        elif session is None and LEARNING_RATE in config.search.searched:
             say("a search draws its own: --apply writes a configuration that draws around this")

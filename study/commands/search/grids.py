@@ -55,7 +55,7 @@ def _grid(request: Request, axes: tuple[str, ...], stop_after: str | None) -> No
         suffix="" if configured else "-grid",
         points=lambda config: configured or grid(own or mini_grid_axes(config.network)),
         is_explicit=bool(own),
-        settings=lambda c: {"search.n_trials": c.search.n_trials} if configured else {},
+        settings=lambda c: {"search.budget": c.search.budget} if configured else {},
     )
     _run(request, plan, stop_after)
 

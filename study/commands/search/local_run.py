@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from dashboards.analysis.status import StudyStatus, read_status
 from study.commands.output import say_location, stoppable
 from study.configuration.config import Request
 from study.progress import fail, say, survive_lost_output
@@ -37,8 +38,8 @@ def run_locally(
     with Location(request.location().storage) as location:
         session = opening(location=location, track=stoppable(stop))
         say_location(session)
-        if session.count_unfinished() == 0:
-            say(f"the budget of {n_trials(session.protocol.budget)} is done")
+        if _status(session).is_over:
+            say(f"the budget of {session.protocol.limit} is done")
         else:
             session.compare_code()
             run_workers(
@@ -54,9 +55,9 @@ def run_locally(
 
 def _end(session: StudySession, *, by_plan: bool) -> None:
     """Say what comes next; fail if no trial is complete, or if some are left, but not by plan."""
-    n_unfinished = session.count_unfinished()
-    if n_unfinished:
-        message = f"stopped with {n_trials(n_unfinished)} to go: the same command continues"
+    status = _status(session)
+    if not status.is_over:
+        message = f"stopped with {_progress(status)}: the same command continues"
         if not by_plan:
             fail(message, INTERRUPTED)
         say(message)
@@ -65,6 +66,16 @@ def _end(session: StudySession, *, by_plan: bool) -> None:
     else:
         name = session.protocol.study_name
         say(f"next: {suggest_command('final', '--name', name, storage=session.config.storage)}")
+
+
+def _status(session: StudySession) -> StudyStatus:
+    return read_status(session.storage_handle, session.protocol.study_name)
+
+
+def _progress(status: StudyStatus) -> str:
+    if status.spending.unit == "trials":
+        return f"{n_trials(status.waiting + status.paused + status.running)} to go"
+    return f"{status.spending} spent"
 
 
 def n_trials(number: int) -> str:

@@ -1,23 +1,23 @@
 """Commands that create, run and change a study."""
 
 import logging
+import math
 import os
 import sys
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import click
 
+from storage.budget import UNITS, Budget
 from storage.configuration import shown_url
 from storage.optuna_rows import SLOT
-from storage.trial_rows import STATE_NAMES
+from storage.trial_rows import state_name
 from study.commands.options import (
     DATA,
     DEVICE,
     LOCATION,
     STUDY,
-    TRIALS,
     command,
     stop_after_option,
 )
@@ -129,15 +129,24 @@ def _describe_worker(session: StudySession) -> str:
     return ", ".join(facts)
 
 
-@command("extend", LOCATION, TRIALS)
-def _extend(request: Request) -> None:
-    n_more = request.options["search.n_trials"]
-    if n_more is None or n_more < 1:
-        got = "none" if n_more is None else n_more
-        raise StudyError(f"--trials must be at least 1, got {got}: say how many to add")
-    others = {key: value for key, value in request.options.items() if key != "search.n_trials"}
-    session = extend_budget(open_session(replace(request, options=others)), n_more)
-    say(f"the budget of study {session.protocol.study_name} is now {session.protocol.budget}")
+@command("extend", LOCATION)
+@click.option("--trials", type=int, metavar="N", help="Trials to add.")
+@click.option("--epochs", type=int, metavar="N", help="Epochs to add.")
+@click.option("--hours", type=float, metavar="H", help="Hours of workers to add.")
+def _extend(request: Request, **given: float | None) -> None:
+    added = [Budget(unit, amount) for unit in UNITS if (amount := given[unit]) is not None]
+    if len(added) != 1:
+        got = " and ".join(f"--{one.unit}" for one in added) or "none"
+        raise StudyError(
+            f"extend must have one of --trials, --epochs and --hours, got {got}: say what to add"
+        )
+    (more,) = added
+    if not 0 < more.amount < math.inf:
+        raise StudyError(
+            f"--{more.unit} must be above 0, got {more.amount:g}: say how many to add"
+        )
+    session = extend_budget(open_session(request), more)
+    say(f"the budget of study {session.protocol.study_name} is now {session.protocol.limit}")
 
 
 @command("enqueue", LOCATION)
@@ -146,11 +155,13 @@ def _enqueue(request: Request, assignments: tuple[str, ...]) -> None:
     session = open_session(request)
     trial, is_new = enqueue(session, assignments)
     if not is_new:
-        say(f"trial {trial.number} has these hyperparameters already: {STATE_NAMES[trial.state]}")
+        say(f"trial {trial.number} has these hyperparameters already: {state_name(trial)}")
         return
     name, place = session.protocol.study_name, session.config.storage
     slot = trial.user_attrs[SLOT]
-    say(f"trial {trial.number} is next, in slot {slot}: the budget of study {name} grew by one")
+    budget = open_session(request).protocol.limit
+    before = f"trial {trial.number} comes before all that are sampled, in slot {slot}"
+    say(f"{before}; the budget of study {name} is {budget}")
     say(f"running workers claim it, else: {suggest_command('run', '--name', name, storage=place)}")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dashboards.terminal.trials import trials_table
+from dashboards.terminal.trials import TrialsTable
 from storage.trial_rows import read_trials
 from study.commands.options import LOCATION, GivenFile, command, json_option
 from study.commands.output import best_baseline, print_json, print_rich, print_trials
@@ -35,7 +35,7 @@ def _best(request: Request, as_json: bool) -> None:
     if as_json:
         print_json(best.as_json() | {"weights": None if weights is None else str(weights)})
         return
-    print_rich(trials_table([best]))
+    print_rich(TrialsTable([best]))
     say(str(best_baseline(session)))
     say(f"weights: {why_no_weights(session, best) if weights is None else weights}")
 

@@ -1,5 +1,8 @@
 """Expected ends and the time of the newest epoch, for any trials."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -9,6 +12,7 @@ from dashboards.analysis.eta import (
     seconds_remaining,
     trial_seconds_left,
 )
+from dashboards.analysis.spending import Spending
 from storage.attempts import Attempt
 from storage.process_identity import Owner
 from storage.study_totals import Totals
@@ -62,7 +66,28 @@ def test_epoch_under_way_is_subtracted() -> None:
 def test_remaining_time_before_a_trial_is_finished_counts_whole_trials() -> None:
     running = Totals(TrialState.RUNNING, False, n_trials=1, n_begun=1, n_epochs=2, seconds=20.0)
     waiting = Totals(TrialState.WAITING, False, n_trials=1, n_begun=0, n_epochs=0, seconds=0.0)
-    both = [running, waiting]
-    assert seconds_remaining(both, n_epochs=4, n_workers=1) == 20.0 + 40.0
-    assert seconds_remaining(both, n_epochs=4, n_workers=2) == 30.0
-    assert seconds_remaining([waiting], n_epochs=4, n_workers=1) is None
+    both, two = [running, waiting], Spending("trials", 2, 0, is_spent=False)
+    assert seconds_remaining(both, two, n_epochs=4, n_workers=1) == 20.0 + 40.0
+    assert seconds_remaining(both, two, n_epochs=4, n_workers=2) == 30.0
+    assert seconds_remaining([waiting], two, n_epochs=4, n_workers=1) is None
+
+
+def test_remaining_time_counts_a_paused_trial_as_one_that_trains_no_more() -> None:
+    complete = Totals(TrialState.COMPLETE, False, n_trials=1, n_begun=1, n_epochs=8, seconds=80.0)
+    waiting = Totals(TrialState.WAITING, False, n_trials=2, n_begun=0, n_epochs=0, seconds=0.0)
+    paused = replace(waiting, n_trials=3, n_begun=3, n_epochs=4, seconds=40.0, is_paused=True)
+    six = Spending("trials", 6, 1, is_spent=False)
+    # Two wait, of which each takes 12 epochs / 4 trials, at 10 s.
+    left = seconds_remaining([complete, waiting, paused], six, n_epochs=8, n_workers=1)
+    assert left == pytest.approx(60.0)
+
+
+def test_remaining_time_of_another_budget_is_what_is_left_of_it() -> None:
+    running = Totals(TrialState.RUNNING, False, n_trials=1, n_begun=1, n_epochs=30, seconds=60.0)
+    epochs = Spending("epochs", 100, 30, is_spent=False)
+    hours = Spending("hours", 2.0, 0.5, is_spent=False)
+    assert seconds_remaining([running], epochs, n_epochs=40, n_workers=2) == 70.0
+    assert seconds_remaining([running], hours, n_epochs=40, n_workers=2) == 0.75 * 3600
+    over = [replace(running, state=TrialState.COMPLETE)]
+    rest = replace(epochs, spent=95, is_spent=True)
+    assert seconds_remaining(over, rest, n_epochs=40, n_workers=2) == 0.0

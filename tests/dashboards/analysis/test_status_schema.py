@@ -12,10 +12,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.status import (
     BEST_KEYS,
     EarlyEnd,
-    FinalRunStatus,
     ReasonCount,
     RunningTrial,
     StudyStatus,

@@ -13,6 +13,7 @@ from dashboards.report.content import compose_report
 from dashboards.report.report import write_report
 from dashboards.report.summary import render_summary
 from storage.leases import acquire
+from storage.optuna_rows import PAUSED
 from storage.process_identity import Owner
 from storage.records import read_protocol
 from storage.run_paths import RunPaths
@@ -89,7 +90,7 @@ def test_first_running_trial_has_its_curve_but_no_slices(
     page, summary = written()
     assert page.tags["svg"] == 3  # who trained when, history, curves
     assert "at least 10 complete trials are needed, there are 0" in page.text
-    assert "at least 3 complete or pruned trials with a score are needed" in page.text
+    assert "at least 3 complete, pruned or paused trials with a score are needed" in page.text
     assert "1 worker has claimed trials" in page.text
     assert "No trial is complete: these are the best scores so far." in page.text
     assert "1 running" in summary.text and "no trial complete yet" in summary.text
@@ -113,6 +114,40 @@ def test_pruned_trials_alone_are_drawn_without_importances(
     assert "No importances of hyperparameters: at least 10" in page.text
     assert "Score by learning rate" in page.text and "Parallel coordinates" in page.text
     assert "pruning has saved 10 (about 2 min)" in page.text
+
+
+def test_paused_trials_are_counted_drawn_and_listed(
+    add: AddTrials, handle: StudyStorage, written: Written
+) -> None:
+    add(1, TrialState.COMPLETE, N_EPOCHS)
+    for slot in (1, 2, 3):
+        paused = {PAUSED: 2}
+        add_trial(
+            handle, "pets", slot=slot, state=TrialState.WAITING, n_epochs=2, attributes=paused
+        )
+    page, summary = written()
+    assert "3 paused" in page.text and "0 waiting" in page.text
+    assert "3 paused" in summary.text and "1 of 12" in summary.text
+    assert "Parallel coordinates" in page.text
+    live = [text for text in page.scripts if re.search(r'"name": ?"paused"', text)]
+    assert len(live) >= 2  # history and curves
+    assert page.still_html.count('style="--dot: var(--paused)">paused') == 4  # cost, and each
+
+
+def test_budget_in_epochs_is_shown_as_such(
+    handle: StudyStorage, add: AddTrials, written: Written
+) -> None:
+    add(2, TrialState.COMPLETE, N_EPOCHS)
+    with handle.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE protocols SET facts = json_set(facts, '$.budget', json(?))",
+            ('{"unit": "epochs", "amount": 40}',),
+        )
+    page, summary = written()
+    assert "8 of 40 epochs are spent (20 %)" in page.text
+    assert "40 epochs, trials of at most 4 epochs" in page.text
+    assert "8 of 40 epochs spent" in summary.text and "2 over" in summary.text
+    assert 'style="width: 20.00%; background: var(--complete)"' in page.still_html
 
 
 def test_complete_search_shows_importances_and_all_figures(

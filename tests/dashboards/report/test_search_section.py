@@ -23,6 +23,7 @@ from dashboards.figures.base import svg
 from dashboards.figures.search import importance_figure, pair_figure, parallel_figure, slice_figure
 from dashboards.figures.timeline import build_timeline, timeline_figure
 from storage.attempts import Attempt, read_attempts
+from storage.budget import Budget
 from storage.leases import acquire, end
 from storage.process_identity import Owner
 from storage.records import read_protocol
@@ -113,7 +114,7 @@ def test_cost_counts_epochs_that_the_pruner_saved_and_no_mishap(handle: StudySto
         add_trial(handle, "pets", slot=slot, state=PRUNED, n_epochs=1, attributes=noted)
     add_trial(handle, "pets", slot=6, state=FAIL, n_epochs=3)
     rows = read_trials(handle, "pets")
-    cost = compute_cost(rows, attempts=[], budget=12, n_epochs=N_EPOCHS)
+    cost = compute_cost(rows, attempts=[], budget=Budget("trials", 12), n_epochs=N_EPOCHS)
     assert [(one.state, one.n_trials, one.n_epochs, one.saved_epochs) for one in cost.states] == [
         ("complete", 2, 8, 0),
         ("pruned", 4, 4, 3),
@@ -150,6 +151,20 @@ def test_timeline_marks_a_released_attempt() -> None:
     shown = [text.get_text() for text in legend.get_texts()]
     assert shown == ["released or lost", "complete"]
     assert "$host_1$, 1" in svg(figure)
+
+
+def test_timeline_tells_a_pause_from_a_loss() -> None:
+    owner = Owner("host", "boot", 1, "0")
+    made = [
+        Attempt(7, 1, owner, 0.0, 10.0, "paused"),
+        Attempt(8, 1, owner, 10.0, 20.0, "lost: its host was rebooted"),
+        Attempt(7, 2, owner, 20.0, 30.0, "paused"),
+        Attempt(8, 2, owner, 30.0, 40.0, "paused"),
+        Attempt(9, 1, owner, 40.0, 50.0, "paused"),
+    ]
+    bars = build_timeline(made, {7: "paused", 8: "pruned", 9: "waiting"}).bars
+    shown = [bar.state for bar in bars]
+    assert shown == ["paused", "released or lost", "paused", "pruned", "released or lost"]
 
 
 def test_provenance_names_changed_code_and_other_versions(handle: StudyStorage) -> None:

@@ -81,6 +81,9 @@ def test_metrics_of_running_study_say_what_the_status_says(searched_study: Study
     reason = {"state": "failed", "reason": "exception"}
     assert value(found, "study_early_ends", study="pets", **reason) == 1
     assert value(found, "study_budget_trials", study="pets") == 6
+    assert value(found, "study_trials", study="pets", state="paused") == 0
+    assert value(found, "study_budget", study="pets", unit="trials") == 6
+    assert value(found, "study_budget_spent", study="pets", unit="trials") == 4
     assert value(found, "study_best_macro_f1", study="pets") == 0.61
     assert value(found, "study_recorded_epochs", study="pets") == 11
     assert value(found, "study_images_per_second", study="pets") == 900

@@ -65,7 +65,7 @@ def test_results_and_costs_are_those_of_each_study(handle: StudyStorage) -> None
 
 def test_settings_that_decide_nothing_are_no_difference(handle: StudyStorage) -> None:
     found = compared(handle, wide={"seed": 8, "workers": {"n_workers": 9}, "description": "x"})
-    assert found.differences == {"search.n_trials": ("3", "2"), "seed": ("7", "8")}
+    assert found.differences == {"search.budget.trials": ("3", "2"), "seed": ("7", "8")}
     found = compared(handle, wide={"evaluation": {"flip_average": True}})
     assert found.differences["evaluation.flip_average"] == ("not stored", "True")
 
@@ -110,7 +110,13 @@ def test_json_holds_all_of_it(handle: StudyStorage) -> None:
 def test_tables_fit_the_terminal_and_cut_nothing(handle: StudyStorage, width: int) -> None:
     text = shown(compared(handle), width)
     assert max(map(len, text.splitlines())) <= width and "…" not in text
-    for said in ("2 complete, 1 pruned", "0.2952", "2 min", "search.n_trials", "caution: wide"):
+    for said in (
+        "2 complete, 1 pruned",
+        "0.2952",
+        "2 min",
+        "search.budget.trials",
+        "caution: wide",
+    ):
         assert said in " ".join(text.split()), said
 
 
@@ -120,7 +126,7 @@ def test_page_holds_tables_cautions_and_curves_alone(handle: StudyStorage, tmp_p
     page = path.read_text()
     assert "<h1>narrow, wide</h1>" in page and "<svg" in page
     assert "<figure><svg" in page and all(f"<td>{name}</td>" in page for name in MEASURES)
-    assert "0.2952" in page and "search.n_trials" in page and "wide is not over" in page
+    assert "0.2952" in page and "search.budget.trials" in page and "wide is not over" in page
     assert not any(tag in page for tag in ("<script", "<link", "<img", "<a "))
 
 

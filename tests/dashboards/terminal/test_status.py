@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from rich.console import Console, RenderableType
 from dashboards.analysis.status import read_status
 from dashboards.formatting import shown_duration
 from dashboards.terminal.status import status_line, status_table
-from dashboards.terminal.trials import trials_table
+from dashboards.terminal.trials import TrialsTable
 from storage.errors import StudyNotFoundError
 from storage.study_storage import StudyStorage
 from storage.trial_rows import best_complete, by_value, read_trials
-from tests.dashboards.statuses import build_row
+from tests.dashboards.statuses import build_row, example
 
 Show = Callable[[RenderableType], list[str]]
 
@@ -57,7 +58,7 @@ def test_read_trials_of_unknown_name_is_rejected_with_known_names(
 def test_trials_table_shows_best_first_and_cuts_nothing_at_80_columns(
     searched_study: StudyStorage, show: Show
 ) -> None:
-    lines = show(trials_table(read_trials(searched_study, "pets")))
+    lines = show(TrialsTable(read_trials(searched_study, "pets")))
     cells = [line.split() for line in lines]
     numbers = [row[0] for row in cells if row and row[0].isdigit()]
     assert numbers == ["1", "0", "4", "2", "3", "5"]
@@ -123,11 +124,11 @@ def test_trials_table_marks_imported_trials(forked_study: StudyStorage, show: Sh
     rows = read_trials(forked_study, "pets")
     assert [row.is_imported for row in rows] == [False] * 6 + [True]
     assert rows[6].epochs_done == 4
-    lines = show(trials_table(rows))
+    lines = show(TrialsTable(rows))
     numbers = [line.split()[0] for line in lines if line.split() and line.split()[0][0].isdigit()]
     assert numbers == ["6*", "1", "0", "4", "2", "3", "5"]
     assert lines[-1].strip() == "* imported from another study"
-    assert "*" not in "".join(show(trials_table(rows[:6])))
+    assert "*" not in "".join(show(TrialsTable(rows[:6])))
 
 
 def test_status_line_of_running_and_of_new_study_is_one_sentence(
@@ -157,6 +158,16 @@ def test_status_table_of_running_study_fits_80_columns(
     assert "4 of 6 trials" in text and "0.6100, trial 1 at epoch 4" in text
     assert "\n1 waiting  1 running  2 complete" in text
     assert "1/4" in text and "process" in text
+
+
+def test_status_table_shows_each_command_of_the_diagnosis_in_one_line(show: Show) -> None:
+    command = "`study fork NEW --set search.space.optimization.learning_rate.high=0.46`"
+    sentences = (f"{'Seven of sixty trials diverged, ' * 4}so fork it, {command}.", "And\x1b so.")
+    lines = show(status_table(replace(example(), diagnosis=sentences)))
+    assert max(map(len, lines)) <= 80
+    assert f"    {command}." in [line.rstrip() for line in lines]
+    assert "  - And? so." in [line.rstrip() for line in lines]
+    assert not any("diagnosis" in line for line in show(status_table(example())))
 
 
 def test_status_of_unknown_name_is_rejected(searched_study: StudyStorage) -> None:

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
+from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.status import (
     EarlyEnd,
-    FinalRunStatus,
     ReasonCount,
     StudyStatus,
     read_status,

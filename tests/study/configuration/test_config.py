@@ -23,9 +23,8 @@ from study.configuration.config import (
     preset_names,
     validated,
 )
-from study.configuration.dotted_keys import leaves
+from study.configuration.dotted_keys import leaves, value_at
 from study.configuration.given_values import find_choices
-from study.configuration.search_space import RangesConfig
 from study.configuration.yaml_values import parse_yaml
 from study.creation.fitted_preset import choose_settings
 from study.errors import ConfigurationError
@@ -54,8 +53,6 @@ from study.errors import ConfigurationError
         ),
         ("optimization.optimizer=adm", r"got 'adm': did you mean adam\?$"),
         ("nonsense=1", r"nonsense is no setting: see `study config`$"),
-        ("search.ranges.dropout.hi=1", r"did you mean search\.ranges\.dropout\.high\?$"),
-        ("search.ranges.learning_rate.high=1", r"learning_rate\.low must have a value where"),
         ("seed=none", r"^seed must have a value, got none: leave it out$"),
         ("seed=", r"^seed must have a value, got none"),
         ("network.blocks=Null", r"^network\.blocks must have a value, got none"),
@@ -66,11 +63,8 @@ from study.errors import ConfigurationError
         ),
         ("data.splits={learn: a}", r"data\.splits\.learn must be one of train, validation, test"),
         ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
-        ("search.ranges.dropout.high=1", r"search\.ranges: dropout must lie within"),
-        ("search.ranges.weight_decay={low: -1, log: false}", r"weight_decay\.low must not be neg"),
         ("optimization.learning_rate=.inf", r"optimization\.learning_rate: .*finite"),
         ("search.space=fixed", r"search: space fixed has nothing to vary"),
-        ("search.ranges.dropout.low=0.9", r"search\.ranges\.dropout: low must not lie above high"),
         ("storage.grace_seconds=5", r"storage: grace_seconds must exceed"),
         ("optimization.warmup_epochs=99", r"warmup_epochs must lie below"),
         ("name=a/b", r"^name must be letters, digits, .*, at most 100, got 'a/b': correct it$"),
@@ -83,9 +77,6 @@ from study.errors import ConfigurationError
         ("optimization.learning_rate=yes", r"learning_rate: .*valid number.* got 'yes'"),
         ("optimization.learning_rate=True", r"learning_rate: true and false are no numbers"),
         ("network.blocks=[1, true, 2]", r"blocks: true and false.* got \[1, True, 2\]"),
-        ("search.ranges.dropout.low=false", r"dropout\.low: true and false .* got False"),
-        ("search.ranges.learning_rate={low: true, high: 1}", r"learning_rate\.low: true and"),
-        ("search.ranges.weight_decay.log=3", r"weight_decay\.log: .*boolean"),
         ("storage.grace_seconds=true", r"storage\.grace_seconds: true and false"),
     ],
 )
@@ -128,24 +119,10 @@ def test_unknown_preset_is_rejected_with_what_is_near_else_with_all() -> None:
         Request(preset="nope").resolve()
 
 
-@pytest.mark.parametrize("given", ["[1, 3]", "[3, 1]", "2", "many", "[a, b]", "[1, 2, 3]", "1e-1"])
-@pytest.mark.parametrize("name", RangesConfig.model_fields)
-def test_range_in_another_form_is_answered_with_one_that_works(name: str, given: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        Request(assignments=(f"search.ranges.{name}={given}",)).resolve()
-    words = shlex.split(str(caught.value).partition(" --set ")[2])
-    if name == "dropout" or given == "1e-1":  # the ends that are meant may be out of bounds
-        assert words[0].startswith(f"search.ranges.{name}={{low: ")
-    else:
-        within = getattr(Request(assignments=tuple(words)).resolve().search.ranges, name)
-        assert within.low <= within.high
-
-
-@pytest.mark.parametrize("name", RangesConfig.model_fields)
-def test_range_of_one_value_is_a_range(name: str) -> None:
-    value = 1 if name == "blocks" else 0.25
-    asked = Request(assignments=(f"search.ranges.{name}={{low: {value}, high: {value}}}",))
-    assert getattr(asked.resolve().search.ranges, name).high == value
+@pytest.mark.parametrize("key", [key for key, default, _ in describe_keys() if default is None])
+@pytest.mark.parametrize("word", ["none", "None", "null", "~"])
+def test_none_means_no_value_wherever_that_is_the_default(key: str, word: str) -> None:
+    assert value_at(Request(assignments=(f"{key}={word}",)).resolve(), key) is None
 
 
 CHOICES = [
@@ -194,7 +171,7 @@ def test_none_means_no_value_wherever_a_setting_may_have_none(text: str, tmp_pat
 def test_none_in_a_point_means_no_value(text: str) -> None:
     point = f"{{optimization.ema_decay: {text}, optimization.optimizer: Adam}}"
     asked = Request(
-        assignments=("search.space=given", "search.n_trials=1", f"search.points=[{point}]")
+        assignments=("search.space=given", "search.budget.trials=1", f"search.points=[{point}]")
     )
     (found,) = asked.resolve().search.points
     assert found == {"optimization.ema_decay": None, "optimization.optimizer": "adam"}
@@ -215,10 +192,10 @@ def test_file_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
 
 def test_later_sources_override_earlier_ones(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("search: {n_trials: 7, n_epochs: 9}\nseed: 1\n")
+    file.write_text("search: {budget: {trials: 7}, n_epochs: 9}\nseed: 1\n")
     request = Request("quickstart", file, ("search.n_epochs=11",), {"seed": 5, "name": None})
     resolved = request.resolve()
-    assert (resolved.search.n_trials, resolved.search.n_epochs, resolved.seed) == (7, 11, 5)
+    assert (resolved.search.budget.trials, resolved.search.n_epochs, resolved.seed) == (7, 11, 5)
     assert resolved.network.widths == Request("quickstart").resolve().network.widths
     assert resolved.name == "quickstart"
 
@@ -322,7 +299,7 @@ def test_preset_of_the_reference_has_its_recipe(name: str) -> None:
 @pytest.mark.parametrize("name", [*REFERENCE, "modern"])
 def test_preset_that_searches_nothing_tests_what_it_trains(name: str) -> None:
     config = Request(name).resolve()
-    assert (config.search.space, config.search.n_trials) == ("fixed", 1)
+    assert (config.search.space, config.search.budget.trials) == ({}, 1)
     assert config.search.n_epochs == config.final.n_epochs
     assert config.data.image_size == config.final.image_size == 64
     assert config.network.widths == (64, 128, 256)
@@ -331,9 +308,8 @@ def test_preset_that_searches_nothing_tests_what_it_trains(name: str) -> None:
 def test_none_is_a_value_of_its_own_where_there_must_be_one(tmp_path: Path) -> None:
     file = tmp_path / "given.yaml"
     file.write_text("search: {pruner: none}\ndata: {image_column: none}\n")
-    config = Request(file=file, assignments=("search.ranges.learning_rate=none",)).resolve()
+    config = Request(file=file).resolve()
     assert (config.search.pruner, config.data.image_column) == ("none", None)
-    assert config.search.ranges.learning_rate is None
 
 
 def test_every_setting_has_a_description() -> None:

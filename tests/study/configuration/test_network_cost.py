@@ -8,7 +8,7 @@ from tests.study.conftest import Call
 
 WIDE = {"widths": [64, 128, 256], "blocks": [2, 2, 2]}
 STEM = {"stride": 2, "pool": True}
-FIXED = {"space": "fixed", "n_trials": 1}
+FIXED = {"space": "fixed", "budget": {"trials": 1}}
 
 
 def caution(
@@ -30,12 +30,21 @@ def test_photos_with_the_default_stem_are_cautioned_about_with_figure_and_remedy
 @pytest.mark.parametrize(
     ("search", "blocks"),
     [
-        ({"space": "joint", "ranges": {"blocks": {"low": 1, "high": 5}}}, "5-5-5"),
+        ({"space": {"network.blocks": {"low": 1, "high": 5}}}, "5-5-5"),
+        (
+            {
+                "space": {
+                    "network.widths": {"choices": [[64, 128], [64, 128, 256, 512]]},
+                    "network.blocks": {"low": 1, "high": 2},
+                }
+            },
+            "2-2-2-2",
+        ),
         ({"space": "lr-wd"}, "2-2-2"),
         (
             {
                 "space": "given",
-                "n_trials": 2,
+                "budget": {"trials": 2},
                 "points": [{"network.blocks": [3, 1, 4]}, {"network.blocks": [1, 1, 1]}],
             },
             "3-1-4",

@@ -30,7 +30,7 @@ POINT = st.fixed_dictionaries({}, optional=VALUES)
 
 
 def configured(points: list[dict[str, Any]], **search: Any) -> StudyConfig:
-    given = {"space": "given", "n_trials": len(points), "points": points}
+    given = {"space": "given", "budget": {"trials": len(points)}, "points": points}
     return validated({"search": {**given, **search}})
 
 
@@ -49,7 +49,9 @@ def configurations(draw: st.DrawFn) -> StudyConfig:
 
 def queued(config: StudyConfig) -> optuna.Study:
     optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    fill_queue(optuna_study, build_points(config, range(config.search.n_trials)), first_slot=0)
+    fill_queue(
+        optuna_study, build_points(config, range(config.search.budget.trials)), first_slot=0
+    )
     return optuna_study
 
 
@@ -66,10 +68,10 @@ def test_points_come_back_from_the_queue_as_they_were_given(
             first.suggest_categorical(key, choices)
         trial = optuna.Trial(optuna_study, frozen._trial_id)
         skip_draws(trial)
-        found, _, asked = configured_by(trial, config)
+        found, asked = configured_by(trial, config)
         assert found == at_point(config, settings_of(point))
         assert set(trial.params) == set(asked) == set(given_keys(config))
-        again, _, _ = configured_by(FixedTrial(trial.params), final_config(config))
+        again, _ = configured_by(FixedTrial(trial.params), final_config(config))
         final = at_point(final_config(config), settings_of(point))
         assert again == final
         assert validated(found.model_dump(mode="json")) == found
@@ -111,8 +113,11 @@ def test_point_that_cannot_be_is_rejected_in_one_line(
     ("search", "message"),
     [
         ({"space": "given"}, "space given needs points"),
-        ({"points": [{"seed": 1}]}, "points need space given, got joint"),
-        ({"space": "given", "points": [{"seed": 1}]}, "n_trials must be at most .* got 60 for 1"),
+        ({"points": [{"seed": 1}]}, "points need space given, got network.blocks, .*"),
+        (
+            {"space": "given", "points": [{"seed": 1}]},
+            "budget must be in trials, at most .* got 60 trials for 1",
+        ),
     ],
 )
 def test_points_and_space_given_belong_together(search: dict[str, Any], message: str) -> None:
@@ -121,7 +126,7 @@ def test_points_and_space_given_belong_together(search: dict[str, Any], message:
 
 
 def test_slots_beyond_the_points_are_rejected() -> None:
-    config = configured([{"seed": 1}, {"seed": 2}], n_trials=1)
+    config = configured([{"seed": 1}, {"seed": 2}], budget={"trials": 1})
     assert [dict(place.params) for place in build_points(config, range(1, 2))] == [{"seed": 2}]
     with pytest.raises(StudyError, match="within the 2 given points .* got 3 in all"):
         build_points(config, range(1, 3))

@@ -59,7 +59,7 @@ CHAIN = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1,
         ("seed: 0x" + "f" * 5000, "seed must be a number of at most"),
         ("description: " + "x" * 1_000_001, "must have at most 1000000 characters"),
         ('description: "\\0"', "description must be text in UTF-8"),
-        ("search: {n_trials: 1000001}", "less than or equal to 1000000"),
+        ("search: {budget: {trials: 1000001}}", "less than or equal to 1000000"),
         ("seed: [" + "[1, 2], " * 40_000 + "]", "must have at most 100000 values"),
     ],
 )
@@ -180,13 +180,14 @@ def test_assigned_value_cannot_bring_others(text: str) -> None:
 
 
 def test_section_given_by_set_is_merged_as_one_of_a_file_is(tmp_path: Path) -> None:
-    section = "{ranges: {blocks: {high: 2}}, n_trials: 7}"
+    section = "{space: {network.blocks: {high: 2}}, n_epochs: 7}"
     file = tmp_path / "mine.yaml"
     file.write_text(f"search: {section}\n")
     preset = "tiny-imagenet-10"
     by_file = Request(preset, file).resolve()
     assert by_file == Request(preset, assignments=(f"search={section}",)).resolve()
-    assert (by_file.search.n_epochs, by_file.search.ranges.blocks.low) == (10, 1)
+    assert by_file.search.n_epochs == 7
+    assert by_file.search.space == {"network.blocks": {"low": 1, "high": 2, "log": False}}
 
 
 def test_mapping_that_is_a_setting_is_replaced() -> None:

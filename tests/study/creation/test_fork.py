@@ -30,13 +30,13 @@ from tests.study.conftest import ROOT, Call
 from tests.study.searches import configured, pretend_to_search
 
 Settings = dict[str, Any]
-LARGER = "search.ranges.dropout.high=0.6"
+LARGER = "search.space.network.dropout.high=0.6"
 
 
 @pytest.fixture
 def searched(tiny_settings: Settings) -> StudySession:
     """Two complete trials, a pruned, a failed and a waiting one."""
-    session = initialise(configured(tiny_settings, {"search.n_trials": 5}))
+    session = initialise(configured(tiny_settings, {"search.budget.trials": 5}))
     pretend_to_search(session)
     return session
 
@@ -92,15 +92,19 @@ def test_fork_leaves_the_old_study_as_it_was(searched: StudySession) -> None:
 
 
 def test_fork_rewrites_ranges_and_leaves_out_what_lies_outside(searched: StudySession) -> None:
-    rates = sorted(trial.params["learning_rate"] for trial in searched.optuna_study().trials[:3])
-    narrower = f"search.ranges.learning_rate={{low: {rates[1]!r}, high: 0.99, log: true}}"
+    rates = sorted(
+        trial.params["optimization.learning_rate"] for trial in searched.optuna_study().trials[:3]
+    )
+    narrower = (
+        f"search.space.optimization.learning_rate={{low: {rates[1]!r}, high: 0.99, log: true}}"
+    )
     session, ancestry = fork(asking(searched, narrower), "changed")
     rows = imported(session)
-    kept = [row.params["learning_rate"] for row in rows]
+    kept = [row.params["optimization.learning_rate"] for row in rows]
     assert sorted(kept) == [rate for rate in rates if rates[1] <= rate <= 0.99]
     assert 0 < ancestry.taken_over < 3
     assert ancestry.taken_over + ancestry.left_out == 3
-    ranges = {str(row.distributions["learning_rate"]) for row in rows}
+    ranges = {str(row.distributions["optimization.learning_rate"]) for row in rows}
     assert ranges == {f"FloatDistribution(high=0.99, log=True, low={rates[1]!r}, step=None)"}
     assert "outside the new space" in ancestry.lines()[-1]
 
@@ -114,11 +118,11 @@ def test_fork_into_a_larger_space_completes_points_with_what_was_configured(
     larger, ancestry = fork(asking(session, "search.space=joint"), "larger")
     assert ancestry.taken_over == 1
     (row,) = imported(larger)
-    assert (row.params["dropout"], row.params["blocks_3"]) == (0.25, 2)
+    assert (row.params["network.dropout"], row.params["network.blocks.3"]) == (0.25, 2)
     smaller, ancestry = fork(asking(larger, "search.space=lr-wd", name="larger"), "smaller")
     assert ancestry.taken_over == 1
     (again,) = imported(smaller)
-    assert again.params.keys() == {"learning_rate", "weight_decay"}
+    assert again.params.keys() == {"optimization.learning_rate", "optimization.weight_decay"}
     other = ("search.space=lr-wd", "network.dropout=0.3")
     _, ancestry = fork(asking(larger, *other, name="larger"), "elsewhere")
     assert (ancestry.taken_over, ancestry.left_out) == (0, 1)
@@ -168,14 +172,15 @@ def test_fork_on_other_data_takes_nothing_over(searched: StudySession, pictures:
 
 def test_sampler_and_pruner_of_a_fork_learn_from_the_old_trials(searched: StudySession) -> None:
     changes = ("search.pruner=median", "search.pruner_startup_trials=2")
-    more = ("search.pruner_warmup_epochs=1", "search.ranges.dropout.high=0.6")
+    more = ("search.pruner_warmup_epochs=1", "search.space.network.dropout.high=0.6")
     session, ancestry = fork(asking(searched, *changes, *more), "changed")
     assert ancestry.taken_over == 3
     study = session.optuna_study()
     waiting = study.get_trials(states=(TrialState.WAITING,))[0]
     sampler = build_sampler(session.config.search, seed=1, number=waiting.number)
     space = sampler.infer_relative_search_space(study, waiting)
-    names = {"learning_rate", "weight_decay", "dropout", "blocks_1", "blocks_2", "blocks_3"}
+    names = {"optimization.learning_rate", "optimization.weight_decay", "network.dropout"}
+    names |= {f"network.blocks.{stage}" for stage in (1, 2, 3)}
     assert space.keys() == names
     assert space == imported(session)[0].distributions
     worker = Worker(session, prepare(session.config.data), stop=StopFlag(), announce=print)
@@ -208,7 +213,7 @@ def test_fork_that_took_trials_over_draws_other_points(searched: StudySession) -
 
 
 def test_budget_of_a_fork_counts_the_slots_to_run(searched: StudySession) -> None:
-    session, _ = fork(asking(searched, **{"search.n_trials": 2}), "changed")
+    session, _ = fork(asking(searched, **{"search.budget.trials": 2}), "changed")
     handle = session.storage_handle
     status = read_status(handle, "changed")
     assert (status.budget, status.waiting, status.done, status.taken_over) == (2, 2, 0, 3)
@@ -228,7 +233,7 @@ def test_budget_of_a_fork_counts_the_slots_to_run(searched: StudySession) -> Non
 def test_worker_runs_a_fork_and_a_trial_that_was_imported_may_win(
     searched: StudySession,
 ) -> None:
-    session, _ = fork(asking(searched, LARGER, **{"search.n_trials": 1}), "changed")
+    session, _ = fork(asking(searched, LARGER, **{"search.budget.trials": 1}), "changed")
     with pytest.raises(StudyError, match="1 of 1 trials are not"):
         choose_winner(session)
     said: list[int] = []
@@ -249,7 +254,7 @@ def test_worker_runs_a_fork_and_a_trial_that_was_imported_may_win(
 def test_final_run_of_a_fork_trains_the_winner_that_was_imported(
     searched: StudySession,
 ) -> None:
-    session, _ = fork(asking(searched, **{"search.n_trials": 1}), "changed")
+    session, _ = fork(asking(searched, **{"search.budget.trials": 1}), "changed")
     pretend_to_search(session, [[0.1, 0.2, 0.3]])
     winner = choose_winner(session)
     assert winner.is_imported and winner.value == 0.9
@@ -292,7 +297,7 @@ class KillBeforeCommit:
 def test_fork_killed_before_any_of_its_commits_is_finished_by_the_same_command(
     searched: StudySession,
 ) -> None:
-    request = asking(searched, LARGER, **{"search.n_trials": 2})
+    request = asking(searched, LARGER, **{"search.budget.trials": 2})
     for n_commits in range(1, 30):
         with KillBeforeCommit(n_commits):
             try:
@@ -310,7 +315,7 @@ def test_what_a_killed_fork_has_left_is_gone_from_a_plain_study_of_its_name(
     searched: StudySession, tiny_settings: Settings
 ) -> None:
     with KillBeforeCommit(8), pytest.raises(Killed):
-        fork(asking(searched, LARGER, **{"search.n_trials": 2}), "changed")
+        fork(asking(searched, LARGER, **{"search.budget.trials": 2}), "changed")
     session = initialise(configured(tiny_settings, {"name": "changed"}))
     trials = session.optuna_study().trials
     assert [trial.user_attrs for trial in trials] == [{"slot": slot} for slot in range(3)]
@@ -352,7 +357,7 @@ def test_fork_needs_no_name_where_there_is_one_study_to_fork(searched: StudySess
 def test_fork_from_a_file_means_the_file(searched: StudySession, config_file: str) -> None:
     request = Request(file=Path(config_file), options={"name": "tiny"})
     session, ancestry = fork(request, "changed")
-    assert [one["key"] for one in ancestry.changes] == ["search.n_trials"]
+    assert [one["key"] for one in ancestry.changes] == ["search.budget"]
     assert session.protocol.budget == 3
     assert ancestry.taken_over == 3
 
@@ -378,7 +383,7 @@ def test_fork_rejects_a_new_study_that_is_another_one(
     fork(asking(searched, LARGER), "changed")
     with pytest.raises(ProtocolError, match=r"has other settings.*dropout\.high is 0\.6 there"):
         fork(asking(searched), "changed")
-    initialise(configured(tiny_settings, {"name": "plain", "search.n_trials": 5}))
+    initialise(configured(tiny_settings, {"name": "plain", "search.budget.trials": 5}))
     with pytest.raises(ProtocolError, match="NEW must be free or a fork of 'tiny'"):
         fork(asking(searched), "plain")
 
@@ -405,13 +410,13 @@ def test_fork_command_says_what_changed_and_what_became_of_the_trials(
 ) -> None:
     place = searched.config.storage
     there = ["--storage", place.url, "--runs", str(place.runs), "--name", "tiny"]
-    ended = call("fork", "changed", *there, "--set", "search.ranges.dropout.high=0.6")
+    ended = call("fork", "changed", *there, "--set", "search.space.network.dropout.high=0.6")
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[0].startswith("study changed: a budget of 5, database")
+    assert lines[0].startswith("study changed: a budget of 5 trials, database")
     assert lines[1].startswith("data: 3 classes; train ")
     told = lines[lines.index("forked from tiny, changed:") + 1 :]
-    assert told[0] == "  search.ranges.dropout.high: 0.5 -> 0.6"
+    assert told[0] == "  search.space.network.dropout.high: 0.5 -> 0.6"
     assert told[1] == "3 of 3 finished trials are imported"
     assert told[2].startswith("next: study run --name changed --storage sqlite:///")
     listed = call("trials", *there[:4], "--name", "changed")
@@ -450,5 +455,5 @@ def test_fork_killed_at_any_moment_is_finished_by_the_same_command(
             "DELETE FROM epochs WHERE trial_id IN (SELECT trial_id FROM trials JOIN studies "
             "USING (study_id) WHERE study_name = 'straight')"
         )
-    session, ancestry = fork(asking(searched, LARGER, **{"search.n_trials": 2}), "changed")
+    session, ancestry = fork(asking(searched, LARGER, **{"search.budget.trials": 2}), "changed")
     assert_whole(session, ancestry, searched)

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dashboards.analysis.comparison import read_variants, remarks
 from dashboards.report.report import write_report
+from storage.budget import Budget
 from storage.trial_rows import read_trials
 from study.configuration.config import Request
 from study.configuration.grids import grid
@@ -89,12 +90,12 @@ def test_study_of_another_kind_is_not_taken_for_a_grid(
 
 
 def test_extend_adds_the_next_points_and_rejects_more_than_there_are(request_: Request) -> None:
-    session = open_given(replace(request_, options={"search.n_trials": 2}), PLAN)
-    larger = extend_budget(session, 1)
+    session = open_given(replace(request_, options={"search.budget.trials": 2}), PLAN)
+    larger = extend_budget(session, Budget("trials", 1))
     rows = read_trials(session.storage_handle, "tiny-grid")
     assert [row.params["network.dropout"] for row in rows] == [0.1, 0.1, 0.3]
     with pytest.raises(StudyError, match="within the 4 given points .* got 5 in all"):
-        extend_budget(larger, 2)
+        extend_budget(larger, Budget("trials", 2))
     assert len(session.slots()) == 3
     assert open_given(request_, PLAN).protocol.budget == 3
 
@@ -132,7 +133,7 @@ def test_comparison_starts_around_a_trial_of_another_study(tiny_settings: Settin
     request = Request(options={"storage.url": place.url, "storage.runs": str(place.runs)})
     winner = session.optuna_study().trials[1]
     base = base_of_trial(request, "tiny", None)
-    assert base["optimization"]["learning_rate"] == winner.params["learning_rate"]
+    assert base["optimization"]["learning_rate"] == winner.params["optimization.learning_rate"]
     assert base == base_of_trial(request, "tiny", 1) != base_of_trial(request, "tiny", 0)
     with pytest.raises(StudyError, match="must be a trial of study 'tiny' that has begun, got 7"):
         base_of_trial(request, "tiny", 7)
@@ -147,7 +148,13 @@ def recipes(tiny_settings: Settings, tmp_path: Path) -> Path:
         for seed in (1, 2, 3)
         for point in ({"label": "plain", "seed": seed}, {"label": "adam", "seed": seed, **other})
     ]
-    search = {"space": "given", "points": points, "n_trials": 6, "n_epochs": 1, "pruner": "none"}
+    search = {
+        "space": "given",
+        "points": points,
+        "budget": {"trials": 6},
+        "n_epochs": 1,
+        "pruner": "none",
+    }
     path = tmp_path / "recipes.yaml"
     path.write_text(yaml.safe_dump(tiny_settings | {"name": "recipes", "search": search}))
     return path
@@ -207,7 +214,7 @@ def test_commands_run_a_grid_a_sweep_and_a_comparison_to_their_figures(
         (["compare", "--of", "x", "--preset", "quickstart"], "leave --preset and --config out"),
         (["compare", "--factor", "colour"], "--factor must be one of learning-rate"),
         (["grid", "--axis", "data.image_size=8,16"], "got data.image_size"),
-        (["grid", "--trials", "9"], "must be at most the number of points, got 9 for 4"),
+        (["grid", "--trials", "9"], "at most the number of points, got 9 trials for 4"),
         (["sweep", "lr-wd", "--axis", "network.dropout=0,0.1"], "`study grid`"),
         (["sweep", "depth"], "'lr-wd'"),
     ],

@@ -6,36 +6,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.configuration.config import StudyConfig, validated
+from study.configuration.dotted_keys import value_at
 from study.configuration.fixed_trial import FixedTrial, OutOfRangeError, point_in
-from study.configuration.search_space import SPACES, Hyperparameters, suggest
+from study.configuration.points import configured_by
 from study.creation.warm_start import other_experiment
-from tests.study.searches import configured
+from tests.study.searches import CONDITIONAL, configured
 
+RATE, DECAY = "optimization.learning_rate", "optimization.weight_decay"
+BLOCKS, DROPOUT = "network.blocks", "network.dropout"
 RATES = (0.001, 0.01, 0.1, 0.5, 1.0)
 DECAYS = (1e-6, 1e-4, 1e-3, 1e-2)
 COUNTS = (1, 2, 3, 4)
 DROPOUTS = (0.0, 0.1, 0.25, 0.5)
-BLOCKS = st.lists(st.sampled_from(COUNTS), min_size=2, max_size=3).map(tuple)
+COUNTS_OF_STAGES = st.lists(st.sampled_from(COUNTS), min_size=2, max_size=3).map(tuple)
 
 
 @st.composite
-def hyperparameters(draw: st.DrawFn) -> Hyperparameters:
-    return Hyperparameters(
-        learning_rate=draw(st.sampled_from(RATES) | st.floats(1e-4, 2.0)),
-        weight_decay=draw(st.sampled_from(DECAYS) | st.floats(1e-7, 0.1)),
-        blocks=draw(BLOCKS),
-        dropout=draw(st.sampled_from(DROPOUTS) | st.floats(0.0, 0.9)),
-    )
+def drawn(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        RATE: draw(st.sampled_from(RATES) | st.floats(1e-4, 2.0)),
+        DECAY: draw(st.sampled_from(DECAYS) | st.floats(1e-7, 0.1)),
+        BLOCKS: draw(COUNTS_OF_STAGES),
+        DROPOUT: draw(st.sampled_from(DROPOUTS) | st.floats(0.0, 0.9)),
+    }
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> StudyConfig:
     def ends(values: tuple[Any, ...]) -> dict[str, Any]:
         low, high = sorted(draw(st.permutations(values))[:2])
-        return {"low": low, "high": high}
+        return {"low": low, "high": high, "log": draw(st.booleans()) and low > 0}
 
-    space = draw(st.sampled_from(sorted(SPACES.keys() - {"given"})))
-    blocks, dropout = draw(BLOCKS), draw(st.sampled_from(DROPOUTS))
+    within = {
+        RATE: ends(RATES),
+        DECAY: ends(DECAYS),
+        BLOCKS: ends(COUNTS),
+        DROPOUT: ends(DROPOUTS),
+    }
+    searched = draw(st.sets(st.sampled_from(sorted(within))))
+    blocks, dropout = draw(COUNTS_OF_STAGES), draw(st.sampled_from(DROPOUTS))
     return validated(
         {
             "network": {"blocks": blocks, "widths": [4] * len(blocks), "dropout": dropout},
@@ -44,67 +53,62 @@ def spaces(draw: st.DrawFn) -> StudyConfig:
                 "weight_decay": draw(st.sampled_from(DECAYS)),
             },
             "search": {
-                "space": space,
-                "n_trials": 1,
-                "ranges": {
-                    "learning_rate": draw(st.none() | st.just(ends(RATES) | {"log": True})),
-                    "weight_decay": ends(DECAYS) | {"log": draw(st.booleans())},
-                    "blocks": ends(COUNTS),
-                    "dropout": ends(DROPOUTS),
-                },
+                "space": {key: within[key] for key in searched},
+                "budget": {"trials": 1},
             },
         }
     )
 
 
-def belongs(found: Hyperparameters, config: StudyConfig) -> bool:
+def belongs(experiment: StudyConfig, config: StudyConfig) -> bool:
     """Say the rule in other words."""
-    searched, ranges = SPACES[config.search.space], config.search.ranges
-    rates = ranges.learning_rate
-    low, high = (rates.low, rates.high) if rates else (1e-3, 1.0)
-    within = {
-        "learning_rate": low <= found.learning_rate <= high,
-        "weight_decay": ranges.weight_decay.low <= found.weight_decay <= ranges.weight_decay.high,
-        "blocks": len(found.blocks) == len(config.network.widths)
-        and ranges.blocks.low <= min(found.blocks) <= max(found.blocks) <= ranges.blocks.high,
-        "dropout": ranges.dropout.low <= found.dropout <= ranges.dropout.high,
-    }
-    the_same = {
-        "learning_rate": found.learning_rate == config.optimization.learning_rate,
-        "weight_decay": found.weight_decay == config.optimization.weight_decay,
-        "blocks": found.blocks == config.network.blocks,
-        "dropout": found.dropout == config.network.dropout,
-    }
-    return all(within[name] if name in searched else the_same[name] for name in within)
+    if len(experiment.network.widths) != len(config.network.widths):
+        return False
+    for key in (RATE, DECAY, BLOCKS, DROPOUT):
+        value, within = value_at(experiment, key), config.search.searched.get(key)
+        values = value if isinstance(value, tuple) else (value,)
+        if within is None and value != value_at(config, key):
+            return False
+        if (
+            within is not None
+            and not within["low"] <= min(values) <= max(values) <= within["high"]
+        ):
+            return False
+    return True
 
 
-@given(hyperparameters(), spaces())
-@settings(max_examples=300)
+def trained(config: StudyConfig, settings: dict[str, Any]) -> StudyConfig:
+    """Return the configuration of a trial with these settings, whatever was searched."""
+    widths = [4] * len(settings[BLOCKS])
+    return config.replacing({**settings, "network.widths": widths})
+
+
+@given(drawn(), spaces())
+@settings(max_examples=150)
 def test_point_in_takes_exactly_the_points_of_the_space(
-    found: Hyperparameters, config: StudyConfig
+    found: dict[str, Any], config: StudyConfig
 ) -> None:
+    experiment = trained(config, found)
     try:
-        point_in(config, found)
+        point_in(config, experiment)
     except OutOfRangeError:
-        assert not belongs(found, config)
+        assert not belongs(experiment, config)
     else:
-        assert belongs(found, config)
+        assert belongs(experiment, config)
+
+
+def draw_one(config: StudyConfig, seed: int) -> tuple[optuna.Trial, StudyConfig]:
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    return trial, configured_by(trial, config)[0]
 
 
 @given(spaces(), st.integers(0, 1000))
+@settings(max_examples=60)
 def test_every_draw_is_a_point_of_its_own_space_as_optuna_stores_it(
     config: StudyConfig, seed: int
 ) -> None:
-    sampler = optuna.samplers.RandomSampler(seed=seed)
-    trial = optuna.create_study(sampler=sampler).ask()
-    found = suggest(
-        trial,
-        config.search.space,
-        config.search.ranges,
-        network=config.network,
-        optimization=config.optimization,
-    )
-    point = point_in(config, found)
+    trial, experiment = draw_one(config, seed)
+    point = point_in(config, experiment)
     assert point.params == trial.params
     assert point.distributions == trial.distributions
     assert {k: type(v) for k, v in point.params.items()} == {
@@ -112,28 +116,29 @@ def test_every_draw_is_a_point_of_its_own_space_as_optuna_stores_it(
     }
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_draw_of_a_conditional_space_is_a_point_of_it(
+    tiny_settings: dict[str, Any], seed: int
+) -> None:
+    config = configured(tiny_settings, {"search.space": CONDITIONAL})
+    trial, experiment = draw_one(config, seed)
+    point = point_in(config, experiment)
+    assert point.params == trial.params
+    assert point.distributions == trial.distributions
+
+
 @given(spaces(), spaces(), st.integers(0, 1000))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_point_of_one_space_keeps_its_hyperparameters_in_another(
     old: StudyConfig, new: StudyConfig, seed: int
 ) -> None:
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
-
-    def asked(given: Any, config: StudyConfig) -> Hyperparameters:
-        return suggest(
-            given,
-            config.search.space,
-            config.search.ranges,
-            network=config.network,
-            optimization=config.optimization,
-        )
-
-    found = asked(trial, old)
+    _, experiment = draw_one(old, seed)
     try:
-        point = point_in(new, found)
+        point = point_in(new, experiment)
     except OutOfRangeError:
         return
-    assert asked(FixedTrial(point.params), new) == found
+    again, _ = configured_by(FixedTrial(point.params), new)
+    assert (again.network, again.optimization) == (experiment.network, experiment.optimization)
 
 
 def test_point_without_a_value_is_outside() -> None:
@@ -143,8 +148,8 @@ def test_point_without_a_value_is_outside() -> None:
 
 SEARCHED = {
     "search.space": "lr-wd",
-    "search.ranges.blocks": {"low": 1, "high": 4},
-    "search.n_trials": 9,
+    "search.param_names": "short",
+    "search.budget.trials": 9,
     "search.sampler": "random",
     "search.n_startup_trials": 7,
     "search.pruner": "median",

@@ -49,7 +49,7 @@ LAST_YEAR = 1.7e9
 
 def small(settings: Settings, **changes: object) -> StudyConfig:
     values = deepcopy(settings)
-    values["search"] |= {"n_epochs": 1, "n_trials": 2}  # type: ignore[operator]
+    values["search"] |= {"n_epochs": 1, "budget": {"trials": 2}}  # type: ignore[operator]
     for section, change in changes.items():
         new = {**values[section], **change} if isinstance(change, dict) else change  # type: ignore[dict-item]
         values[section] = new
@@ -343,7 +343,7 @@ def test_trial_that_another_worker_has_by_now_is_not_released(tiny_settings: Set
 def test_worker_that_claims_as_soon_as_it_can_finds_a_repaired_trial_whole(
     tiny_settings: Settings,
 ) -> None:
-    session = initialise(small(tiny_settings, search={"n_trials": 1}))
+    session = initialise(small(tiny_settings, search={"budget": {"trials": 1}}))
     study_id = session.optuna_study()._study_id
     trial_id = hold(session, 0, DEAD)
     seen = held_leases(session.storage_handle.database)[trial_id]

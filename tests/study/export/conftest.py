@@ -49,10 +49,15 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
             "optimization": {"batch_size": 16, "warmup_epochs": 0.5, "ema_decay": 0.9},
             "evaluation": {"flip_average": True},
             "search": {
-                "n_trials": 2,
+                "budget": {"trials": 2},
                 "n_epochs": 2,
                 "pruner": "none",
-                "ranges": {"blocks": {"low": 1, "high": 2}},
+                "space": {
+                    "network.blocks": {"low": 1, "high": 2},
+                    "network.dropout": "default",
+                    "optimization.learning_rate": "default",
+                    "optimization.weight_decay": "default",
+                },
             },
             "final": {"n_epochs": 2, "image_size": 12},
             "workers": {"threads": 1},

@@ -34,12 +34,12 @@ def test_unknown_trial_is_rejected(tested: FinishedStudy) -> None:
 def test_imported_trial_is_exported_where_it_was_trained(
     tiny_settings: dict[str, Any], call: Call, tmp_path: Path
 ) -> None:
-    session = initialise(configured(tiny_settings, {"search.n_trials": 4}))
+    session = initialise(configured(tiny_settings, {"search.budget.trials": 4}))
     pretend_to_search(session)
     place = session.config.storage
     there = ["--storage", place.url, "--runs", str(place.runs)]
     session.location.close()
-    ended = call("fork", "larger", "--name", "tiny", "--set", "search.n_trials=6", *there)
+    ended = call("fork", "larger", "--name", "tiny", "--set", "search.budget.trials=6", *there)
     assert ended.code == 0, ended.err
     ended = call("export", "0", "--name", "larger", *there, "--to", str(tmp_path / "model"))
     assert (ended.code, ended.err.count("\n")) == (2, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dashboards.analysis.confusion import load_confusion_csv
@@ -69,6 +70,19 @@ def test_winner_of_an_unfinished_study_is_rejected(tiny_settings: Settings) -> N
         choose_winner(session)
 
 
+def test_winner_is_not_chosen_while_the_budget_lets_trials_begin(tiny_settings: Settings) -> None:
+    settings = deepcopy(tiny_settings)
+    settings["search"]["budget"] = {"epochs": 9}  # type: ignore[index]
+    session = initialise(validated(settings))
+    (trial,) = session.optuna_study().trials
+    handle = session.storage_handle
+    handle.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    handle.set_trial_user_attr(trial._trial_id, "best_epoch", 1)
+    handle.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, (0.5,))
+    with pytest.raises(StudyError, match="0 of 9 epochs are spent: finish it with `study run"):
+        choose_winner(session)
+
+
 def test_gpu_that_is_not_there_is_rejected_before_a_final_run_is_queued(
     searched: StudySession, call: Call
 ) -> None:
@@ -93,7 +107,10 @@ def test_final_run_is_longer_larger_and_tested_once(
     assert len(result.paths.epochs.read_text().splitlines()) == 1 + 4
     configuration = json.loads(result.paths.configuration.read_text())
     assert configuration["data"]["image_size"] == 12
-    assert configuration["optimization"]["learning_rate"] == winner.params["learning_rate"]
+    assert (
+        configuration["optimization"]["learning_rate"]
+        == winner.params["optimization.learning_rate"]
+    )
     confusion = result.paths.confusion_csv.read_text().splitlines()
     n_images = sum(int(count) for line in confusion[1:] for count in line.split(",")[1:])
     assert n_images == metrics["n_test_images"] == 7
@@ -193,7 +210,7 @@ def test_another_winner_needs_a_reason_and_is_kept_beside_the_first(
 
 def test_final_run_of_a_fixed_study_needs_no_search(tiny_settings: Settings) -> None:
     values = deepcopy(tiny_settings)
-    values["search"] = {"space": "fixed", "n_trials": 1, "n_epochs": 1, "pruner": "none"}
+    values["search"] = {"space": "fixed", "budget": {"trials": 1}, "n_epochs": 1, "pruner": "none"}
     session = initialise(validated(values))
     search(session)
     assert finish(session, choose_winner(session)).metrics["test"]["accuracy"] >= 0
@@ -211,7 +228,7 @@ def test_evaluate_checkpoint_of_a_modern_run_evaluates_as_the_run_did(
     tiny_settings: Settings,
 ) -> None:
     values = deepcopy(tiny_settings) | MODERN
-    values["search"] |= {"n_trials": 1, "n_epochs": 4}  # type: ignore[operator]
+    values["search"] |= {"budget": {"trials": 1}, "n_epochs": 4}  # type: ignore[operator]
     session = initialise(validated(values))
     search(session)
     best = choose_winner(session)
@@ -314,7 +331,7 @@ def test_study_of_four_stages_with_the_stem_of_resnet_is_searched_and_tested(
 ) -> None:
     stages = {"network.widths": [4, 4, 8, 8], "network.blocks": [1, 1, 1, 1]}
     stem = {"network.stem": {"stride": 2, "pool": True}}
-    session = initialise(configured(tiny_settings, stages | stem | {"search.n_trials": 1}))
+    session = initialise(configured(tiny_settings, stages | stem | {"search.budget.trials": 1}))
     search(session)
     winner = choose_winner(session)
     assert [name for name in winner.params if "blocks" in name] == [

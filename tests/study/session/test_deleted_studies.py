@@ -49,7 +49,9 @@ COMMANDS = [
 @pytest.fixture
 def session(tiny_settings: Settings) -> StudySession:
     """A searched study with a queued final run."""
-    session = initialise(configured(tiny_settings, {"search.n_trials": 2, "search.n_epochs": 1}))
+    session = initialise(
+        configured(tiny_settings, {"search.budget.trials": 2, "search.n_epochs": 1})
+    )
     pretend_to_search(session, [[0.3], [0.4]])
     open_final(session, choose_winner(session), reopen=None)
     return session

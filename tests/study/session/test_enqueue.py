@@ -17,6 +17,7 @@ from optuna.trial import TrialState, create_trial
 from dashboards.analysis.status import read_status
 from data.image_cache import prepare
 from storage.adoption import ENQUEUED
+from storage.budget import Budget
 from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.records import read_protocol
 from storage.trial_rows import best_complete, read_trials
@@ -35,12 +36,14 @@ from tests.study.searches import configured, pretend_to_search
 
 Settings = dict[str, Any]
 OPTUNA = str(Path(sys.executable).with_name("optuna"))
-KNOWN = {"learning_rate": 0.1, "weight_decay": 1e-4, "blocks_1": 2, "blocks_2": 1, "blocks_3": 2}
+RATE, DECAY, DROPOUT = "optimization.learning_rate", "optimization.weight_decay", "network.dropout"
+KNOWN = {RATE: 0.1, DECAY: 1e-4}
+KNOWN |= {"network.blocks.1": 2, "network.blocks.2": 1, "network.blocks.3": 2}
 
 
 @pytest.fixture
 def session(tiny_settings: Settings) -> StudySession:
-    return initialise(configured(tiny_settings, {"search.n_trials": 2, "search.n_epochs": 1}))
+    return initialise(configured(tiny_settings, {"search.budget.trials": 2, "search.n_epochs": 1}))
 
 
 def by_optuna(session: StudySession) -> optuna.Study:
@@ -79,16 +82,16 @@ def place(session: StudySession) -> list[str]:
     return ["--storage", where.url, "--runs", str(where.runs)]
 
 
-def test_point_enqueued_by_optuna_is_a_slot_of_its_own_and_the_next_to_be_trained(
+def test_point_enqueued_by_optuna_is_a_slot_of_its_own_and_trained_before_what_is_sampled(
     session: StudySession,
 ) -> None:
     theirs = {"reason": "a hunch", "host": "laptop", "label": 1, "mine": 7}
-    by_optuna(session).enqueue_trial({"learning_rate": 0.1, "blocks_2": 2}, user_attrs=theirs)
-    assert work(session) == [2, 0, 1]
+    by_optuna(session).enqueue_trial({RATE: 0.1, "network.blocks.2": 2}, user_attrs=theirs)
+    assert work(session) == [0, 2, 1]
     first, second, third = session.optuna_study().trials
     assert [trial.user_attrs[SLOT] for trial in (first, second, third)] == [0, 1, 2]
     assert third.state == TrialState.COMPLETE
-    assert (third.params["learning_rate"], third.params["blocks_2"]) == (0.1, 2)
+    assert (third.params[RATE], third.params["network.blocks.2"]) == (0.1, 2)
     assert third.params.keys() == first.params.keys()  # the rest was sampled
     assert (third.user_attrs["their reason"], third.user_attrs["mine"]) == ("a hunch", 7)
     assert session.trial_paths(2).best.is_file()
@@ -97,13 +100,13 @@ def test_point_enqueued_by_optuna_is_a_slot_of_its_own_and_the_next_to_be_traine
 
 
 REJECTED: list[tuple[dict[str, Any], str]] = [
-    ({"learning_rate": 7.0}, "learning_rate must be a number from 0.001 to 1, got 7.0"),
-    ({"learning_rate": math.nan}, "learning_rate must be a number from 0.001 to 1, got nan"),
-    ({"blocks_2": 3}, "blocks_2 must be a whole number from 1 to 2, got 3"),
-    ({"blocks_2": 1.5}, "blocks_2 must be a whole number from 1 to 2, got 1.5"),
-    ({"dropout": True}, "dropout must be a number from 0 to 0.5, got True"),
-    ({"dropout": "much"}, "dropout must be a number from 0 to 0.5, got 'much'"),
-    ({"droput": 0.1}, "droput must be a hyperparameter that study 'tiny' searches (blocks_1, blo"),
+    ({RATE: 7.0}, f"{RATE} must be a number from 0.001 to 1, got 7.0"),
+    ({RATE: math.nan}, f"{RATE} must be a number from 0.001 to 1, got nan"),
+    ({"network.blocks.2": 3}, "network.blocks.2 must be a whole number from 1 to 2, got 3"),
+    ({"network.blocks.2": 1.5}, "network.blocks.2 must be a whole number from 1 to 2, got 1.5"),
+    ({DROPOUT: True}, f"{DROPOUT} must be a number from 0 to 0.5, got True"),
+    ({DROPOUT: "much"}, f"{DROPOUT} must be a number from 0 to 0.5, got 'much'"),
+    ({"droput": 0.1}, "droput must be a hyperparameter that study 'tiny' searches (network.blo"),
 ]
 
 
@@ -135,7 +138,7 @@ def test_copy_of_a_trial_does_not_share_its_run_folder(session: StudySession) ->
 
 def test_given_study_rejects_what_is_enqueued(tiny_settings: Settings) -> None:
     points = [{"network.dropout": 0.1}, {"network.dropout": 0.3}]
-    changes = {"search.space": "given", "search.points": points, "search.n_trials": 2}
+    changes = {"search.space": "given", "search.points": points, "search.budget.trials": 2}
     session = initialise(configured(tiny_settings, changes))
     by_optuna(session).enqueue_trial({"network.dropout": 0.1})
     session = adopt_enqueued(session)
@@ -194,10 +197,10 @@ def test_slot_that_optuna_asks_for_and_tells_is_trained_all_the_same(
     told = call("doctor", *place(session), "--repair").out
     assert told.count("trial 0: complete, the work of another program: left alone; the next") == 1
     assert "missing in the queue" not in told
-    assert work(session) == [1, 4, 3]
+    assert work(session) == [1, 3, 4]
     own = session.optuna_study().get_trials()
     assert {trial.number: trial.user_attrs[SLOT] for trial in own} == {1: 1, 3: 0, 4: 2}
-    assert own[2].params["dropout"] == 0.25
+    assert own[2].params[DROPOUT] == 0.25
     assert max(trial.value for trial in own) < 0.98
     assert read_protocol(session.storage_handle.database, "tiny").budget == 3
     assert study.trials[0].value == 0.99  # as the other program left it
@@ -224,30 +227,33 @@ def test_foreign_trials_of_final_runs_are_ignored(session: StudySession) -> None
     pretend_to_search(session, [[0.3], [0.4]])
     final = open_final(session, choose_winner(session), reopen=None)
     theirs = optuna.load_study(study_name="tiny-final", storage=final.config.storage.url)
-    theirs.enqueue_trial({"learning_rate": 0.5})
+    theirs.enqueue_trial({RATE: 0.5})
     theirs.add_trial(create_trial(value=0.99))
     assert work(final) == [0] * final.config.search.n_epochs
     again = open_final(session, choose_winner(session), reopen=None)
     assert [trial.number for trial in again.optuna_study().trials] == [0]
 
 
-def test_known_configuration_is_trained_first(session: StudySession, call: Call) -> None:
+def test_known_configuration_is_trained_before_what_is_sampled(
+    session: StudySession, call: Call
+) -> None:
     given = ["learning_rate=1e-1", "weight_decay=1e-4", "blocks=2-1-2"]
     said = call("enqueue", *given, *place(session))
     assert (said.code, said.err) == (0, "")
     first, last = said.out.splitlines()
-    assert first == "trial 2 is next, in slot 2: the budget of study tiny grew by one"
+    assert first.startswith("trial 2 comes before all that are sampled, in slot 2; the budget of")
+    assert first.endswith("of study tiny is 3 trials")
     assert last.startswith("running workers claim it, else: study run --name tiny --storage ")
     trial = session.optuna_study().get_trials()[2]
     assert (trial.system_attrs[FIXED_PARAMS], trial.user_attrs[SLOT]) == (KNOWN, 2)
     again = call("enqueue", *reversed(given), *place(session))
     assert again.out == "trial 2 has these hyperparameters already: waiting\n"
-    assert work(session) == [2, 0, 1]
+    assert work(session) == [0, 2, 1]
     again = call("enqueue", *given, *place(session))
     assert again.out == "trial 2 has these hyperparameters already: complete\n"
     assert read_protocol(session.storage_handle.database, "tiny").budget == 3
     params = session.optuna_study().get_trials()[2].params
-    assert KNOWN.items() <= params.items() and "dropout" in params
+    assert KNOWN.items() <= params.items() and DROPOUT in params
 
 
 def test_configuration_that_failed_may_be_enqueued_again(session: StudySession) -> None:
@@ -274,18 +280,21 @@ MISTAKES = [
     (["learning_rate"], "KEY=VALUE must give a hyperparameter, got 'learning_rate': for example"),
     (
         ["learning_rate=2"],
-        "learning_rate must be a number from 0.001 to 1, got 2: give one within",
+        f"{RATE} must be a number from 0.001 to 1, got 2: give one within",
     ),
-    (["learning_rte=0.1"], "got learning_rte=0.1: did you mean learning_rate?"),
+    (["learning_rte=0.1"], "got learning_rte=0.1: did you mean optimization.learning_rate?"),
     (["network.width=9"], "got network.width=9: leave it out, or fork the study"),
     (["dropout=0.1", "dropout=0.2"], "dropout must be given once, got 'dropout=0.2' too"),
     (
         ["blocks=2-2"],
         "blocks must have one number for each stage (3), got '2-2': for example blocks=2-2-2",
     ),
-    (["blocks=2-2-9"], "blocks_3 must be a whole number from 1 to 2, got 9: give one within sear"),
-    (["blocks=2-2-2", "blocks_1=1"], "blocks_1 must be given once, got 'blocks_1=1' too"),
-    (["dropout={"], "dropout must be a number from 0 to 0.5, got '{'"),
+    (
+        ["blocks=2-2-9"],
+        "network.blocks.3 must be a whole number from 1 to 2, got 9: give one within s",
+    ),
+    (["blocks=2-2-2", "blocks_1=1"], "network.blocks.1 must be given once, got 'blocks_1=1' too"),
+    (["dropout={"], DROPOUT + " must be a number from 0 to 0.5, got '{'"),
     ([], "Missing argument 'KEY=VALUE...'"),
 ]
 
@@ -305,17 +314,22 @@ def test_blocks_of_four_stages_are_enqueued_and_of_three_rejected(
     session = initialise(configured(tiny_settings, stages))
     trial, is_new = enqueue(session, ["blocks=2-1-2-1"])
     assert is_new and trial.system_attrs[FIXED_PARAMS] == {
-        f"blocks_{stage}": count for stage, count in enumerate([2, 1, 2, 1], start=1)
+        f"network.blocks.{stage}": count for stage, count in enumerate([2, 1, 2, 1], start=1)
     }
     with pytest.raises(StudyError, match=r"each stage \(4\), got '2-2-2': .* blocks=2-2-2-2"):
         enqueue(session, ["blocks=2-2-2"])
-    with pytest.raises(StudyError, match=r"blocks_4 must be .* got 9: .* search\.ranges\.blocks "):
+    with pytest.raises(
+        StudyError, match=r"blocks\.4 must be .* got 9: .* search\.space\.network\.blocks "
+    ):
         enqueue(session, ["blocks=2-2-2-9"])
 
 
 def test_hyperparameter_that_the_space_leaves_out_is_rejected(tiny_settings: Settings) -> None:
     session = initialise(configured(tiny_settings, {"search.space": "lr-wd"}))
-    with pytest.raises(StudyError, match=r"searches \(learning_rate, weight_decay\), got dropout"):
+    with pytest.raises(
+        StudyError,
+        match=r"searches \(optimization\.learning_rate, optimization\.weight_decay\), got dropout",
+    ):
         enqueue(session, ["dropout=0.1"])
 
 
@@ -326,7 +340,7 @@ def race_of_adoptions(session: StudySession, opening: Callable[[], StudySession]
     def enqueue_some(index: int) -> None:
         study = by_optuna(session)
         for one in range(n_each):
-            study.enqueue_trial({"dropout": 0.01 * (index + n_programs * one)})
+            study.enqueue_trial({DROPOUT: 0.01 * (index + n_programs * one)})
 
     def adopt_some(_index: int) -> None:
         mine = opening()
@@ -337,7 +351,7 @@ def race_of_adoptions(session: StudySession, opening: Callable[[], StudySession]
     def extend_some(_index: int) -> None:
         mine = opening()
         for _ in range(n_each):
-            extend_budget(mine, 1)
+            extend_budget(mine, Budget("trials", 1))
         mine.storage_handle.engine.dispose()
 
     works = [enqueue_some, adopt_some, extend_some]
@@ -352,7 +366,7 @@ def race_of_adoptions(session: StudySession, opening: Callable[[], StudySession]
     budget = read_protocol(session.storage_handle.database, "tiny").budget
     assert budget == n_trials
     given = [
-        trial.system_attrs[FIXED_PARAMS]["dropout"] for trial in trials[2:] if trial.system_attrs
+        trial.system_attrs[FIXED_PARAMS][DROPOUT] for trial in trials[2:] if trial.system_attrs
     ]
     assert len(set(given)) == len(given) == n_programs * n_each
 
@@ -365,7 +379,7 @@ def test_race_of_adoptions_and_extensions_leaves_each_slot_once(session: StudySe
 @requires_postgresql
 def test_race_of_adoptions_on_postgresql(tiny_settings: Settings) -> None:
     with running_server() as url:
-        changes = {"search.n_trials": 2, "storage.url": url}
+        changes = {"search.budget.trials": 2, "storage.url": url}
         session = initialise(configured(tiny_settings, changes))
         race_of_adoptions(session, lambda: opened(session))
         session.storage_handle.remove_session()

@@ -15,7 +15,7 @@ def test_study_on_postgresql_runs_to_its_end_and_tells_no_password(
     command: Command, tiny_settings: dict[str, object], tmp_path: Path
 ) -> None:
     settings = deepcopy(tiny_settings)
-    larger = "search.ranges.dropout.high=0.6"
+    larger = "search.space.network.dropout.high=0.6"
     with running_server() as url:
         secret = url.replace("tester@", "tester:hunter2@") + "?password=hunter2"
         settings["storage"] |= {"url": secret}  # type: ignore[operator]

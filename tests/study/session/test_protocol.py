@@ -39,8 +39,8 @@ Spoil = Callable[[Path], object]
 RANGE = "{low: 0.01, high: 0.5, log: true}"
 DRIFTS = {
     "learning-rate range": (
-        ["--set", f"search.ranges.learning_rate={RANGE}"],
-        "search.ranges.learning_rate is None there, {'low': 0.01, 'high': 0.5, 'log': True} here",
+        ["--set", f"search.space.optimization.learning_rate={RANGE}"],
+        "search.space.optimization.learning_rate.high is 1.0 there, 0.5 here; ",
     ),
     "image size": (["--set", "data.image_size=12"], "data.image_size is 8 there, 12 here"),
     "seed": (["--set", "seed=7"], "seed is 42 there, 7 here"),
@@ -65,10 +65,7 @@ optimization.decay_norm_and_bias optimization.schedule optimization.restart_epoc
 optimization.restart_factor optimization.warmup_epochs optimization.label_smoothing
 optimization.gradient_clip_norm optimization.ema_decay optimization.batch_size
 evaluation.flip_average execution.precision execution.compile execution.channels_last
-search.space search.ranges.learning_rate search.ranges.weight_decay.low
-search.ranges.weight_decay.high search.ranges.weight_decay.log search.ranges.blocks.low
-search.ranges.blocks.high search.ranges.dropout.low search.ranges.dropout.high
-search.ranges.dropout.log search.points search.n_epochs search.patience_epochs
+search.space search.points search.n_epochs search.patience_epochs
 search.sampler search.n_startup_trials search.pruner search.pruner_percentile
 search.pruner_startup_trials search.pruner_warmup_epochs workers.threads
 """
@@ -117,15 +114,14 @@ def test_study_stored_before_a_setting_is_rejected_with_its_name_and_the_way_on(
     call: Call, config_file: str, tmp_path: Path, verb: str
 ) -> None:
     assert call("init", "--config", config_file).code == 0
-    forget_settings(tmp_path / "study.db", "search.ranges.dropout", "optimization.momentum")
+    forget_settings(tmp_path / "study.db", "search.patience_epochs", "optimization.momentum")
     place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
     place += ["--name", "tiny"]
     n_more = ["--trials", "1"] if verb == "extend" else []
     rejected = call(verb, *place, *n_more)
     assert rejected.code == 2
     assert len(rejected.err.strip().splitlines()) == 1
-    dropout = "search.ranges.dropout"
-    named = f"optimization.momentum, {dropout}.low, {dropout}.high, {dropout}.log"
+    named = "optimization.momentum, search.patience_epochs"
     assert f"before there was {named}: finish it with the version" in rejected.err
     assert call("status", *place).code == 0
     forked = call(*suggested_command(rejected.err))

@@ -11,6 +11,7 @@ import yaml
 from optuna.trial import TrialState
 
 from data.errors import DataError
+from storage.budget import Budget
 from storage.errors import StudyNotFoundError
 from storage.leases import acquire, read_endings
 from storage.process_identity import Owner
@@ -146,7 +147,7 @@ def test_open_or_create_means_the_study_as_it_is(tiny_settings: Settings, tmp_pa
     assert open_or_create(Request(file=file)).protocol.budget == 4
     assert open_or_create(request(tiny_settings, name="tiny")).config.network.widths == (4, 4, 8)
     with pytest.raises(ProtocolError, match="--trials must be 4"):
-        open_or_create(Request(file=file, options={"search.n_trials": 3}))
+        open_or_create(Request(file=file, options={"search.budget.trials": 3}))
     with pytest.raises(ProtocolError, match="seed is 42 there, 1 here"):
         open_or_create(request(tiny_settings, name="tiny", seed=1))
 
@@ -189,16 +190,40 @@ def test_initialise_with_other_data_is_rejected(tiny_settings: Settings, picture
 def test_initialise_with_another_budget_names_the_command(tiny_settings: Settings) -> None:
     initialise(changed(tiny_settings))
     with pytest.raises(ProtocolError, match="study extend --name tiny --trials 2"):
-        initialise(changed(tiny_settings, search__n_trials=5))
+        initialise(changed(tiny_settings, search__budget={"trials": 5}))
     with pytest.raises(ProtocolError, match="only grows"):
-        initialise(changed(tiny_settings, search__n_trials=1))
+        initialise(changed(tiny_settings, search__budget={"trials": 1}))
+
+
+@pytest.mark.parametrize(("unit", "shown"), [("epochs", "12 epochs"), ("hours", "12 hours")])
+def test_budget_in_another_unit_is_stored_and_held_to(
+    tiny_settings: Settings, unit: str, shown: str
+) -> None:
+    session = initialise(changed(tiny_settings, search__budget={unit: 12}))
+    assert str(session.protocol.limit) == shown
+    assert (session.protocol.budget, len(session.optuna_study().trials)) == (1, 1)
+    more = f"study extend --name tiny --{unit} 3"
+    with pytest.raises(ProtocolError, match=f"{unit} must be 12, .* got 15: add to it .*{more}"):
+        initialise(changed(tiny_settings, search__budget={unit: 15}))
+    with pytest.raises(ProtocolError, match=f"only grows.*leave search.budget.{unit} out"):
+        initialise(changed(tiny_settings, search__budget={unit: 11}))
+    in_trials = f"in {unit}, study 'tiny' has {shown}, got 3 trials: leave it out .*study fork"
+    with pytest.raises(ProtocolError, match=in_trials):
+        initialise(changed(tiny_settings, search__budget={"trials": 3}))
+    assert open_or_create(request(tiny_settings, name="tiny")).protocol.limit.unit == unit
+
+
+def test_budget_in_trials_is_not_resumed_in_epochs(tiny_settings: Settings) -> None:
+    assert initialise(changed(tiny_settings)).protocol.limit == Budget("trials", 3)
+    with pytest.raises(ProtocolError, match="in trials, study 'tiny' has 3 trials, got 12 epochs"):
+        initialise(changed(tiny_settings, search__budget={"epochs": 12}))
 
 
 def test_extend_adds_slots_and_the_new_budget_holds(tiny_settings: Settings) -> None:
     session = extend(initialise(changed(tiny_settings)), [SAMPLED] * 2)
     assert session.protocol.budget == 5
     assert len(session.optuna_study().trials) == 5
-    assert initialise(changed(tiny_settings, search__n_trials=5)).protocol.budget == 5
+    assert initialise(changed(tiny_settings, search__budget={"trials": 5})).protocol.budget == 5
 
 
 def test_extend_where_a_later_study_was_deleted_begins_with_nothing_of_it(

@@ -15,6 +15,7 @@ import study.workers.worker
 from dashboards.analysis.baselines import known_baselines
 from dashboards.optuna_dashboard.artifacts import RunFiles
 from data.image_cache import prepare
+from storage.budget import Budget
 from storage.leases import read_endings
 from study.checks.baselines import learned
 from study.configuration.config import StudyConfig
@@ -56,7 +57,12 @@ def linked(session: StudySession, trial: FrozenTrial) -> list[str]:
 def test_finished_pruned_and_failed_trials_have_each_a_note_and_files(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = {"n_trials": 6, "n_epochs": 4, "pruner": "percentile", "pruner_percentile": 1.0}
+    search = {
+        "budget": {"trials": 6},
+        "n_epochs": 4,
+        "pruner": "percentile",
+        "pruner_percentile": 1.0,
+    }
     search |= {"pruner_startup_trials": 1, "pruner_warmup_epochs": 2}
     session = initialise(configured(tiny_settings, search=search))
     fail_in_training(monkeypatch, n_spared=5)
@@ -83,7 +89,7 @@ def test_finished_pruned_and_failed_trials_have_each_a_note_and_files(
 def test_trial_whose_worker_dies_at_its_end_has_one_note_and_one_of_each_file(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
 
     def die(*_: object, **__: object) -> None:
         raise Killed
@@ -110,7 +116,7 @@ def test_trial_whose_worker_dies_at_its_end_has_one_note_and_one_of_each_file(
 def test_worker_that_lost_its_trial_writes_no_note(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
     handle = session.storage_handle
     write = study.trial.dashboard_notes.render_trial_note
 
@@ -131,7 +137,7 @@ def test_worker_that_lost_its_trial_writes_no_note(
 def test_note_that_cannot_be_written_costs_a_warning_and_no_trial(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
 
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError
@@ -146,7 +152,7 @@ def test_note_that_cannot_be_written_costs_a_warning_and_no_trial(
 
 
 def test_released_trial_has_no_note(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
 
     class StopsAfterAnEpoch(StopFlag):
         is_set = property(lambda self: bool(session.optuna_study().trials[0].last_step))
@@ -165,7 +171,7 @@ def test_study_has_a_note_from_init_on_that_grows(tiny_settings: Settings) -> No
     assert session.protocol.fingerprint in first and "budget: 3 trials of 3 epochs" in first
     assert "learning rate 0.001 to 1 (logarithmic)" in first and "blocks 1 to 2" in first
     assert "sqlite:" not in first
-    larger = extend_budget(session, 2)
+    larger = extend_budget(session, Budget("trials", 2))
     assert "budget: 5 trials" in note(larger)
     prepared = prepare(config.data)
     learned(prepared, config.storage.runs, announce=lambda _: None)
@@ -202,17 +208,17 @@ def test_damaged_record_costs_the_study_its_note_and_a_line_that_names_it(
 
 def test_shown_space_names_what_varies_with_its_range() -> None:
     search = SearchConfig(space="lr-wd")
-    assert describe_space(search, optimizer="adam") == [
-        "learning rate 1e-05 to 0.01 (logarithmic)",
+    assert describe_space(search) == [
+        "learning rate 0.001 to 1 (logarithmic)",
         "weight decay 1e-06 to 0.01 (logarithmic)",
     ]
-    given = SearchConfig(space="given", points=({}, {}), n_trials=2)
-    assert describe_space(given, optimizer="sgd") == ["2 given points"]
-    assert describe_space(SearchConfig(space="fixed", n_trials=1), optimizer="sgd") == []
+    given = SearchConfig(space="given", points=({}, {}), budget={"trials": 2})
+    assert describe_space(given) == ["2 given points"]
+    assert describe_space(SearchConfig(space="fixed", budget={"trials": 1})) == []
 
 
 def test_final_run_has_its_test_in_its_note_and_each_file_once(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
     pretend_to_search(session)
     final = open_final(session, choose_winner(session), reopen=None)
     prepared = prepare(final.config.data)

@@ -87,7 +87,7 @@ def test_fault_of_the_environment_stops_every_worker_and_no_trial(
     error: Exception,
     said: str,
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 2}}))
     n_workers = 4  # more than a lost trial is retried
     with monkeypatch.context() as patched:
         fail_at(patched, place, error)
@@ -122,7 +122,7 @@ def test_what_training_raises_ends_the_trial_and_not_the_worker(
     kind: str,
     message: str,
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
     fail_at(monkeypatch, place, error)
     work(session)
     (trial,) = session.optuna_study().trials
@@ -134,7 +134,7 @@ def test_what_training_raises_ends_the_trial_and_not_the_worker(
 def test_failed_trial_says_its_cause_and_the_next_one_runs(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 2}}))
     fail_in_training(monkeypatch, n_spared=1)
     work(session)
     complete, failed = session.optuna_study().trials
@@ -146,7 +146,7 @@ def test_failed_trial_says_its_cause_and_the_next_one_runs(
 def test_ten_failures_in_a_row_stop_the_worker_with_an_explanation(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 12}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 12}}))
     fail_in_training(monkeypatch)
     with pytest.raises(Exception, match="10 trials in a row failed here"):
         work(session)
@@ -164,7 +164,7 @@ def test_ten_failures_in_a_row_stop_the_worker_with_an_explanation(
 def test_trial_that_meets_unexplained_errors_stops_two_workers_then_fails_with_its_reason(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, place: Place, error: Exception
 ) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
     with monkeypatch.context() as patched:
         fail_at(patched, place, error)
         for n_more in (1, 2):

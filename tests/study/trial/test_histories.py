@@ -60,11 +60,16 @@ def live_through(history: list[Step], pictures: Path, folder: Path) -> None:
         "network": {"widths": [4, 4, 8]},
         "optimization": {"warmup_epochs": 0.5},
         "search": {
-            "n_trials": 2,
+            "budget": {"trials": 2},
             "n_epochs": 2,
             "n_startup_trials": 1,
             "pruner": "none",
-            "ranges": {"blocks": {"low": 1, "high": 1}},
+            "space": {
+                "network.blocks": {"low": 1, "high": 1},
+                "network.dropout": "default",
+                "optimization.learning_rate": "default",
+                "optimization.weight_decay": "default",
+            },
         },
         "final": {"n_epochs": 3, "image_size": 8},
         "workers": {"threads": 1},

@@ -34,7 +34,9 @@ def searched(settings: Settings, pictures: Path, monkeypatch: pytest.MonkeyPatch
     """A study of data with a nasty class name: a complete trial, a failed one, a final run."""
     (pictures / "dots").rename(pictures / EVIL_CLASS)
     session = initialise(
-        configured({**settings, "description": EVIL}, search={"n_trials": 2, "n_epochs": 5})
+        configured(
+            {**settings, "description": EVIL}, search={"budget": {"trials": 2}, "n_epochs": 5}
+        )
     )
     with monkeypatch.context() as broken:
         fail_in_training(broken, n_spared=1)

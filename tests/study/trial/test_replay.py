@@ -34,7 +34,7 @@ from tests.tools.studies import NAME, small_settings
 N_TRIALS, N_EPOCHS = 3, 3
 WAITING = N_TRIALS
 PRUNING = {
-    "n_trials": N_TRIALS,
+    "budget": {"trials": N_TRIALS},
     "n_epochs": N_EPOCHS,
     "pruner": "percentile",
     "pruner_percentile": 1.0,
@@ -264,7 +264,7 @@ def test_training_that_is_over_before_the_last_recorded_epoch_differs(copied: Pa
 
 def test_training_that_diverges_here_differs(tiny_settings: dict[str, Any]) -> None:
     settings = tiny_settings
-    settings["search"] = {"n_trials": 1, "n_epochs": 2, "space": "fixed"}
+    settings["search"] = {"budget": {"trials": 1}, "n_epochs": 2, "space": "fixed"}
     settings["optimization"] = {"learning_rate": 1e38, "warmup_epochs": 0}
     session = initialise(validated(settings))
     work(session)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.promotion import rung_epochs
 from study.configuration.config import Request
 from study.errors import ConfigurationError
-from study.trial.rung_pruner import RungPruner, rung_epochs
+from study.trial.rung_pruner import RungPruner
 
 RUNG = 2
 

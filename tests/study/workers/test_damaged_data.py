@@ -66,7 +66,7 @@ def work(settings: Settings, folder: Path, damages: Damages) -> StudySession:
 def test_images_damaged_in_mid_study_change_no_value(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    search = {**tiny_settings["search"], "n_trials": 2, "n_epochs": 2}  # type: ignore[dict-item]
+    search = {**tiny_settings["search"], "budget": {"trials": 2}, "n_epochs": 2}  # type: ignore[dict-item]
     settings = {**tiny_settings, "search": search}
     whole = work(settings, tmp_path / "whole", {})
     damages: Damages = {(0, 1): zero_half, (0, 2): truncate, (1, 1): shutil.rmtree}

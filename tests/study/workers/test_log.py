@@ -32,7 +32,7 @@ def work(session: StudySession, stop: StopFlag | None = None, **options: bool) -
 def test_log_says_what_was_done_and_why_the_worker_left(
     tiny_settings: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny_settings |= {"search": {"n_trials": 1, "n_epochs": 2, "pruner": "none"}}
+    tiny_settings |= {"search": {"budget": {"trials": 1}, "n_epochs": 2, "pruner": "none"}}
     session = initialise(validated(tiny_settings))
     stamp_lines()
     work(session)
@@ -55,7 +55,7 @@ def test_log_names_the_worker_that_lost_a_reclaimed_trial(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tiny_settings |= {"search": {"n_trials": 1, "n_epochs": 1, "pruner": "none"}}
+    tiny_settings |= {"search": {"budget": {"trials": 1}, "n_epochs": 1, "pruner": "none"}}
     session = initialise(validated(tiny_settings))
     dead = replace(Owner.current(), pid=2**22 + 1, started="1")
     database = session.storage_handle.database

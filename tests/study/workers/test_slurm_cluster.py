@@ -77,7 +77,7 @@ def open_study(
 ) -> Callable[[int], SlurmStudy]:
     def open_study(n_trials: int) -> SlurmStudy:
         settings = deepcopy(tiny_settings)
-        settings["search"] |= {"n_trials": n_trials, "n_epochs": N_EPOCHS}  # type: ignore[operator]
+        settings["search"] |= {"budget": {"trials": n_trials}, "n_epochs": N_EPOCHS}  # type: ignore[operator]
         file = tmp_path / "tiny.yaml"
         file.write_text(yaml.safe_dump(settings))
         elsewhere = tmp_path / "else where"

@@ -111,7 +111,9 @@ def test_two_studies_with_one_seed_give_bit_equal_weights(
     hashes = []
     for copy in ("one", "two"):
         place = {"url": f"sqlite:///{tmp_path}/{copy}.db", "runs": str(tmp_path / copy)}
-        session = initialise(configured(tiny_settings, storage=place, search={"n_trials": 1}))
+        session = initialise(
+            configured(tiny_settings, storage=place, search={"budget": {"trials": 1}})
+        )
         work(session)
         hashes.append(run_sha256(session.trial_paths(0)))
     assert hashes[0] == hashes[1]
@@ -120,13 +122,13 @@ def test_two_studies_with_one_seed_give_bit_equal_weights(
 def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    one = configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4})
+    one = configured(tiny_settings, search={"budget": {"trials": 1}, "n_epochs": 4})
     straight = initialise(one)
     work(straight)
 
     place = {"url": f"sqlite:///{tmp_path}/stopped.db", "runs": str(tmp_path / "stopped")}
     stopped = initialise(
-        configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4}, storage=place)
+        configured(tiny_settings, search={"budget": {"trials": 1}, "n_epochs": 4}, storage=place)
     )
     n_stops = 0
     said: list[str] = []
@@ -149,7 +151,7 @@ def test_stopped_trial_waits_again_and_resumes_bit_for_bit(
 def test_stopped_trial_of_a_modern_recipe_resumes_bit_for_bit(
     tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    search = {"n_trials": 1, "n_epochs": 4}
+    search = {"budget": {"trials": 1}, "n_epochs": 4}
     straight = initialise(configured(tiny_settings, search=search, **MODERN))
     work(straight)
     place = {"url": f"sqlite:///{tmp_path}/stopped.db", "runs": str(tmp_path / "stopped")}
@@ -162,7 +164,9 @@ def test_stopped_trial_of_a_modern_recipe_resumes_bit_for_bit(
 
 
 def test_checkpoint_that_was_not_reported_is_reported_on_resume(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4}))
+    session = initialise(
+        configured(tiny_settings, search={"budget": {"trials": 1}, "n_epochs": 4})
+    )
     work(session, StopAfter(12))
     handle = session.storage_handle
     frozen = session.optuna_study().trials[0]
@@ -177,7 +181,7 @@ def test_diverged_trial_is_pruned_with_its_reason(tiny_settings: Settings) -> No
     session = initialise(
         configured(
             tiny_settings,
-            search={"n_trials": 1, "space": "fixed"},
+            search={"budget": {"trials": 1}, "space": "fixed"},
             optimization={"learning_rate": 1e38, "warmup_epochs": 0},
         )
     )
@@ -194,7 +198,7 @@ def test_diverged_trial_is_pruned_with_its_reason(tiny_settings: Settings) -> No
 
 def test_weights_of_the_best_few_trials_are_kept(tiny_settings: Settings) -> None:
     session = initialise(
-        configured(tiny_settings, search={"n_trials": 4}, storage={"kept_trials": 2})
+        configured(tiny_settings, search={"budget": {"trials": 4}}, storage={"kept_trials": 2})
     )
     work(session)
     trials = session.optuna_study().trials
@@ -208,7 +212,9 @@ def test_weights_of_the_best_few_trials_are_kept(tiny_settings: Settings) -> Non
 def test_trial_without_memory_is_tried_once_more_then_pruned(tiny_settings: Settings) -> None:
     session = initialise(
         configured(
-            tiny_settings, search={"n_trials": 2}, network={"widths": [4, 4, 40_000_000_000]}
+            tiny_settings,
+            search={"budget": {"trials": 2}},
+            network={"widths": [4, 4, 40_000_000_000]},
         )
     )
     work(session)
@@ -222,7 +228,9 @@ def test_trial_without_memory_is_tried_once_more_then_pruned(tiny_settings: Sett
 
 def test_worker_leaves_when_idle_though_others_run(tiny_settings: Settings) -> None:
     patient = {"grace_seconds": 600}  # a first step in a new process may take many seconds
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}, storage=patient))
+    session = initialise(
+        configured(tiny_settings, search={"budget": {"trials": 2}}, storage=patient)
+    )
     busy = session.optuna_study().trials[1]._trial_id
     acquire(session.storage_handle.database, busy, Owner("another-host", "boot", 1, "1"))
     session.storage_handle.set_trial_state_values(busy, TrialState.RUNNING)
@@ -244,7 +252,7 @@ def test_worker_leaves_when_idle_though_others_run(tiny_settings: Settings) -> N
 
 
 def test_worker_starts_no_epoch_that_the_time_left_cannot_hold(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 2}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 2}}))
     work(session, StopAfter(12))
     assert work(session, StopFlag(after_seconds=session.longest_epoch_seconds())) == []
     states = {trial.state for trial in session.optuna_study().trials}
@@ -254,7 +262,7 @@ def test_worker_starts_no_epoch_that_the_time_left_cannot_hold(tiny_settings: Se
 
 def test_trial_lost_too_often_fails_as_lost(tiny_settings: Settings) -> None:
     session = initialise(
-        configured(tiny_settings, search={"n_trials": 1}, storage={"max_retries": 0})
+        configured(tiny_settings, search={"budget": {"trials": 1}}, storage={"max_retries": 0})
     )
     (trial,) = session.optuna_study().trials
     acquire(session.storage_handle.database, trial._trial_id, DEAD)
@@ -268,7 +276,7 @@ def test_trial_lost_too_often_fails_as_lost(tiny_settings: Settings) -> None:
 @pytest.mark.slow
 def test_epochs_trained_again_after_damage_count_as_going_on(tiny_settings: Settings) -> None:
     config = configured(
-        tiny_settings, search={"n_trials": 1, "n_epochs": 6}, storage={"max_retries": 0}
+        tiny_settings, search={"budget": {"trials": 1}, "n_epochs": 6}, storage={"max_retries": 0}
     )
     session = initialise(config)
     database = session.storage_handle.database
@@ -309,7 +317,7 @@ def test_pruned_trial_is_recorded_saved_and_closed(tiny_settings: Settings) -> N
         configured(
             tiny_settings,
             search={
-                "n_trials": 6,
+                "budget": {"trials": 6},
                 "n_epochs": 4,
                 "pruner": "percentile",
                 "pruner_percentile": 1.0,
@@ -332,7 +340,7 @@ def test_pruned_trial_is_recorded_saved_and_closed(tiny_settings: Settings) -> N
 
 
 def test_optuna_reads_what_was_written(tiny_settings: Settings, tmp_path: Path) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1}))
+    session = initialise(configured(tiny_settings, search={"budget": {"trials": 1}}))
     work(session)
     loaded = optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path}/study.db")
     assert loaded.best_trial.number == 0
@@ -354,7 +362,9 @@ def test_missing_device_costs_no_trial(tiny_settings: Settings) -> None:
 
 
 def test_worker_that_lost_its_trial_touches_nothing_of_it(tiny_settings: Settings) -> None:
-    session = initialise(configured(tiny_settings, search={"n_trials": 1, "n_epochs": 4}))
+    session = initialise(
+        configured(tiny_settings, search={"budget": {"trials": 1}, "n_epochs": 4})
+    )
     database = session.storage_handle.database
     prepared = prepare(session.config.data)
     said: list[int] = []
@@ -382,7 +392,7 @@ def test_trial_is_never_pruned_after_its_last_epoch(tiny_settings: Settings) -> 
         configured(
             tiny_settings,
             search={
-                "n_trials": 4,
+                "budget": {"trials": 4},
                 "n_epochs": 2,
                 "pruner": "percentile",
                 "pruner_percentile": 1.0,
@@ -397,7 +407,7 @@ def test_trial_is_never_pruned_after_its_last_epoch(tiny_settings: Settings) -> 
 
 IMPATIENT = {
     "search": {
-        "n_trials": 1,
+        "budget": {"trials": 1},
         "n_epochs": 30,
         "patience_epochs": 2,
         "pruner": "percentile",
@@ -445,7 +455,11 @@ def test_trial_out_of_patience_ends_as_if_it_had_not_been_stopped(
 def test_trial_that_died_out_of_patience_is_neither_trained_nor_pruned_on_resume(
     tiny_settings: Settings,
 ) -> None:
-    search = IMPATIENT["search"] | {"n_trials": 2, "space": "lr-wd", "pruner_warmup_epochs": 1}
+    search = IMPATIENT["search"] | {
+        "budget": {"trials": 2},
+        "space": "lr-wd",
+        "pruner_warmup_epochs": 1,
+    }
     session = initialise(configured(tiny_settings, search=search))
     worker = Worker(
         session, prepare(session.config.data), stop=StopFlag(), announce=lambda *_: None
@@ -477,7 +491,7 @@ def test_trial_that_died_before_it_was_pruned_is_pruned_on_resume(
         configured(
             tiny_settings,
             search={
-                "n_trials": 2,
+                "budget": {"trials": 2},
                 "n_epochs": 4,
                 "pruner": "percentile",
                 "pruner_percentile": 99.0,

@@ -1,0 +1,262 @@
+"""A study as its queue sees it: how far each slot is, and what the budget still lets begin.
+
+Everything follows from stored rows, so that each worker comes to the same answer.
+"""
+
+import functools
+import json
+from bisect import bisect_right
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Row, Select, case, exists, func, select
+
+from storage.budget import Budget
+from storage.optuna_rows import PAUSED, has_attribute, trials, user_attributes
+from storage.promotion import promotable_trials
+from storage.records import IMPORTED_FROM, read_budget
+from storage.study_totals import is_own
+from storage.tables import attempts, epochs, protocols
+
+SECONDS_PER_HOUR = 3600.0
+COLUMNS = (
+    "trial_id",
+    "state",
+    "is_imported",
+    "paused_at",
+    "has_attempt",
+    "n_epochs",
+    "seconds",
+)
+"""What is read of each trial, before its best value until each rung."""
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """The epochs at which trials may pause, and the last epoch of a trial.
+
+    Attributes:
+        epochs: Epochs of the rungs, rising; none where trials do not pause.
+        n_epochs: Epochs of a whole trial.
+    """
+
+    epochs: tuple[int, ...]
+    n_epochs: int
+
+    def next_after(self, epoch: int) -> int:
+        """Return the epoch at which a trial that has an epoch is decided upon next."""
+        later = self.epochs[bisect_right(self.epochs, epoch) :]
+        return later[0] if later else self.n_epochs
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a slot of the queue is.
+
+    Attributes:
+        trial_id: Optuna's row number.
+        state: Optuna's state.
+        paused_at: Epoch of the rung at which it waits; None where it does not.
+        has_attempt: Whether a worker has had it.
+        n_epochs: Epochs recorded.
+        seconds: Their time.
+    """
+
+    trial_id: int
+    state: TrialState
+    paused_at: int | None
+    has_attempt: bool
+    n_epochs: int
+    seconds: float
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it waits for its first attempt."""
+        return self.state == TrialState.WAITING and not self.has_attempt
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study within a transaction that has locked it.
+
+    Attributes:
+        budget: What may be spent.
+        slots: The slots of its queue, by row number.
+        rungs: Where trials pause.
+        has_complete: Whether any trial is complete.
+        reached: By epoch of a rung, the best value until then of each trial that reached it.
+    """
+
+    budget: Budget
+    slots: Mapping[int, Progress]
+    rungs: Rungs
+    has_complete: bool
+    reached: Mapping[int, Mapping[int, float]]
+
+    @property
+    def has_running(self) -> bool:
+        """Whether any trial runs."""
+        return any(one.state == TrialState.RUNNING for one in self.slots.values())
+
+    @property
+    def paused(self) -> dict[int, int]:
+        """The epoch of the rung at which each paused trial waits."""
+        slots = self.slots.values()
+        return {one.trial_id: one.paused_at for one in slots if one.paused_at in self.rungs.epochs}
+
+    @property
+    def interrupted(self) -> list[int]:
+        """The trials that wait for a worker to go on where another one left them."""
+        return [one.trial_id for one in self.slots.values() if self._is_interrupted(one)]
+
+    def _is_interrupted(self, one: Progress) -> bool:
+        waits = one.state == TrialState.WAITING and not one.is_fresh
+        return waits and one.paused_at not in self.rungs.epochs
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the hours of the budget are spent."""
+        seconds = sum(one.seconds for one in self.slots.values())
+        return self.budget.unit == "hours" and seconds >= self.budget.amount * SECONDS_PER_HOUR
+
+    def committed_epochs(self, *, without: Collection[int] = ()) -> int:
+        """Return the epochs that are trained, and those that begun trials still train.
+
+        A trial that runs, or was interrupted, has all epochs until it is decided upon next.
+
+        Args:
+            without: Trials of which only what is trained counts.
+        """
+        return sum(
+            self.rungs.next_after(one.n_epochs)
+            if self._is_begun(one) and one.trial_id not in without
+            else one.n_epochs
+            for one in self.slots.values()
+        )
+
+    def _is_begun(self, one: Progress) -> bool:
+        return one.state == TrialState.RUNNING or self._is_interrupted(one)
+
+    def fits(self, epoch: int, *, without: Collection[int] = ()) -> bool:
+        """Return whether the budget lets a trial go on from an epoch until its next decision.
+
+        While no trial is complete it must be enough for the rest of the trial, so that a search
+        does not end without a result.
+        """
+        if self.budget.unit != "epochs":
+            return not self.is_spent
+        until = self.rungs.next_after(epoch) if self.has_complete else self.rungs.n_epochs
+        return self.committed_epochs(without=without) + until - epoch <= self.budget.amount
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether any trial may be claimed, be it a fresh one."""
+        if self.is_spent:
+            return False
+        if self.interrupted or self.first_promotable() is not None:
+            return True
+        has_fresh = self.budget.unit != "trials" or any(
+            one.is_fresh for one in self.slots.values()
+        )
+        begins = has_fresh and not self.has_promotable and self.fits(0)
+        return begins or self.last_resort() is not None
+
+    @property
+    def has_promotable(self) -> bool:
+        """Whether a trial is in line, whatever the budget says.
+
+        Then no fresh one begins: what is left of the budget would not carry it far enough.
+        """
+        return bool(promotable_trials(self.reached, self.paused))
+
+    def last_resort(self) -> int | None:
+        """Return the best paused trial where a search would else end without a complete one."""
+        if self.has_complete or self.has_running:
+            return None
+        paused = self.paused
+
+        def rank(trial: int) -> tuple[int, float, int]:
+            value = self.reached[paused[trial]].get(trial, 0.0)
+            return -paused[trial], -value, trial
+
+        return next((one for one in sorted(paused, key=rank) if self.fits(paused[one])), None)
+
+    def first_promotable(self, candidate: Mapping[int, int] | None = None) -> int | None:
+        """Return the first trial in line that the budget lets go on.
+
+        Args:
+            candidate: The epoch of the rung that a running trial has just reached.
+        """
+        running = dict(candidate or {})
+        waits_at = self.paused | running
+        line = promotable_trials(self.reached, waits_at)
+        return next((one for one in line if self.fits(waits_at[one], without=running)), None)
+
+
+def lock_and_read(connection: Connection, study_name: str, rungs: Rungs) -> Snapshot:
+    """Return a study, locked until the transaction ends."""
+    mine = protocols.c.study_name == study_name
+    connection.execute(select(protocols.c.study_name).where(mine).with_for_update())
+    rows = connection.execute(_reading_progress(study_name, rungs.epochs)).all()
+    slots = {row.trial_id: _progress(row) for row in rows if not row.is_imported}
+    reached: dict[int, dict[int, float]] = {rung: {} for rung in rungs.epochs}
+    for row in rows:
+        for rung, best in zip(rungs.epochs, row[len(COLUMNS) :], strict=True):
+            if row.n_epochs >= rung:
+                reached[rung][row.trial_id] = best
+    return Snapshot(
+        budget=read_budget(connection, study_name),
+        slots=slots,
+        rungs=rungs,
+        has_complete=any(row.state == TrialState.COMPLETE for row in rows),
+        reached=reached,
+    )
+
+
+def _progress(row: Row[Any]) -> Progress:
+    paused_at = json.loads(row.paused_at) if row.paused_at else None
+    return Progress(
+        row.trial_id, row.state, paused_at, bool(row.has_attempt), row.n_epochs, row.seconds
+    )
+
+
+@functools.lru_cache(64)  # composing the statement takes longer than executing it
+def _reading_progress(study_name: str, rungs: tuple[int, ...]) -> Select[Any]:
+    """Return what reads `COLUMNS` of each trial, and its best value until each rung."""
+    best = {
+        rung: func.max(case((epochs.c.epoch <= rung, epochs.c.validation_macro_f1)))
+        for rung in rungs
+    }
+    trained = (
+        select(
+            epochs.c.trial_id,
+            func.max(epochs.c.epoch).label("n_epochs"),
+            func.sum(epochs.c.seconds).label("seconds"),
+            *(until.label(f"best_{rung}") for rung, until in best.items()),
+        )
+        .where(epochs.c.trial_id.in_(select(trials.c.trial_id).where(is_own(study_name))))
+        .group_by(epochs.c.trial_id)
+        .subquery()
+    )
+    paused = select(user_attributes.c.value_json).where(
+        user_attributes.c.trial_id == trials.c.trial_id, user_attributes.c.key == PAUSED
+    )
+    has_attempt = exists().where(attempts.c.trial_id == trials.c.trial_id)
+    columns = (
+        trials.c.trial_id,
+        trials.c.state,
+        has_attribute(IMPORTED_FROM),
+        paused.scalar_subquery(),
+        has_attempt,
+        func.coalesce(trained.c.n_epochs, 0),
+        func.coalesce(trained.c.seconds, 0.0),
+    )
+    named = [column.label(name) for name, column in zip(COLUMNS, columns, strict=True)]
+    return (
+        select(*named, *(trained.c[f"best_{rung}"] for rung in rungs))
+        .outerjoin(trained, trained.c.trial_id == trials.c.trial_id)
+        .where(is_own(study_name))
+        .order_by(trials.c.trial_id)
+    )
