@@ -164,7 +164,7 @@ def test_best_so_far_ends_where_training_diverged() -> None:
 def test_search_efficiency_compares_every_policy(curves: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.search_efficiency", "--tables", "OWN"]
     options = ["--curves", str(curves.parents[1]), "--repetitions", "2", "--workers", "2"]
-    options += ["--gp-repetitions", "1"]
+    options += ["--gp-repetitions", "2"]
     out = tmp_path / "out.json"
     subprocess.run(
         [*command, *options, "--out", str(out)], cwd=ROOT, check=True, capture_output=True
