@@ -3,8 +3,8 @@
 Each table holds many settings of a network, and the score that each had after every epoch of a
 schedule of its own. The product's sampler draws a point, which becomes the nearest setting that
 has not been trained yet; its curve is then replayed step by step, and the product's pruner, or one
-of Optuna's, may end it, or it pauses at a rung until the product's rule of promotion lets it go
-on. Workers take turns in simulated time. Only complete trials may win. A regret is what the best of
+of Optuna's, may end it, or it pauses at a rung until promoted by the product's own rule.
+Workers take turns in simulated time. Only complete trials may win. A regret is what the best of
 them lacks, in points, to the best of the table; compute is counted in whole trainings.
 
     python -m benchmarks.search_efficiency --curves FOLDER --out search-efficiency.json

@@ -164,7 +164,7 @@ def test_best_so_far_ends_where_training_diverged() -> None:
 def test_search_efficiency_compares_every_policy(curves: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.search_efficiency", "--tables", "OWN"]
     options = ["--curves", str(curves.parents[1]), "--repetitions", "2", "--workers", "2"]
-    options += ["--gp-repetitions", "1"]
+    options += ["--gp-repetitions", "2"]
     out = tmp_path / "out.json"
     subprocess.run(
         [*command, *options, "--out", str(out)], cwd=ROOT, check=True, capture_output=True
@@ -185,9 +185,9 @@ def test_promotion_is_ahead_on_recorded_curves() -> None:
 
 
 def mean_regret(tables: list[Table], name: str) -> float:
-    """Return the mean over tables, budgets and eight studies, in points."""
+    """Return the mean over tables, budgets and five studies, in points."""
     rows = [
-        summarise(table, [regrets(Job(table, policy_named(name), 1, seed)) for seed in range(8)])
+        summarise(table, [regrets(Job(table, policy_named(name), 1, seed)) for seed in range(5)])
         for table in tables
     ]
     return float(np.mean([row[f"regret_at_{budget}"] for row in rows for budget in BUDGETS]))
