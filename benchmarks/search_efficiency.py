@@ -48,23 +48,36 @@ class Job:
     seed: int
 
 
-def regrets(job: Job) -> list[float]:
-    """Return the regret after every step, in points; of a study without a result, the best."""
+Regrets = list[float]
+"""The regret after every step, in points; that of a study without a result is the best."""
+
+
+def regrets(job: Job) -> dict[int, Regrets]:
+    """Return the regrets of a study with each budget; one without promotion looks at none."""
+    largest = max(BUDGETS)
+    if job.policy.factor is None:
+        return dict.fromkeys(BUDGETS, regrets_of(job, largest))
+    return {budget: regrets_of(job, budget) for budget in BUDGETS}
+
+
+def regrets_of(job: Job, budget: int) -> Regrets:
+    """Return the regrets of a study that may spend so many whole trainings."""
     search = Search(job.table, job.policy, seed=job.seed)
-    bests = search.run(n_workers=job.n_workers, budget=max(BUDGETS))
+    bests = search.run(n_workers=job.n_workers, budget=budget)
     return [job.table.best - max(best, 0.0) for best in bests]
 
 
-def summarise(table: Table, runs: list[list[float]]) -> dict[str, Any]:
+def summarise(table: Table, runs: list[dict[int, Regrets]]) -> dict[str, Any]:
     """Return regrets at each budget with their standard errors, and the compute to come near."""
     row: dict[str, Any] = {"repetitions": len(runs)}
     for budget in BUDGETS:
-        values = [run[min(len(run), budget * table.n_steps) - 1] for run in runs]
+        of_budget = [run[budget] for run in runs]
+        values = [run[min(len(run), budget * table.n_steps) - 1] for run in of_budget]
         row[f"regret_at_{budget}"] = statistics.mean(values)
         row[f"standard_error_at_{budget}"] = statistics.stdev(values) / math.sqrt(len(values))
     found = sorted(
         next((step for step, regret in enumerate(run, start=1) if regret <= WITHIN), math.inf)
-        for run in runs
+        for run in (run[max(BUDGETS)] for run in runs)
     )
     steps = found[math.ceil(QUANTILE * len(found)) - 1]
     row["compute_to_within_2_points"] = None if math.isinf(steps) else steps / table.n_steps

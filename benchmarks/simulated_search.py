@@ -1,7 +1,7 @@
 """One study on recorded curves: the product's sampler and pruner, workers in simulated time."""
 
 import math
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmarks.recorded_curves import Setting, Space, Table, normalised
 from benchmarks.search_policies import Policy
 from benchmarks.seen_study import SeenStudy
-from storage.promotion import promotable_trials
+from storage.budget import Budget
+from storage.promotion import FACTOR
+from storage.queue_snapshot import Progress, Rungs, Snapshot
 from study.trial.samplers import build_sampler
 
 
@@ -55,9 +57,11 @@ class Search:
         self._study_id = self._storage.get_study_id_from_name(self.study.study_name)
         self._points = normalised(table.space, table.settings)
         self._is_unused = np.ones(len(table.settings), dtype=bool)
-        self._rungs = policy.rungs(table.n_steps)
-        self._reached: dict[int, dict[int, float]] = defaultdict(dict)
-        self._paused: dict[int, Running] = {}
+        self._rungs = Rungs(tuple(policy.rungs(table.n_steps)), table.n_steps)
+        self._reached: dict[int, dict[int, float]] = {rung: {} for rung in self._rungs.epochs}
+        self._trials: dict[int, Running] = {}
+        self._paused: set[int] = set()
+        self._budget = Budget("epochs", math.inf)
         self._best = -math.inf
 
     def run(self, *, n_workers: int, budget: float) -> list[float]:
@@ -70,6 +74,7 @@ class Search:
         Returns:
             After each step of a worker, the best score of a complete trial, in points.
         """
+        self._budget = Budget("epochs", budget * self._table.n_steps)
         bests: list[float] = []
         turns: deque[Running] = deque()
         while len(bests) < budget * self._table.n_steps:
@@ -85,20 +90,39 @@ class Search:
 
     def _claim(self) -> Running | None:
         """Return the paused trial that goes on next, else a fresh one, else nothing."""
-        first = self._first_in_line()
+        if self._policy.factor is None:
+            return self._begin() if self._is_unused.any() else None
+        snapshot = self._snapshot()
+        first = snapshot.next_paused()
         if first is not None:
-            running = self._paused.pop(first)
+            running = self._trials[first]
+            self._paused.discard(first)
             self._storage.set_trial_state_values(running.trial_id, TrialState.RUNNING)
             return running
-        return self._begin() if self._is_unused.any() else None
+        return self._begin() if snapshot.may_begin() and self._is_unused.any() else None
 
-    def _first_in_line(self) -> int | None:
-        """Return the number of the paused trial that goes on next."""
-        if self._policy.factor is None:
-            return None
-        paused = {number: running.steps_done for number, running in self._paused.items()}
-        line = promotable_trials(self._reached, paused, factor=self._policy.factor)
-        return line[0] if line else None
+    def _snapshot(self) -> Snapshot:
+        """Return the study as the product's queue would see it."""
+        states = {trial.number: trial.state for trial in self.study.get_trials(deepcopy=False)}
+        slots = {
+            number: Progress(
+                number,
+                states[number],
+                one.steps_done if number in self._paused else None,
+                has_attempt=True,
+                n_epochs=one.steps_done,
+                seconds=0.0,
+            )
+            for number, one in self._trials.items()
+        }
+        return Snapshot(
+            budget=self._budget,
+            slots=slots,
+            rungs=self._rungs,
+            has_complete=not math.isinf(self._best),
+            reached=self._reached,
+            factor=self._policy.factor or FACTOR,
+        )
 
     def _begin(self) -> Running:
         """Draw a point, and begin with the nearest setting that is left."""
@@ -111,7 +135,8 @@ class Search:
         for name, distribution in self._table.space.items():
             value = self._table.settings[setting][name]
             self._storage.set_trial_param(trial_id, name, value, distribution)
-        return Running(trial_id, number, setting)
+        self._trials[number] = Running(trial_id, number, setting)
+        return self._trials[number]
 
     def _draw(self, trial: FrozenTrial) -> Setting:
         """Return a point of the policy's sampler, which sees the study through its view."""
@@ -134,7 +159,7 @@ class Search:
             self._finish(running, TrialState.COMPLETE, value)
             self._best = max(self._best, value)
             return False
-        if step in self._rungs and self._pauses(running, value):
+        if step in self._rungs.epochs and self._pauses(running, value):
             return False
         if self.study.pruner.prune(self.study, self._storage.get_trial(running.trial_id)):
             self._finish(running, TrialState.PRUNED, value)
@@ -144,10 +169,10 @@ class Search:
     def _pauses(self, running: Running, value: float) -> bool:
         """Pause a trial at a rung, unless it would be claimed again at once."""
         self._reached[running.steps_done][running.number] = value
-        self._paused[running.number] = running
-        if self._first_in_line() == running.number:
-            del self._paused[running.number]
+        at_rung = {running.number: running.steps_done}
+        if self._snapshot().next_paused(at_rung) == running.number:
             return False
+        self._paused.add(running.number)
         self._storage.set_trial_state_values(running.trial_id, TrialState.WAITING)
         return True
 

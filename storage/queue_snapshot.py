@@ -5,6 +5,7 @@ Everything follows from stored rows, so that each worker comes to the same answe
 
 import functools
 import json
+import math
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Row, Select, case, exists, func, select
 
 from storage.budget import Budget
 from storage.optuna_rows import PAUSED, has_attribute, trials, user_attributes
-from storage.promotion import promotable_trials
+from storage.promotion import FACTOR, promotable_trials
 from storage.records import IMPORTED_FROM, read_budget
 from storage.study_totals import is_own
 from storage.tables import attempts, epochs, protocols
@@ -87,6 +88,7 @@ class Snapshot:
         rungs: Where trials pause.
         has_complete: Whether any trial is complete.
         reached: By epoch of a rung, the best value until then of each trial that reached it.
+        factor: One of so many trials at a rung may go on.
     """
 
     budget: Budget
@@ -94,11 +96,7 @@ class Snapshot:
     rungs: Rungs
     has_complete: bool
     reached: Mapping[int, Mapping[int, float]]
-
-    @property
-    def has_running(self) -> bool:
-        """Whether any trial runs."""
-        return any(one.state == TrialState.RUNNING for one in self.slots.values())
+    factor: int = FACTOR
 
     @property
     def paused(self) -> dict[int, int]:
@@ -111,88 +109,89 @@ class Snapshot:
         """The trials that wait for a worker to go on where another one left them."""
         return [one.trial_id for one in self.slots.values() if self._is_interrupted(one)]
 
-    def _is_interrupted(self, one: Progress) -> bool:
-        waits = one.state == TrialState.WAITING and not one.is_fresh
-        return waits and one.paused_at not in self.rungs.epochs
-
     @property
     def is_spent(self) -> bool:
         """Whether the hours of the budget are spent."""
         seconds = sum(one.seconds for one in self.slots.values())
         return self.budget.unit == "hours" and seconds >= self.budget.amount * SECONDS_PER_HOUR
 
-    def committed_epochs(self, *, without: Collection[int] = ()) -> int:
-        """Return the epochs that are trained, and those that begun trials still train.
+    @property
+    def has_running(self) -> bool:
+        """Whether any trial runs."""
+        return any(one.state == TrialState.RUNNING for one in self.slots.values())
 
-        A trial that runs, or was interrupted, has all epochs until it is decided upon next.
+    @property
+    def may_claim(self) -> bool:
+        """Whether any trial may be claimed, be it a fresh one."""
+        waits = bool(self.interrupted) and not self.is_spent
+        return waits or self.may_begin() or self.next_paused() is not None
+
+    def may_begin(self, *, without: Collection[int] = ()) -> bool:
+        """Return whether a fresh trial waits, or may be added, and can be trained to its end.
 
         Args:
             without: Trials of which only what is trained counts.
         """
-        return sum(
+        grows = self.budget.unit != "trials"
+        has_fresh = grows or any(one.is_fresh for one in self.slots.values())
+        return has_fresh and self._epochs_left(without) >= self.rungs.n_epochs
+
+    def next_paused(self, at_rung: Mapping[int, int] | None = None) -> int | None:
+        """Return the paused trial that goes on next; None where a fresh one begins, or none may.
+
+        A trial goes on only while it can be trained to its end. Where no fresh one can any more,
+        what is left of a budget of epochs goes to the best of the others; and to one of them
+        where a search of trials or hours would else end without a complete trial.
+
+        Args:
+            at_rung: The epoch of the rung that a running trial has just reached, which is asked
+                about as if it was paused.
+        """
+        running = dict(at_rung or {})
+        left = self._epochs_left(running)
+        waits_at = {
+            trial: epoch
+            for trial, epoch in (self.paused | running).items()
+            if self.rungs.n_epochs - epoch <= left
+        }
+        if line := promotable_trials(self.reached, waits_at, factor=self.factor):
+            return line[0]
+        if not waits_at or self.may_begin(without=running):
+            return None
+        lacks_result = not self.has_complete and not self.has_running
+        return self._best(waits_at) if self.budget.unit == "epochs" or lacks_result else None
+
+    def _best(self, waits_at: Mapping[int, int]) -> int:
+        """Return the best trial of the highest rung."""
+        highest = max(waits_at.values())
+        values = self.reached[highest]
+        return min(
+            (trial for trial, epoch in waits_at.items() if epoch == highest),
+            key=lambda trial: (-values.get(trial, 0.0), trial),
+        )
+
+    def _epochs_left(self, without: Collection[int]) -> float:
+        """Return how many epochs the budget leaves for one more trial.
+
+        What is trained is spent, and what begun trials still train until they are decided upon
+        next: all epochs until then belong to a trial that runs or was interrupted.
+        """
+        if self.budget.unit != "epochs":
+            return 0 if self.is_spent else math.inf
+        committed = sum(
             self.rungs.next_after(one.n_epochs)
             if self._is_begun(one) and one.trial_id not in without
             else one.n_epochs
             for one in self.slots.values()
         )
+        return self.budget.amount - committed
 
     def _is_begun(self, one: Progress) -> bool:
         return one.state == TrialState.RUNNING or self._is_interrupted(one)
 
-    def fits(self, epoch: int, *, without: Collection[int] = ()) -> bool:
-        """Return whether the budget lets a trial go on from an epoch until its next decision.
-
-        While no trial is complete it must be enough for the rest of the trial, so that a search
-        does not end without a result.
-        """
-        if self.budget.unit != "epochs":
-            return not self.is_spent
-        until = self.rungs.next_after(epoch) if self.has_complete else self.rungs.n_epochs
-        return self.committed_epochs(without=without) + until - epoch <= self.budget.amount
-
-    @property
-    def may_claim(self) -> bool:
-        """Whether any trial may be claimed, be it a fresh one."""
-        if self.is_spent:
-            return False
-        if self.interrupted or self.first_promotable() is not None:
-            return True
-        has_fresh = self.budget.unit != "trials" or any(
-            one.is_fresh for one in self.slots.values()
-        )
-        begins = has_fresh and not self.has_promotable and self.fits(0)
-        return begins or self.last_resort() is not None
-
-    @property
-    def has_promotable(self) -> bool:
-        """Whether a trial is in line, whatever the budget says.
-
-        Then no fresh one begins: what is left of the budget would not carry it far enough.
-        """
-        return bool(promotable_trials(self.reached, self.paused))
-
-    def last_resort(self) -> int | None:
-        """Return the best paused trial where a search would else end without a complete one."""
-        if self.has_complete or self.has_running:
-            return None
-        paused = self.paused
-
-        def rank(trial: int) -> tuple[int, float, int]:
-            value = self.reached[paused[trial]].get(trial, 0.0)
-            return -paused[trial], -value, trial
-
-        return next((one for one in sorted(paused, key=rank) if self.fits(paused[one])), None)
-
-    def first_promotable(self, candidate: Mapping[int, int] | None = None) -> int | None:
-        """Return the first trial in line that the budget lets go on.
-
-        Args:
-            candidate: The epoch of the rung that a running trial has just reached.
-        """
-        running = dict(candidate or {})
-        waits_at = self.paused | running
-        line = promotable_trials(self.reached, waits_at)
-        return next((one for one in line if self.fits(waits_at[one], without=running)), None)
+    def _is_interrupted(self, one: Progress) -> bool:
+        waits = one.state == TrialState.WAITING and not one.is_fresh
+        return waits and one.paused_at not in self.rungs.epochs
 
 
 def lock_and_read(connection: Connection, study_name: str, rungs: Rungs) -> Snapshot:

@@ -72,13 +72,10 @@ class TrialQueue:
         interrupted = snapshot.interrupted
         if ready := [one for one in interrupted if one not in last]:
             return ready[0]
-        if (promoted := snapshot.first_promotable()) is not None:
-            return promoted
-        if not snapshot.has_promotable:
-            fresh = self._next_fresh(connection, snapshot, last)
-            if fresh is not None:
-                return fresh
-        return interrupted[0] if interrupted else snapshot.last_resort()
+        paused = snapshot.next_paused()
+        if paused is None and snapshot.may_begin():
+            return self._next_fresh(connection, snapshot, last)
+        return paused if paused is not None else next(iter(interrupted), None)
 
     def report(self, heartbeat: Heartbeat, records: Sequence[EpochRecord]) -> bool:
         """Store epochs of a running trial that is not at its end; return whether it pauses.
@@ -139,7 +136,7 @@ class TrialQueue:
         snapshot = lock_and_read(connection, self._study_name, self.rungs)
         if snapshot.is_spent:
             return False
-        return not is_rung or snapshot.first_promotable({trial_id: epoch}) == trial_id
+        return not is_rung or snapshot.next_paused({trial_id: epoch}) == trial_id
 
     def close(self) -> list[int] | None:
         """Finish what waits, once nothing runs and nothing may be claimed.
@@ -162,8 +159,6 @@ class TrialQueue:
     def _next_fresh(
         self, connection: Connection, snapshot: Snapshot, last: set[int]
     ) -> int | None:
-        if not snapshot.fits(0):
-            return None
         waiting = next_waiting(connection, self._study_id, last)
         if waiting is not None or snapshot.budget.unit == "trials":
             return waiting

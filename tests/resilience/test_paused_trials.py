@@ -55,7 +55,7 @@ def test_a_thousand_pauses_lose_and_double_nothing(study: SmallStudy, tmp_path: 
 
     cluster = Cluster(handle, light_queue(handle, BUDGET, RUNGS), tmp_path)
     n_epochs = cluster.check()
-    assert BUDGET.amount - (RUNGS.n_epochs - RUNGS.epochs[-1]) < n_epochs <= BUDGET.amount
+    assert BUDGET.amount - (RUNGS.n_epochs - RUNGS.epochs[0]) < n_epochs <= BUDGET.amount
     finished, reported = read_audit(study.url)
     trials = cluster.trials()
     assert finished == Counter(trial._trial_id for trial in trials)
