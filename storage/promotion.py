@@ -9,8 +9,8 @@ Hyperparameter Tuning, MLSys 2020.
 import math
 from collections.abc import Mapping, Sequence
 
-KEPT = 0.5
-"""Part of the trials at a rung that may go on: the better half."""
+FACTOR = 2
+"""One of so many trials at a rung may go on: the better half."""
 
 
 def rung_epochs(rungs: Sequence[float], *, n_epochs: int, warmup_epochs: float) -> list[int]:
@@ -27,30 +27,35 @@ def rung_epochs(rungs: Sequence[float], *, n_epochs: int, warmup_epochs: float) 
 
 
 def promotable_trials(
-    reached: Mapping[int, Mapping[int, float]], paused: Mapping[int, int]
+    reached: Mapping[int, Mapping[int, float]],
+    paused: Mapping[int, int],
+    *,
+    factor: int = FACTOR,
 ) -> list[int]:
     """Return the paused trials that may go on: those of the highest rung first, then by value.
 
-    A trial may go on while it is in the better half of all trials that reached its rung, whether
-    they run, wait or are finished; of equal values the earlier trial is the better one.
+    A trial may go on while it is in the better half (with factor 2) of all trials that reached its
+    rung, whether they run, wait or are finished; of equal values the earlier trial is better.
 
     Args:
         reached: By epoch of the rung, the best value until then of each trial that reached it.
         paused: The epoch of the rung at which each paused trial waits.
+        factor: One of so many may go on.
     """
     return [
         trial
         for rung in sorted(reached, reverse=True)
-        for trial in better_half(reached[rung])
+        for trial in best_part(reached[rung], factor)
         if paused.get(trial) == rung
     ]
 
 
-def better_half(values: Mapping[int, float]) -> Sequence[int]:
-    """Return the better half of some trials, the best first; of an odd number the smaller half.
+def best_part(values: Mapping[int, float], factor: int) -> Sequence[int]:
+    """Return the best of some trials, the best first; the part is rounded down.
 
     Args:
         values: The value of each trial.
+        factor: One of so many is returned.
     """
     ordered = sorted(values, key=lambda trial: (-values[trial], trial))
-    return ordered[: int(len(ordered) * KEPT)]
+    return ordered[: len(ordered) // factor]

@@ -3,23 +3,34 @@
 Everything follows from stored rows, so that each worker comes to the same answer.
 """
 
+import functools
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Connection, case, exists, func, select
+from sqlalchemy import Connection, Row, Select, case, exists, func, select
 
 from storage.budget import Budget
-from storage.optuna_rows import PAUSED, trials, user_attributes
+from storage.optuna_rows import PAUSED, has_attribute, trials, user_attributes
 from storage.promotion import promotable_trials
-from storage.records import read_budget
-from storage.study_totals import is_own, is_own_slot
+from storage.records import IMPORTED_FROM, read_budget
+from storage.study_totals import is_own
 from storage.tables import attempts, epochs, protocols
 
 SECONDS_PER_HOUR = 3600.0
+COLUMNS = (
+    "trial_id",
+    "state",
+    "is_imported",
+    "paused_at",
+    "has_attempt",
+    "n_epochs",
+    "seconds",
+)
+"""What is read of each trial, before its best value until each rung."""
 
 
 @dataclass(frozen=True)
@@ -188,67 +199,64 @@ def lock_and_read(connection: Connection, study_name: str, rungs: Rungs) -> Snap
     """Return a study, locked until the transaction ends."""
     mine = protocols.c.study_name == study_name
     connection.execute(select(protocols.c.study_name).where(mine).with_for_update())
-    complete = is_own(study_name) & (trials.c.state == TrialState.COMPLETE)
-    found = connection.execute(select(trials.c.trial_id).where(complete).limit(1)).first()
+    rows = connection.execute(_reading_progress(study_name, rungs.epochs)).all()
+    slots = {row.trial_id: _progress(row) for row in rows if not row.is_imported}
+    reached: dict[int, dict[int, float]] = {rung: {} for rung in rungs.epochs}
+    for row in rows:
+        for rung, best in zip(rungs.epochs, row[len(COLUMNS) :], strict=True):
+            if row.n_epochs >= rung:
+                reached[rung][row.trial_id] = best
     return Snapshot(
         budget=read_budget(connection, study_name),
-        slots={one.trial_id: one for one in read_progress(connection, study_name)},
+        slots=slots,
         rungs=rungs,
-        has_complete=found is not None,
-        reached=read_reached(connection, study_name, rungs.epochs),
+        has_complete=any(row.state == TrialState.COMPLETE for row in rows),
+        reached=reached,
     )
 
 
-def read_progress(connection: Connection, study_name: str) -> list[Progress]:
-    """Return how far each slot of a study's queue is, by row number."""
-    paused = select(user_attributes.c.value_json).where(
-        user_attributes.c.trial_id == trials.c.trial_id, user_attributes.c.key == PAUSED
+def _progress(row: Row[Any]) -> Progress:
+    paused_at = json.loads(row.paused_at) if row.paused_at else None
+    return Progress(
+        row.trial_id, row.state, paused_at, bool(row.has_attempt), row.n_epochs, row.seconds
     )
+
+
+@functools.lru_cache(64)  # composing the statement takes longer than executing it
+def _reading_progress(study_name: str, rungs: tuple[int, ...]) -> Select[Any]:
+    """Return what reads `COLUMNS` of each trial, and its best value until each rung."""
+    best = {
+        rung: func.max(case((epochs.c.epoch <= rung, epochs.c.validation_macro_f1)))
+        for rung in rungs
+    }
     trained = (
         select(
             epochs.c.trial_id,
-            func.max(epochs.c.epoch).label("n"),
+            func.max(epochs.c.epoch).label("n_epochs"),
             func.sum(epochs.c.seconds).label("seconds"),
+            *(until.label(f"best_{rung}") for rung, until in best.items()),
         )
         .where(epochs.c.trial_id.in_(select(trials.c.trial_id).where(is_own(study_name))))
         .group_by(epochs.c.trial_id)
         .subquery()
     )
-    wanted = (
-        select(
-            trials.c.trial_id,
-            trials.c.state,
-            paused.scalar_subquery(),
-            exists().where(attempts.c.trial_id == trials.c.trial_id),
-            func.coalesce(trained.c.n, 0),
-            func.coalesce(trained.c.seconds, 0.0),
-        )
+    paused = select(user_attributes.c.value_json).where(
+        user_attributes.c.trial_id == trials.c.trial_id, user_attributes.c.key == PAUSED
+    )
+    has_attempt = exists().where(attempts.c.trial_id == trials.c.trial_id)
+    columns = (
+        trials.c.trial_id,
+        trials.c.state,
+        has_attribute(IMPORTED_FROM),
+        paused.scalar_subquery(),
+        has_attempt,
+        func.coalesce(trained.c.n_epochs, 0),
+        func.coalesce(trained.c.seconds, 0.0),
+    )
+    named = [column.label(name) for name, column in zip(COLUMNS, columns, strict=True)]
+    return (
+        select(*named, *(trained.c[f"best_{rung}"] for rung in rungs))
         .outerjoin(trained, trained.c.trial_id == trials.c.trial_id)
-        .where(is_own_slot(study_name))
+        .where(is_own(study_name))
         .order_by(trials.c.trial_id)
     )
-    return [
-        Progress(
-            trial_id, state, json.loads(at) if at else None, bool(has), int(n), float(seconds)
-        )
-        for trial_id, state, at, has, n, seconds in connection.execute(wanted)
-    ]
-
-
-def read_reached(
-    connection: Connection, study_name: str, rungs: Sequence[int]
-) -> dict[int, dict[int, float]]:
-    """Return, by epoch of a rung, the best value until then of each trial that reached it."""
-    if not rungs:
-        return {}
-
-    def best(rung: int) -> ColumnElement[Any]:
-        return func.max(case((epochs.c.epoch <= rung, epochs.c.validation_macro_f1)))
-
-    mine = epochs.c.trial_id.in_(select(trials.c.trial_id).where(is_own(study_name)))
-    wanted = select(epochs.c.trial_id, func.max(epochs.c.epoch), *map(best, rungs))
-    rows = connection.execute(wanted.where(mine).group_by(epochs.c.trial_id)).all()
-    return {
-        rung: {row[0]: row[2 + index] for row in rows if row[1] >= rung}
-        for index, rung in enumerate(rungs)
-    }

@@ -12,6 +12,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from dashboards.analysis.diagnosis.sentences import MOST_BEST, read_diagnosis
 from dashboards.analysis.eta import (
     RunningTrial,
     newest_epoch_of,
@@ -74,6 +75,7 @@ class StudyStatus:
         running_trials: By number.
         reasons: Why trials were pruned or failed, the most frequent first.
         newest_early_ends: The last of them, the newest first.
+        diagnosis: What the trials say about the search, in sentences.
         final_runs: By number.
         recorded_epochs: Epochs of all trials that this study ran.
         newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
@@ -101,6 +103,7 @@ class StudyStatus:
     running_trials: tuple[RunningTrial, ...]
     reasons: tuple[ReasonCount, ...]
     newest_early_ends: tuple[EarlyEnd, ...]
+    diagnosis: tuple[str, ...]
     final_runs: tuple[FinalRunStatus, ...]
     recorded_epochs: int
     newest_epoch_at: float | None
@@ -172,7 +175,8 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
     counts = {one.state_name: one.n_trials for one in own}
     spending = read_spending(protocol, totals)
     early = read_early_ends(database, study_name)
-    best = read_some(storage, best_ids(database, study_name, 1, complete=True))
+    ids = best_ids(database, study_name, MOST_BEST, complete=True)
+    best = read_some(storage, ids[:1])
     return StudyStatus(
         study_name=study_name,
         budget=protocol.budget,
@@ -184,6 +188,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
         running_trials=running,
         reasons=_reasons(early),
         newest_early_ends=_newest_early_ends(storage, study_name),
+        diagnosis=read_diagnosis(database, protocol, totals=totals, early=early, best=ids),
         final_runs=read_final_run_statuses(storage, study_name, now=now),
         recorded_epochs=sum(one.n_epochs for one in own),
         newest_epoch_at=max(

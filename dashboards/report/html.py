@@ -66,6 +66,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         "verdict": verdict,
         "accuracy": shown_accuracy,
         "json": inline_json,
+        "with_code": with_code,
     }
     write_text(path, environment.get_template(template).render(context))
 
@@ -121,6 +122,15 @@ def shown_accuracy(row: TrialRow, n_images: int) -> str:
     accuracy = row.best.validation_accuracy
     error = accuracy_standard_error(accuracy, n_images)
     return f"{100 * accuracy:.1f} ± {100 * error:.1f} %"
+
+
+def with_code(sentence: str) -> Markup:
+    """Return a sentence with what stands between backticks as code elements."""
+    parts = sentence.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
 
 
 def inline_json(value: Any) -> Markup:

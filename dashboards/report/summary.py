@@ -26,6 +26,8 @@ def render_summary(content: ReportContent, *, page: str) -> str:
         f"{_validation_classes(content.protocol)}. {code(page)} has the whole report.",
         bullets([*_headline(content)]),
     ]
+    if content.status.diagnosis:
+        parts += ["## Diagnosis", "\n".join(f"- {each}" for each in content.status.diagnosis)]
     if content.rows:
         parts += ["## Best trials", _best_trials(content.rows, content.n_validation)]
     facts = [*content.provenance.hashes, *content.provenance.facts]

@@ -3,6 +3,7 @@
 Must not import torch.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,6 +55,8 @@ def status_table(
         parts += [Text(f"and {n_more} more", "dim")] if n_more else []
     if status.reasons:
         parts += [Text(), _early_ends(status)]
+    if status.diagnosis:
+        parts += [Text(), Text("diagnosis:", "bold"), _diagnosis(status.diagnosis)]
     if status.final_runs:
         parts += [Text(), *(_final_run(run, now) for run in status.final_runs)]
     return Group(*parts)
@@ -272,6 +275,15 @@ def _early_ends(status: StudyStatus) -> Text:
     shown = Text("\n").join(lines)
     shown.no_wrap, shown.overflow = True, "ellipsis"
     return shown
+
+
+def _diagnosis(sentences: Sequence[str]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in sentences:
+        # A command has a line of its own, to be copied whole.
+        shown = re.sub(" (`study [^`]*`)", r"\n\1", clean_line(sentence))
+        grid.add_row(Text("  -"), Text(shown, overflow="fold"))
+    return grid
 
 
 def _reason_count(reason: ReasonCount) -> str:

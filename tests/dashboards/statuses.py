@@ -38,6 +38,7 @@ def example() -> StudyStatus:
         running_trials=(running,),
         reasons=(ReasonCount("failed", "exception", 1),),
         newest_early_ends=(EarlyEnd(3, "failed", 2, "exception", "no memory"),),
+        diagnosis=(),
         final_runs=(),
         recorded_epochs=3,
         newest_epoch_at=1_000.0,

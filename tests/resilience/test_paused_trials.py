@@ -18,8 +18,8 @@ from tests.tools.light_processes import start_light_worker
 from tests.tools.light_trials import Cluster, create_light_study, light_queue
 from tests.tools.studies import SmallStudy
 
-RUNGS = Rungs((1, 2, 4), 8)
-BUDGET = Budget("epochs", 3400)
+RUNGS = Rungs((1, 2, 3), 4)
+BUDGET = Budget("epochs", 1900)
 N_WORKERS = 4
 N_PAUSES = 1000
 LONGEST_SECONDS = 840.0

@@ -158,7 +158,9 @@ def test_misuse_is_rejected_before_torch_and_datasets_are_imported(
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["extend"], "--trials must be at least 1, got none: say how many to add"),
+        (["extend"], "extend must have one of --trials, --epochs and --hours, got none: say what"),
+        (["extend", "--trials", "2", "--hours", "1"], "got --trials and --hours: say what to add"),
+        (["extend", "--trials", "0"], "--trials must be above 0, got 0: say how many to add"),
         (["dashboard", "--port", "99999"], "0<=x<=65535"),
         (["metrics", "--port", "65536"], "0<=x<=65535"),
         (["tensorboard", "--port", "-1"], "0<=x<=65535"),

@@ -15,7 +15,6 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from storage.atomic_files import write_atomically
 from storage.budget import Budget
 from storage.leases import Heartbeat, Lease, acquire, acquire_waiting, end, held_leases
 from storage.optuna_rows import BEST_EPOCH, PAUSED, SLOT
@@ -109,7 +108,9 @@ class LightWorker:
             return
         for epoch in range(n_done + 1, n_epochs + 1):
             yield "inside an epoch"
-            write_atomically(checkpoint, json.dumps(epoch).encode())
+            saved = checkpoint.with_suffix(".part")
+            saved.write_text(json.dumps(epoch))
+            saved.replace(checkpoint)
             yield "between checkpoint and report"
             records = [light_epoch(slot, epoch)]
             if epoch == n_epochs:

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -134,6 +135,8 @@ def _describe_worker(session: StudySession) -> str:
 @click.option("--epochs", type=int, metavar="N", help="Epochs to add.")
 @click.option("--hours", type=float, metavar="H", help="Hours of workers to add.")
 def _extend(request: Request, **given: float | None) -> None:
+    settings = dict(request.options)
+    given["trials"] = settings.pop("search.budget.trials")  # elsewhere the whole budget
     added = [Budget(unit, amount) for unit in UNITS if (amount := given[unit]) is not None]
     if len(added) != 1:
         got = " and ".join(f"--{one.unit}" for one in added) or "none"
@@ -145,7 +148,7 @@ def _extend(request: Request, **given: float | None) -> None:
         raise StudyError(
             f"--{more.unit} must be above 0, got {more.amount:g}: say how many to add"
         )
-    session = extend_budget(open_session(request), more)
+    session = extend_budget(open_session(replace(request, options=settings)), more)
     say(f"the budget of study {session.protocol.study_name} is now {session.protocol.limit}")
 
 

@@ -18,6 +18,7 @@ from storage.errors import StorageError, StudyNotFoundError
 from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
+from tests.tools import diagnosed_searches
 
 VOID_TAGS = {"meta", "br", "img", "link", "input", "hr"}
 CLASS_NAMES = ["cat", "<script>alert(1)</script>", "$dog_1$"]
@@ -275,6 +276,31 @@ def test_report_says_first_the_verdict_then_search_then_cost(
 def test_report_never_shows_the_database_settings(empty_study: StudyStorage, runs: Path) -> None:
     assert "hunter2" in read_protocol(empty_study.database, "pets").configuration["storage"]["url"]
     assert "hunter2" not in report(empty_study, runs).text
+
+
+def test_report_shows_the_diagnosis_at_the_head_of_the_search(
+    empty_study: StudyStorage, tmp_path: Path
+) -> None:
+    diagnosed_searches.diverging().store(empty_study, "diverging")
+    key = read_protocol(empty_study.database, "diverging").study_key
+    RunPaths(tmp_path / "runs", "diverging").claim(key)
+    path = tmp_path / "report.html"
+    write_report(empty_study, "diverging", runs=tmp_path / "runs", path=path)
+    page = Page(path.read_text(encoding="utf-8"))
+    shown = Page(page.still_html.split("<h2>Search</h2>")[1].split("<div")[0])
+    assert (shown.tags["li"], shown.tags["code"]) == (2, 2)
+    assert "study fork NEW --set optimization.warmup_epochs=2." in shown.text
+    markdown = path.with_suffix(".md").read_text(encoding="utf-8")
+    listed = markdown.split("## Diagnosis\n\n")[1].split("\n\n")[0].splitlines()
+    assert [line[:2] for line in listed] == ["- ", "- "]
+    assert listed[1].endswith("`study fork NEW --set optimization.warmup_epochs=2`.")
+
+
+def test_report_says_nothing_of_a_diagnosis_where_there_is_none(
+    searched_study: StudyStorage, runs: Path
+) -> None:
+    assert "Diagnosis" not in report(searched_study, runs).text
+    assert "Diagnosis" not in (runs / "pets" / "report.md").read_text(encoding="utf-8")
 
 
 def test_report_of_unknown_study_is_rejected(empty_study: StudyStorage, runs: Path) -> None:

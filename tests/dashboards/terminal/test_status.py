@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from dashboards.terminal.trials import TrialsTable
 from storage.errors import StudyNotFoundError
 from storage.study_storage import StudyStorage
 from storage.trial_rows import best_complete, by_value, read_trials
-from tests.dashboards.statuses import build_row
+from tests.dashboards.statuses import build_row, example
 
 Show = Callable[[RenderableType], list[str]]
 
@@ -157,6 +158,16 @@ def test_status_table_of_running_study_fits_80_columns(
     assert "4 of 6 trials" in text and "0.6100, trial 1 at epoch 4" in text
     assert "\n1 waiting  1 running  2 complete" in text
     assert "1/4" in text and "process" in text
+
+
+def test_status_table_shows_each_command_of_the_diagnosis_in_one_line(show: Show) -> None:
+    command = "`study fork NEW --set search.space.optimization.learning_rate.high=0.46`"
+    sentences = (f"{'Seven of sixty trials diverged, ' * 4}so fork it, {command}.", "And\x1b so.")
+    lines = show(status_table(replace(example(), diagnosis=sentences)))
+    assert max(map(len, lines)) <= 80
+    assert f"    {command}." in [line.rstrip() for line in lines]
+    assert "  - And? so." in [line.rstrip() for line in lines]
+    assert not any("diagnosis" in line for line in show(status_table(example())))
 
 
 def test_status_of_unknown_name_is_rejected(searched_study: StudyStorage) -> None:
