@@ -21,7 +21,7 @@ GROUPS = {
             "init": "Create a study: prepare data, store protocol, queue budget.",
             "worker": "Join a study and work until nothing waits and nothing runs.",
             "extend": "Add so many --trials to the budget of a study.",
-            "enqueue": "Queue known hyperparameters before all other trials.",
+            "enqueue": "Queue known hyperparameters before all that are sampled.",
             "fork": "Copy a study with changes; import its trials where they fit.",
             "slurm-script": "Print a batch script that runs workers as Slurm tasks.",
         },

@@ -229,4 +229,4 @@ def test_final_run_has_its_test_in_its_note_and_each_file_once(tiny_settings: Se
         assert f"Test macro-F1 **{result.metrics['test']['macro_f1']:.4f}**" in note(final, run)
         tested = ["confusion_matrix.csv", "confusion_matrix.png", "metrics.json", "per_class.csv"]
         assert linked(final, run) == sorted([*FILES, *tested, "mistakes.png"])
-    assert "budget: 1 trials of 4 epochs" in note(final)
+    assert "budget: 1 trial of 4 epochs" in note(final)
