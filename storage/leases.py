@@ -145,6 +145,8 @@ def acquire(
             return None
         if running and not is_running(connection, trial_id):
             return None
+        if running and _n_attempts(connection, trial_id) != (row.attempt if row else 0):
+            return None  # released and claimed since it was read; no more now that it is locked
         if held is not None:
             connection.execute(_open(held).values(ending=LOST))
         return _insert(database, connection, _next(connection, row, trial_id, owner))
@@ -160,6 +162,11 @@ def _newest(connection: Connection, trial_id: int) -> Row[Any] | None:
     newest = select(attempts).where(attempts.c.trial_id == trial_id)
     locked = newest.order_by(attempts.c.attempt.desc()).limit(1).with_for_update()
     return connection.execute(locked).first()
+
+
+def _n_attempts(connection: Connection, trial_id: int) -> int:
+    newest = select(func.max(attempts.c.attempt)).where(attempts.c.trial_id == trial_id)
+    return connection.execute(newest).scalar() or 0
 
 
 def _next(connection: Connection, row: Row[Any] | None, trial_id: int, owner: Owner) -> Lease:

@@ -18,9 +18,12 @@ from storage.study_storage import open_study_storage
 from study.workers.claims import Claimant
 from tests.tools.light_trials import NAME, LightWorker, light_queue
 
-P_DEATH_BETWEEN, P_DEATH_WITHIN = 0.01, 0.05
-WITHIN = ("release_within", "_forget_pause", "_finish")
-"""What a decision changes, each within a transaction that a death undoes."""
+P_DEATH = 0.01
+P_DEATH_WITHIN = {"lock_and_read": 0.02, "release_within": 0.05, "_finish": 0.0005}
+"""How likely a death is after each change of a decision, within a transaction that it undoes.
+
+Hundreds of trials are finished in one transaction, so that each of them has to be survived.
+"""
 
 
 def start_light_worker(
@@ -36,23 +39,25 @@ def start_light_worker(
 
 def _work(url: str, folder: Path, budget: Budget, rungs: Rungs, seed: str) -> None:
     draws = random.Random(seed)
-    for name in WITHIN:
-        before: Callable[..., Any] = getattr(storage.trial_queue, name)
-        setattr(storage.trial_queue, name, _deadly(before, draws))
+    for name, probability in P_DEATH_WITHIN.items():
+        harmless: Callable[..., Any] = getattr(storage.trial_queue, name)
+        setattr(storage.trial_queue, name, _deadly(harmless, draws, probability))
     handle = open_study_storage(url, outage_seconds=60)
     place = StorageConfig(url=url)
     queue = light_queue(handle, budget, rungs)
     claimant = Claimant(handle, SampledStudy(NAME, handle), place, queue)
     for _moment in LightWorker(handle, queue, folder, claimant.claim).work():
-        _die(draws, P_DEATH_BETWEEN)
+        _die(draws, P_DEATH)
 
 
-def _deadly(function: Callable[..., Any], draws: random.Random) -> Callable[..., Any]:
+def _deadly(
+    function: Callable[..., Any], draws: random.Random, probability: float
+) -> Callable[..., Any]:
     """Return a function after which the process may die before its transaction is committed."""
 
     def call(*given: Any) -> Any:
         result = function(*given)
-        _die(draws, P_DEATH_WITHIN)
+        _die(draws, probability)
         return result
 
     return call

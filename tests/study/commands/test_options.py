@@ -23,7 +23,7 @@ NO_PATHS = {
 """Texts that name no path. A new option of a text must be one of these, or a `GivenPath`."""
 NO_PATH_SETTINGS = {
     *("name", "description", "execution.device", "data.configuration", "data.splits"),
-    *("data.image_column", "data.label_column", "search.points"),
+    *("data.image_column", "data.label_column", "search.points", "search.space"),
 }
 
 

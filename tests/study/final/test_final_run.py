@@ -335,7 +335,7 @@ def test_study_of_four_stages_with_the_stem_of_resnet_is_searched_and_tested(
     search(session)
     winner = choose_winner(session)
     assert [name for name in winner.params if "blocks" in name] == [
-        f"blocks_{stage}" for stage in (1, 2, 3, 4)
+        f"network.blocks.{stage}" for stage in (1, 2, 3, 4)
     ]
     saved = load_checkpoint(session.trial_paths(winner.number).best)
     assert saved["network"]["stem.0.weight"].shape == (4, 3, 7, 7)
