@@ -179,7 +179,8 @@ class Request:
     def _values(self, base: Mapping[str, Any] | None) -> dict[str, Any]:
         # The defaults first, so that one end of a range may be set alone.
         values = StudyConfig().model_dump(mode="json")
-        values["search"]["space"] = SearchConfig.model_fields["space"].default
+        for key in ("space", "pruner"):  # what they stand for depends on what follows
+            values["search"][key] = SearchConfig.model_fields[key].default
         preset: Mapping[str, Any] = {}
         if self.preset is not None or (self.file is None and base is None):
             preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))

@@ -11,6 +11,8 @@ from storage.configuration import StorageConfig
 from study.configuration.given_values import shown
 from study.configuration.spaces.completion import GIVEN, complete
 
+AUTO = "auto"
+
 
 class BudgetConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How much a whole study may spend, in exactly one unit.
@@ -88,9 +90,12 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "tpe", description="tpe, random, or gp (learns from complete trials only: without pruning)"
     )
     n_startup_trials: int = Field(10, ge=1, description="Trials drawn at random first (tpe, gp)")
-    pruner: Literal["percentile", "median", "halving", "rungs", "promotion", "none"] = Field(
-        "percentile",
-        description="percentile, median, halving, rungs, promotion (rungs that pause) or none",
+    pruner: Literal["auto", "percentile", "median", "halving", "rungs", "promotion", "none"] = (
+        Field(
+            AUTO,
+            description="percentile, median, halving, rungs, promotion (rungs that pause) or "
+            "none; auto: promotion for epochs or hours, percentile for trials, none for gp",
+        )
     )
     rungs: tuple[float, ...] = Field(
         (0.1, 0.25, 0.5),
@@ -152,6 +157,18 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         if self.space == GIVEN and not self.points:
             raise ValueError("space given needs points: list them in search.points")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_pruner(cls, values: Any) -> Any:
+        """Replace auto: at the same number of trials promotion finds less, for less compute."""
+        if not isinstance(values, Mapping) or values.get("pruner", AUTO) != AUTO:
+            return values
+        budget = values.get("budget")
+        given = budget.model_dump() if isinstance(budget, BudgetConfig) else budget
+        counts_work = isinstance(given, Mapping) and (given.keys() & {"epochs", "hours"})
+        chosen = "promotion" if counts_work else "percentile"
+        return {**values, "pruner": "none" if values.get("sampler") == "gp" else chosen}
 
     @model_validator(mode="after")
     def _budget_completes_a_trial(self) -> "SearchConfig":

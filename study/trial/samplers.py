@@ -101,5 +101,5 @@ def build_pruner(config: StudyConfig) -> BasePruner:
                 warmup_epochs=config.optimization.warmup_epochs,
             )
             return RungPruner(epochs)
-        case "promotion" | "none":  # trials pause as their queue decides
+        case "promotion" | "none" | "auto":  # trials pause as their queue decides
             return NopPruner()

@@ -19,7 +19,7 @@ from tests.tools.light_trials import Cluster, create_light_study, light_queue
 from tests.tools.studies import SmallStudy
 
 RUNGS = Rungs((1, 2, 3), 4)
-BUDGET = Budget("epochs", 1900)
+BUDGET = Budget("epochs", 2500)
 N_WORKERS = 4
 N_PAUSES = 1000
 LONGEST_SECONDS = 840.0
@@ -71,6 +71,6 @@ def test_a_thousand_pauses_lose_and_double_nothing(study: SmallStudy, tmp_path: 
         f"{len(trials)} trials, {endings[PAUSED]} pauses, {n_resumed} resumptions, "
         f"{n_kills} kills, {n_epochs} of {BUDGET.amount:.0f} epochs"
     )
-    assert endings[PAUSED] >= N_PAUSES and n_kills >= 50
+    assert min(endings[PAUSED], n_resumed) >= N_PAUSES and n_kills >= 50
     handle.remove_session()
     handle.engine.dispose()

@@ -53,9 +53,15 @@ def light_queue(handle: StudyStorage, budget: Budget, rungs: Rungs) -> TrialQueu
 
 
 def light_epoch(slot: int, epoch: int) -> EpochRecord:
-    """Return an epoch of a slot, the same whenever it is asked for."""
+    """Return an epoch of a slot, the same whenever it is asked for.
+
+    Most slots are worse than those before, so that trials pause and go on later, when others have
+    come to be worse.
+    """
     draws = random.Random(slot)
-    best, pace = draws.uniform(0.2, 0.9), draws.uniform(0.5, 4.0)
+    best, pace = 0.8 * 0.999**slot * draws.uniform(0.98, 1.0), draws.uniform(1.0, 1.1)
+    if slot % 5 == 4:
+        best = draws.uniform(0.1, 0.9)
     value = best * (1.0 - math.exp(-epoch / pace))
     return EpochRecord(
         epoch, 1.0, value, value, value, 1.0, value, value, value, 0.1, 1.0,

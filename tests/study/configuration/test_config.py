@@ -62,7 +62,10 @@ from study.errors import ConfigurationError
             r"must be text, got 3: quote it, --set 'data\.label_column=\"3\"'$",
         ),
         ("data.splits={learn: a}", r"data\.splits\.learn must be one of train, validation, test"),
-        ("search.sampler=gp", r"search: sampler gp ignores pruned trials.*pruner=none"),
+        (
+            "search={sampler: gp, pruner: median}",
+            r"search: sampler gp ignores pruned trials.*none",
+        ),
         ("optimization.learning_rate=.inf", r"optimization\.learning_rate: .*finite"),
         ("search.space=fixed", r"search: space fixed has nothing to vary"),
         ("storage.grace_seconds=5", r"storage: grace_seconds must exceed"),
