@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_serializer, model_validator
 
@@ -11,7 +11,7 @@ from storage.configuration import StorageConfig
 from study.configuration.given_values import shown
 from study.configuration.spaces.completion import GIVEN, complete
 
-AUTO = "auto"
+AUTO: Final = "auto"
 
 
 class BudgetConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
