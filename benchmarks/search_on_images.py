@@ -23,8 +23,7 @@ import torch
 
 ARMS: dict[str, dict[str, Any]] = {
     "percentile 75 from 50 %": {"search.pruner": "percentile", "search.pruner_warmup_epochs": 5},
-    "cut at 10, 25, 50 %": {"search.pruner": "rungs"},
-    "promotion at 10, 25, 50 %": {"search.pruner": "promotion"},
+    "promotion at 10, 20, 40 %": {"search.pruner": "promotion"},
 }
 
 
@@ -111,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder of Tiny ImageNet")
-    parser.add_argument("--epochs", type=int, default=160, help="budget of each search")
+    parser.add_argument("--epochs", type=int, default=100, help="budget of each search")
     parser.add_argument("--train-limit", type=int, default=1500, help="training images")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keeps the studies, to go on after a stop")

@@ -88,8 +88,9 @@ def optunas_pruners() -> list[Policy]:
 def rung_policies() -> list[Policy]:
     """Return the product's own rungs: the cut, and promotion."""
     return [
-        Policy("cut at 10, 25, 50 %", settings(pruner="rungs")),
-        promotion("promotion at 10, 25, 50 %"),
+        Policy("cut at 10, 20, 40 %", settings(pruner="rungs")),
+        promotion("promotion at 10, 20, 40 %"),
+        promotion("promotion at 10, 25, 50 %", rungs=(0.1, 0.25, 0.5)),
         Policy("random", settings(sampler="random", pruner="none")),
         Policy("random, cut", settings(sampler="random", pruner="rungs")),
         promotion("random, promotion", sampler="random"),

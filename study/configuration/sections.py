@@ -98,7 +98,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         )
     )
     rungs: tuple[float, ...] = Field(
-        (0.1, 0.25, 0.5),
+        (0.1, 0.2, 0.4),
         min_length=1,
         description="Parts of the schedule after which the worse half is pruned or pauses",
     )
@@ -130,7 +130,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         if not is_rising:
             raise ValueError(
                 f"must be rising parts of the schedule between 0 and 1, got {list(rungs)}: for "
-                "example search.rungs=[0.1, 0.25, 0.5]"
+                "example search.rungs=[0.1, 0.2, 0.4]"
             )
         return rungs
 

@@ -181,7 +181,7 @@ def test_promotion_is_ahead_on_recorded_curves() -> None:
     tables = [read() for read in read_tables(RECORDED).values()]
     names = ("none", "percentile 75 from 50 %", "Optuna's halving from 10 %")
     others = [mean_regret(tables, name) for name in names]
-    assert mean_regret(tables, "promotion at 10, 25, 50 %") < 0.9 * min(others)
+    assert mean_regret(tables, "promotion at 10, 20, 40 %") < 0.9 * min(others)
 
 
 def mean_regret(tables: list[Table], name: str) -> float:
