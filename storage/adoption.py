@@ -17,6 +17,7 @@ from storage.database import Database
 from storage.optuna_rows import (
     BEST_EPOCH,
     FIXED_PARAMS,
+    PAUSED,
     SLOT,
     is_slot,
     is_told,
@@ -30,7 +31,7 @@ from storage.tables import protocols
 ENQUEUED = "enqueued"
 """User attribute of a trial that `study enqueue` has added: what tells it from any other."""
 REASON = "reason"
-RENAMED = (SLOT, REASON, BEST_EPOCH, "host", "label", IMPORTED_FROM)
+RENAMED = (SLOT, REASON, BEST_EPOCH, PAUSED, "host", "label", IMPORTED_FROM)
 """User attributes that the service itself writes and believes."""
 
 

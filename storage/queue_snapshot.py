@@ -101,8 +101,12 @@ class Snapshot:
     @property
     def paused(self) -> dict[int, int]:
         """The epoch of the rung at which each paused trial waits."""
-        slots = self.slots.values()
-        return {one.trial_id: one.paused_at for one in slots if one.paused_at in self.rungs.epochs}
+        return {
+            one.trial_id: one.paused_at
+            for one in self.slots.values()
+            # Another program may have finished it meanwhile.
+            if one.state == TrialState.WAITING and one.paused_at in self.rungs.epochs
+        }
 
     @property
     def interrupted(self) -> list[int]:

@@ -1,13 +1,9 @@
 """How much of its budget a study has spent, in the budget's own unit. Must not import torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from optuna.trial import TrialState
 
 from storage.budget import Budget, Unit, counted
-from storage.promotion import rung_epochs
 from storage.records import Protocol
 from storage.study_totals import Totals
 
@@ -82,23 +78,5 @@ def read_spending(protocol: Protocol, totals: Sequence[Totals]) -> Spending:
     if limit.unit == "hours":
         hours = sum(one.seconds for one in own) / SECONDS_PER_HOUR
         return Spending("hours", limit.amount, hours, is_spent=hours >= limit.amount)
-    has_complete = any(one.state == TrialState.COMPLETE for one in totals)
-    least = _first_epochs(protocol.configuration, whole=not has_complete)
-    is_spent = n_epochs + least > limit.amount
-    return Spending("epochs", limit.amount, n_epochs, is_spent=is_spent)
-
-
-def _first_epochs(configuration: Mapping[str, Any], *, whole: bool) -> int:
-    """Return the epochs until a fresh trial is decided upon: at its first rung, or its end.
-
-    Args:
-        configuration: The stored configuration.
-        whole: Whether a trial must be able to end, for none is complete yet.
-    """
-    search = configuration["search"]
-    n_epochs = int(search["n_epochs"])
-    if whole or search.get("pruner") != "promotion":
-        return n_epochs
-    warmup_epochs = float(configuration["optimization"]["warmup_epochs"])
-    rungs = rung_epochs(search["rungs"], n_epochs=n_epochs, warmup_epochs=warmup_epochs)
-    return rungs[0] if rungs else n_epochs
+    whole = int(protocol.configuration["search"]["n_epochs"])  # what a fresh trial must find left
+    return Spending("epochs", limit.amount, n_epochs, is_spent=n_epochs + whole > limit.amount)

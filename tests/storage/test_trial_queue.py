@@ -142,3 +142,15 @@ def test_samplers_see_a_paused_trial_as_pruned(handle: StudyStorage, tmp_path: P
     seen = SampledStudy(NAME, handle).get_trials(states=[TrialState.PRUNED])
     assert [trial.number for trial in seen] == [stored.number]
     assert seen[0].intermediate_values == stored.intermediate_values
+
+
+def test_a_paused_trial_that_another_program_fails_is_claimed_no_more(
+    handle: StudyStorage, tmp_path: Path
+) -> None:
+    cluster = cluster_of(handle, tmp_path, Budget("trials", 1))
+    moments = (moment for _, worker in [cluster.start()] for moment in worker)
+    assert "after the pause" in moments
+    (paused,) = cluster.trials()
+    handle.set_trial_state_values(paused._trial_id, TrialState.FAIL)
+    assert cluster._claim(cluster.start()[0]) is None
+    assert light_queue(handle, Budget("trials", 1), RUNGS).close() == []

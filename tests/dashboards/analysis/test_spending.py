@@ -80,8 +80,8 @@ def test_budget_is_spent_in_its_own_unit_by_paused_trials_too(
         (None, "none", True),
         (Budget("epochs", 15), "none", True),
         (Budget("epochs", 16), "none", False),
-        (Budget("epochs", 9), "promotion", False),  # a trial may reach its first rung
-        (Budget("epochs", 8), "promotion", True),
+        (Budget("epochs", 15), "promotion", True),  # only a trial that can end may begin
+        (Budget("epochs", 16), "promotion", False),
         (Budget("hours", 0.02), "none", True),
         (Budget("hours", 0.03), "none", False),
     ],

@@ -85,7 +85,7 @@ def place(session: StudySession) -> list[str]:
 def test_point_enqueued_by_optuna_is_a_slot_of_its_own_and_trained_before_what_is_sampled(
     session: StudySession,
 ) -> None:
-    theirs = {"reason": "a hunch", "host": "laptop", "label": 1, "mine": 7}
+    theirs = {"reason": "a hunch", "host": "laptop", "label": 1, "paused": 1, "mine": 7}
     by_optuna(session).enqueue_trial({RATE: 0.1, "network.blocks.2": 2}, user_attrs=theirs)
     assert work(session) == [0, 2, 1]
     first, second, third = session.optuna_study().trials
