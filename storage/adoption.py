@@ -17,6 +17,7 @@ from storage.database import Database
 from storage.optuna_rows import (
     BEST_EPOCH,
     FIXED_PARAMS,
+    LAST_WEIGHTS,
     PAUSED,
     SLOT,
     is_slot,
@@ -28,6 +29,8 @@ from storage.optuna_rows import (
 from storage.records import IMPORTED_FROM, raise_amount, read_budget
 from storage.tables import protocols
 
+SHOWN = {PAUSED, BEST_EPOCH, LAST_WEIGHTS}
+"""User attributes of what a trial has trained, which does not stay when it is queued again."""
 ENQUEUED = "enqueued"
 """User attribute of a trial that `study enqueue` has added: what tells it from any other."""
 REASON = "reason"
@@ -63,7 +66,7 @@ def requeue(storage: RDBStorage, database: Database, study_id: int, told: Frozen
     params = told.system_attrs.get(FIXED_PARAMS, {}) | told.params
     again = create_trial(
         state=TrialState.WAITING,
-        user_attrs=told.user_attrs,
+        user_attrs={key: told.user_attrs[key] for key in told.user_attrs.keys() - SHOWN},
         system_attrs={FIXED_PARAMS: params} if params else {},
     )
 

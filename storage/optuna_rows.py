@@ -87,8 +87,12 @@ def is_slot(study_id: StudyId) -> ColumnElement[bool]:
 
 
 def is_told() -> ColumnElement[bool]:
-    """Return the condition that another program has given a trial its result."""
-    return (trials.c.state == TrialState.COMPLETE) & ~has_attribute(BEST_EPOCH)
+    """Return the condition that another program has given a trial its result.
+
+    Such a program may have done so while the trial was paused.
+    """
+    is_ours = has_attribute(BEST_EPOCH) & ~has_attribute(PAUSED)
+    return (trials.c.state == TrialState.COMPLETE) & ~is_ours
 
 
 def set_running(connection: Connection, trial_id: int) -> None:

@@ -35,8 +35,9 @@ def own_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _is_told(trial: FrozenTrial) -> bool:
-    """Return whether another program has given a trial its result."""
-    return trial.state == TrialState.COMPLETE and BEST_EPOCH not in trial.user_attrs
+    """Return whether another program has given a trial its result, be it while it was paused."""
+    is_ours = BEST_EPOCH in trial.user_attrs and PAUSED not in trial.user_attrs
+    return trial.state == TrialState.COMPLETE and not is_ours
 
 
 def as_pruned(trial: FrozenTrial) -> FrozenTrial:

@@ -176,7 +176,7 @@ class Worker:
                 return
         if outcome.state.is_finished():
             keep_best_checkpoints(self._session, self._tidied)
-        self._stop_after_many_failures(outcome)
+        self._stop_after_many_failures(lease, outcome)
 
     def _number(self, lease: Lease) -> int:
         return self._session.storage_handle.get_trial(lease.trial_id).number
@@ -302,11 +302,20 @@ class Worker:
             logger.info("trial was finished already")
         end(self._database, lease, outcome.ending)
 
-    def _stop_after_many_failures(self, outcome: Outcome) -> None:
-        failed = outcome.state == TrialState.FAIL
+    def _stop_after_many_failures(self, lease: Lease, outcome: Outcome) -> None:
+        failed = outcome.state == TrialState.FAIL or self._spends_nothing(lease, outcome)
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
         if self._failures_in_a_row == MOST_FAILURES_IN_A_ROW:
             raise StudyError(
                 f"{MOST_FAILURES_IN_A_ROW} trials in a row failed here, the last with "
                 f"{outcome.message}: fix the cause, then start the worker again"
             )
+
+    def _spends_nothing(self, lease: Lease, outcome: Outcome) -> bool:
+        """Return whether a trial ended before its first epoch where only epochs are counted.
+
+        A search in which all do would never end.
+        """
+        if self._session.protocol.limit.unit == "trials" or not outcome.state.is_finished():
+            return False
+        return not self._session.storage_handle.get_trial(lease.trial_id).intermediate_values

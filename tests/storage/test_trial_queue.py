@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from storage.adoption import requeue, told_slots
 from storage.attempts import read_attempts
 from storage.budget import Budget
 from storage.leases import release
-from storage.optuna_rows import PAUSED
-from storage.own_study import SampledStudy
+from storage.optuna_rows import BEST_EPOCH, PAUSED, SLOT
+from storage.own_study import SampledStudy, open_study
 from storage.queue_snapshot import Rungs
 from storage.records import raise_amount
 from storage.study_storage import StudyStorage
@@ -154,3 +155,20 @@ def test_a_paused_trial_that_another_program_fails_is_claimed_no_more(
     handle.set_trial_state_values(paused._trial_id, TrialState.FAIL)
     assert cluster._claim(cluster.start()[0]) is None
     assert light_queue(handle, Budget("trials", 1), RUNGS).close() == []
+
+
+def test_result_that_another_program_gives_a_paused_trial_is_not_believed(
+    handle: StudyStorage, tmp_path: Path
+) -> None:
+    cluster = cluster_of(handle, tmp_path, Budget("epochs", 100))
+    moments = (moment for _, worker in [cluster.start()] for moment in worker)
+    assert "after the pause" in moments
+    (paused,) = [trial for trial in cluster.trials() if PAUSED in trial.user_attrs]
+    handle.set_trial_user_attr(paused._trial_id, BEST_EPOCH, 1)
+    handle.set_trial_state_values(paused._trial_id, TrialState.COMPLETE, [0.99])
+    assert told_slots(handle.database, NAME) == [paused._trial_id]
+    assert paused.number not in {one.number for one in open_study(handle, NAME).trials}
+    study_id = handle.get_study_id_from_name(NAME)
+    requeue(handle, handle.database, study_id, handle.get_trial(paused._trial_id))
+    again = cluster.trials()[-1]
+    assert (again.state, again.user_attrs) == (TrialState.WAITING, {SLOT: paused.user_attrs[SLOT]})

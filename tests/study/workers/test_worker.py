@@ -20,6 +20,7 @@ from storage.records import read_epochs
 from storage.trial_rows import read_trials
 from study.configuration.config import StudyConfig, validated
 from study.creation.create import initialise
+from study.errors import StudyError
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
@@ -194,6 +195,20 @@ def test_diverged_trial_is_pruned_with_its_reason(tiny_settings: Settings) -> No
     assert "_hparams_/session_start_info" in events.PluginTagToContent("hparams")
     assert not any(tag.startswith("hparam/") for tag in events.Tags()["scalars"])
     assert "best_epoch" not in trial.user_attrs
+
+
+def test_search_whose_trials_spend_no_epoch_comes_to_an_end(tiny_settings: Settings) -> None:
+    space = {"network.dropout": {"low": 0.0, "high": 0.5}}
+    session = initialise(
+        configured(
+            tiny_settings,
+            search={"budget": {"epochs": 8}, "space": space},
+            optimization={"learning_rate": 1e38, "warmup_epochs": 0},
+        )
+    )
+    with pytest.raises(StudyError, match="10 trials in a row failed here, the last with training loss"):
+        work(session)
+    assert {trial.state for trial in session.optuna_study().trials} == {TrialState.PRUNED}
 
 
 def test_weights_of_the_best_few_trials_are_kept(tiny_settings: Settings) -> None:
