@@ -6,7 +6,6 @@ torch nor optuna, so that an error comes at once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from model.configuration import (
 from storage.configuration import StorageConfig
 from storage.run_paths import FINAL_SUFFIX
 from study.configuration.dotted_keys import assign, leaves, merge, nested
-from study.configuration.given_values import expand_home, read_names, shown, suggest_near
+from study.configuration.given_values import expand_home, read_names, shown
 from study.configuration.points import checked_points
+from study.configuration.presets import read_preset
 from study.configuration.sections import (
     FinalConfig,
     ProtocolConfig,
@@ -39,7 +39,6 @@ from study.configuration.yaml_values import (
     MOST_LEVELS,
     dump_yaml,
     parse_assigned,
-    parse_yaml,
     read_yaml_file,
 )
 from study.errors import ConfigurationError
@@ -110,14 +109,6 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return validate(StudyConfig, read_names(StudyConfig, values))
 
 
-def preset_names() -> list[str]:
-    """Return the names of all presets."""
-    folder = resources.files("study.presets")
-    return sorted(
-        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
-
-
 @dataclass(frozen=True)
 class Request:
     """What a user gives; each later one overrides the earlier ones.
@@ -183,7 +174,7 @@ class Request:
             values["search"][key] = SearchConfig.model_fields[key].default
         preset: Mapping[str, Any] = {}
         if self.preset is not None or (self.file is None and base is None):
-            preset = read_names(StudyConfig, _read_preset(self.preset or DEFAULT_PRESET))
+            preset = read_names(StudyConfig, read_preset(self.preset or DEFAULT_PRESET))
         elif self.file is None and base is not None:
             merge(values, base, whole=MAPPINGS)
             name_defaults(values)
@@ -242,20 +233,6 @@ def as_stored(config: StudyConfig) -> dict[str, Any]:
 def as_yaml(config: BaseModel) -> str:
     """Return a configuration as the YAML text that would give it again."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-def _read_preset(given: str) -> dict[str, Any]:
-    names = preset_names()
-    name = given.casefold()
-    if name not in names:
-        listed = f"choose one of {', '.join(names)}"
-        raise ConfigurationError(
-            f"--preset must be the name of a preset, got {shown(given)}: "
-            f"{suggest_near(given, names, otherwise=listed)}"
-        )
-    text = resources.files("study.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    values: dict[str, Any] = parse_yaml(text, f"--preset {name}")
-    return {"name": name} | values
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Creating a study, with its whole budget as a queue, and adding to it.
+"""Creating a study, with its whole budget as a queue.
 
 The protocol is stored last, under a lock: a study that can be found is whole, and what a cut-off
 `init` has left behind is replaced by the next one.
@@ -6,42 +6,35 @@ The protocol is stored last, under a lock: a study that can be found is whole, a
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from data.cautions import cautions
-from data.image_cache import CONTENT_FORMAT, PreparedData, prepare
+from data.image_cache import PreparedData, prepare
 from data.split_writer import Track, no_progress
-from model.baselines import guesses
 from storage.addresses import parse_url, sqlite_path
 from storage.budget import Budget
 from storage.init_lock import initialising
-from storage.optuna_rows import FIXED_PARAMS, METRIC_NAME, METRIC_NAMES, SLOT
+from storage.optuna_rows import METRIC_NAME, METRIC_NAMES, SLOT
 from storage.orphaned_rows import remove_orphans
 from storage.own_study import own_trials
 from storage.records import (
     Protocol,
     add_protocol,
     find_protocol,
-    raise_amount,
-    raise_budget,
-    read_protocol,
 )
 from storage.run_folders import free_name, mark_runs
 from storage.run_paths import FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
-from study.configuration.points import LABEL, given_params
-from study.configuration.spaces.nearest import nearest_params
 from study.configuration.stored_settings import completed
+from study.creation.facts import budget_facts, facts_of
+from study.creation.queue import Point, build_points, fill_queue
 from study.creation.warm_start import ReadWarmStart, add_imported, start_cold
 from study.errors import StudyError
-from study.session.enqueue import adopt_all, adopt_enqueued, requeue_finished_elsewhere
+from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.group_rule import follow_group_rule
 from study.session.location import Location
 from study.session.protocol import (
@@ -57,54 +50,8 @@ from study.session.protocol import (
     resolve_source,
 )
 from study.session.session import StudySession, bind
-from study.session.versions import git_revision, source_digest, versions
 from study.trial.dashboard_notes import note_study
 from study.workers.gpus import count_threads, count_workers, reject_missing_gpu
-
-
-@dataclass(frozen=True)
-class Point:
-    """A slot of the queue with what its trial begins with.
-
-    Attributes:
-        params: Optuna parameters given beforehand; what is missing is sampled.
-        attributes: More user attributes of the trial.
-        state: Of the trial.
-    """
-
-    params: Mapping[str, Any]
-    attributes: Mapping[str, Any]
-    state: TrialState = TrialState.WAITING
-
-
-SAMPLED = Point({}, {})
-
-
-def build_points(config: StudyConfig, slots: range) -> list[Point]:
-    """Return what the slots of a study's queue begin with.
-
-    Raises:
-        StudyError: If the study is one of given points and has not so many.
-    """
-    if not config.search.points:
-        # What a study is about to improve on comes first.
-        return [_nearest(config) if slot == 0 else SAMPLED for slot in slots]
-    points = config.search.points
-    if slots.stop > len(points):
-        raise StudyError(
-            f"--trials must stay within the {len(points)} given points of study {config.name!r}, "
-            f"got {slots.stop} in all: start a changed study with more search.points"
-        )
-    params = given_params(config)
-    return [
-        Point(params[slot], {key: points[slot][key] for key in (LABEL,) if key in points[slot]})
-        for slot in slots
-    ]
-
-
-def _nearest(config: StudyConfig) -> Point:
-    """Return the configured values as a point of the space; what lies outside is moved into it."""
-    return Point(nearest_params(config), {})
 
 
 def open_or_create(
@@ -226,77 +173,6 @@ def initialise(
     return session
 
 
-def extend_budget(session: StudySession, more: Budget) -> StudySession:
-    """Add to the budget of a study; return the study with its larger budget.
-
-    Trials are added to the queue; where epochs or hours are counted, it grows by itself.
-
-    Args:
-        session: The study.
-        more: How much to add.
-
-    Raises:
-        StudyError: If the budget has another unit, or the study is one of given points and has
-            not so many more.
-    """
-    fixed = session.protocol.limit
-    if more.unit != fixed.unit:
-        raise StudyError(
-            f"--{more.unit} must be the unit of the budget, study {session.protocol.study_name!r} "
-            f"has {fixed}: add to it with --{fixed.unit}"
-        )
-    if more.unit != "trials":
-        return _extend_amount(session, more.amount)
-    n_more = int(more.amount)
-
-    def from_slot(first: int) -> Sequence[Point]:
-        points = build_points(session.config, range(first, first + n_more))
-        return points if _has_nearest(session) else [_nearest(session.config), *points[1:]]
-
-    return _extend(session, from_slot)
-
-
-def _has_nearest(session: StudySession) -> bool:
-    """Return whether the configured values are a trial of a study, or it has given points."""
-    nearest = nearest_params(session.config)
-    trials = session.optuna_study().get_trials(deepcopy=False)
-    return not nearest or any(
-        trial.system_attrs.get(FIXED_PARAMS, {}) | trial.params == nearest for trial in trials
-    )
-
-
-def _extend_amount(session: StudySession, more: float) -> StudySession:
-    database, name = session.storage_handle.database, session.protocol.study_name
-    with initialising(parse_url(session.config.storage.url)):
-        amount = read_protocol(database, name).limit.amount + more
-        database.write(lambda connection: raise_amount(connection, name, amount))
-        session = replace(session, protocol=read_protocol(database, name))
-    note_study(session)
-    return session
-
-
-def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
-    """Add given slots to the queue of a study; return the study with its larger budget."""
-    return _extend(session, lambda _first: points)
-
-
-def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) -> StudySession:
-    name = session.protocol.study_name
-    database = session.storage_handle.database
-    with initialising(parse_url(session.config.storage.url)):
-        adopt_all(session)
-        protocol = read_protocol(database, name)
-        points = from_slot(protocol.budget)
-        remove_orphans(database)
-        larger = replace(protocol, budget=protocol.budget + len(points))
-        # The trials first: a crash in between leaves slots that the same command finds again.
-        fill_queue(session.optuna_study(), points, first_slot=protocol.budget)
-        raise_budget(database, name, larger.budget)
-    session = replace(session, protocol=larger)
-    note_study(session)
-    return session
-
-
 def _create(
     handle: StudyStorage,
     config: StudyConfig,
@@ -323,7 +199,7 @@ def _create(
         budget=len(queue),
         configuration=as_stored(config),
         fingerprint=protocol_fingerprint(config, prepared.fingerprint),
-        facts={**_facts(prepared, config), **_budget_facts(limit), **warm_start.facts},
+        facts={**facts_of(prepared, config), **budget_facts(limit), **warm_start.facts},
     )
     add_protocol(handle.database, protocol)
     return protocol
@@ -351,22 +227,6 @@ def _remove_leftovers(handle: StudyStorage, name: str) -> None:
 def has_run(trial: FrozenTrial) -> bool:
     """Return whether a slot has been worked on, or is."""
     return SLOT in trial.user_attrs and trial.state != TrialState.WAITING
-
-
-def fill_queue(optuna_study: optuna.Study, points: Sequence[Point], *, first_slot: int) -> None:
-    """Add the missing slots; the caller holds the init lock."""
-    # Imported trials, and those of other programs, have no slot.
-    there = {trial.user_attrs.get(SLOT) for trial in optuna_study.get_trials(deepcopy=False)}
-    for slot, point in enumerate(points, start=first_slot):
-        if slot not in there:
-            given = {FIXED_PARAMS: dict(point.params)} if point.params else {}
-            optuna_study.add_trial(
-                create_trial(
-                    state=point.state,
-                    user_attrs={SLOT: slot, **point.attributes},
-                    system_attrs=given,
-                )
-            )
 
 
 def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: Budget | None) -> None:
@@ -412,30 +272,3 @@ def _completed(config: StudyConfig) -> StudyConfig:
             "data.source": resolve_source(config.data.source),
         }
     )
-
-
-def _budget_facts(limit: Budget) -> dict[str, Any]:
-    return {} if limit.unit == "trials" else {"budget": limit.as_json()}
-
-
-def _facts(prepared: PreparedData, config: StudyConfig) -> dict[str, Any]:
-    described = prepared.description
-    train, validation = described.class_counts["train"], described.class_counts["validation"]
-    return {
-        "data_fingerprint": prepared.fingerprint,
-        "class_names": list(prepared.class_names),
-        "data_format": CONTENT_FORMAT,
-        "n_examples": dict(described.counts),
-        "origins": dict(described.origins),
-        "left_out": [one.model_dump(mode="json") for one in described.not_used],
-        "cautions": cautions(described),
-        "n_dropped": dict(described.dropped_counts),
-        "n_validation_classes": sum(count > 0 for count in validation),
-        "baselines": {
-            name: vars(guess) for name, guess in guesses(validation, train_counts=train).items()
-        },
-        "runs_folder": str(config.storage.runs.absolute()),
-        "versions": versions(),
-        "git_revision": git_revision(),
-        "source_digest": source_digest(),
-    }

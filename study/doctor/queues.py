@@ -18,7 +18,7 @@ from storage.study_deletion import delete_named_study
 from storage.study_totals import Slot, foreign_ids
 from storage.trial_rows import state_name
 from study.configuration.spaces.nearest import nearest_params
-from study.creation.create import build_points, fill_queue
+from study.creation.queue import build_points, fill_queue
 from study.doctor.finding import Finding, count
 from study.doctor.run_folders import is_claimed
 from study.session.session import StudySession

@@ -20,7 +20,9 @@ from storage.process_identity import Owner
 from storage.records import read_tests
 from storage.trial_rows import TrialRow
 from study.configuration.config import StudyConfig
-from study.creation.create import Point, extend, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend
+from study.creation.queue import Point
 from study.errors import ProtocolError, StudyError
 from study.final.test_evaluation import FinalResult, take_test
 from study.final.unknown_test_results import (

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths
 from storage.study_totals import read_slots
-from study.creation.create import Point
+from study.creation.queue import Point
 from study.errors import ProtocolError
 from study.session.session import StudySession, final_name
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from study.cli import app
-from study.configuration.config import Request, all_keys, describe_keys, preset_names
+from study.configuration.config import Request, all_keys, describe_keys
+from study.configuration.presets import preset_names
 from study.configuration.yaml_values import parse_yaml
 
 ROOT = Path(__file__).parents[2]

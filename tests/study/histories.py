@@ -26,7 +26,8 @@ from storage.errors import StorageError
 from storage.leases import LOST, Lease, end, held_leases
 from storage.records import read_epochs, read_tests
 from study.configuration.config import Request, validated
-from study.creation.create import extend_budget, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend_budget
 from study.errors import StudyError
 from study.final.final_run import FIRST_REASON, open_final, run_final
 from study.final.unknown_test_results import FORGOTTEN
@@ -46,6 +47,7 @@ SLOW_VIEWS = (
     "final.test_evaluation.save_png",
     "final.test_evaluation.write_test",
     "creation.create.note_study",
+    "creation.extend.note_study",
     "workers.worker.note_trial",
     "final.final_run.note_test",
 )

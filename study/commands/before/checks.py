@@ -18,7 +18,8 @@ from study.checks.lr_finder import (
 from study.checks.result import CheckResult, failure_line
 from study.commands.options import STUDY, command, json_option
 from study.commands.output import print_json, print_rich
-from study.configuration.config import Request, as_yaml, preset_names
+from study.configuration.config import Request, as_yaml
+from study.configuration.presets import preset_names
 from study.configuration.spaces.ranges import LEARNING_RATE
 from study.creation.create import resolve_at
 from study.errors import UnsoundPipelineError

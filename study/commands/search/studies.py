@@ -31,7 +31,8 @@ from study.commands.output import (
 )
 from study.commands.search.local_run import run_locally
 from study.configuration.config import Request
-from study.creation.create import extend_budget, open_or_create
+from study.creation.create import open_or_create
+from study.creation.extend import extend_budget
 from study.creation.fork import fork
 from study.errors import StudyError
 from study.log_lines import note, stamp_lines

@@ -20,11 +20,11 @@ from study.configuration.config import (
     all_keys,
     as_yaml,
     describe_keys,
-    preset_names,
     validated,
 )
 from study.configuration.dotted_keys import leaves, value_at
 from study.configuration.given_values import find_choices
+from study.configuration.presets import preset_names
 from study.configuration.yaml_values import parse_yaml
 from study.creation.fitted_preset import choose_settings
 from study.errors import ConfigurationError

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from study.configuration.config import StudyConfig, validated
 from study.configuration.fixed_trial import FixedTrial
 from study.configuration.points import at_point, configured_by, given_keys, settings_of
-from study.creation.create import build_points, fill_queue
+from study.creation.queue import build_points, fill_queue
 from study.errors import ConfigurationError, StudyError
 from study.final.final_run import final_config
 from study.trial.samplers import skip_draws

@@ -10,7 +10,8 @@ import pytest
 
 from storage.budget import Budget
 from storage.optuna_rows import FIXED_PARAMS
-from study.creation.create import extend_budget, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend_budget
 from study.creation.fork import fork
 from study.session.enqueue import enqueue
 from study.session.session import StudySession, open_session

@@ -17,8 +17,10 @@ from storage.errors import StudyNotFoundError
 from storage.records import IMPORTED_FROM, read_epochs
 from storage.trial_rows import read_trials
 from study.configuration.config import Request
-from study.creation.create import SAMPLED, extend, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend
 from study.creation.fork import Ancestry, fork
+from study.creation.queue import SAMPLED
 from study.errors import ConfigurationError, ProtocolError, StudyError
 from study.final.final_run import open_final
 from study.session.session import StudySession, open_session

@@ -13,7 +13,8 @@ from storage.budget import Budget
 from storage.trial_rows import read_trials
 from study.configuration.config import Request
 from study.configuration.grids import grid
-from study.creation.create import extend_budget, initialise, open_or_create
+from study.creation.create import initialise, open_or_create
+from study.creation.extend import extend_budget
 from study.creation.fork import fork
 from study.creation.points_study import Plan, base_of_trial, open_given
 from study.doctor.doctor import examine

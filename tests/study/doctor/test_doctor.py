@@ -31,7 +31,8 @@ from storage.run_paths import RunPaths
 from storage.study_storage import open_study_storage
 from study.cli import app
 from study.configuration.config import Request, StudyConfig, validated
-from study.creation.create import SAMPLED, Point, fill_queue, initialise
+from study.creation.create import initialise
+from study.creation.queue import SAMPLED, Point, fill_queue
 from study.doctor.doctor import examine
 from study.doctor.finding import FindingOutcome
 from study.doctor.stale_leases import release_trial

@@ -22,7 +22,9 @@ from storage.process_identity import Owner
 from storage.records import read_tests, study_names
 from storage.trial_rows import TrialRow, read_trials
 from study.configuration.config import Request, validated
-from study.creation.create import SAMPLED, extend, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend
+from study.creation.queue import SAMPLED
 from study.errors import ProtocolError, StudyError
 from study.final.evaluate import evaluate_checkpoint, reject_untrained_data
 from study.final.final_run import final_config, open_final, run_final

@@ -22,7 +22,8 @@ from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.records import read_protocol
 from storage.trial_rows import best_complete, read_trials
 from study.configuration.config import Request
-from study.creation.create import extend_budget, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend_budget
 from study.errors import StudyError
 from study.final.final_run import open_final
 from study.session.enqueue import adopt_enqueued, enqueue

@@ -19,7 +19,9 @@ from storage.records import EpochRecord, put_epoch, read_epochs
 from storage.study_deletion import delete_whole_study
 from storage.study_storage import create_study_storage
 from study.configuration.config import Request, StudyConfig, validated
-from study.creation.create import SAMPLED, Point, extend, initialise, open_or_create
+from study.creation.create import initialise, open_or_create
+from study.creation.extend import extend
+from study.creation.queue import SAMPLED, Point
 from study.errors import ProtocolError, StudyError
 from study.session.session import await_session, open_session
 from study.stop_signal import StopFlag

@@ -20,7 +20,8 @@ from storage.leases import read_endings
 from study.checks.baselines import learned
 from study.configuration.config import StudyConfig
 from study.configuration.sections import SearchConfig
-from study.creation.create import extend_budget, initialise
+from study.creation.create import initialise
+from study.creation.extend import extend_budget
 from study.final.final_run import open_final, run_final
 from study.session.session import StudySession
 from study.session.winner import choose_winner

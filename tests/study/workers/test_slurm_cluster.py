@@ -9,7 +9,8 @@ import yaml
 
 from dashboards.analysis.status import read_status
 from study.configuration.config import Request
-from study.creation.create import SAMPLED, extend
+from study.creation.extend import extend
+from study.creation.queue import SAMPLED
 from study.session.session import open_session
 from study.workers.slurm import batch_script
 from tests.slurm import Cluster, Task, requires_slurm, running_cluster, wait_until

@@ -14,7 +14,8 @@ from model.evaluation import Metrics
 from model.training_state import EpochResult
 from study.commands.output import print_rich
 from study.configuration.config import Request
-from study.creation.create import Point, initialise
+from study.creation.create import initialise
+from study.creation.queue import Point
 from study.progress import EpochProgress, explain_wait
 from study.session.session import open_session
 from tests.dashboards.statuses import example
