@@ -60,13 +60,21 @@ def reject_unsearchable(key: str) -> None:
         raise ConfigurationError(
             f"search.space cannot search {key}: {WHY_NOT[section]}; leave it out"
         )
-    within = [known for known in SEARCHABLE if known.startswith(f"{key}.")]
-    nested = f"write {within[0]}: as one key" if within else ""
-    remedy = nested or suggest_near(key, SEARCHABLE, otherwise="see `study config`")
     raise ConfigurationError(
         f"search.space must name settings of network, optimization or augmentation, got {key}: "
-        f"{remedy}"
+        f"{_remedy_of_unknown(key)}"
     )
+
+
+def _remedy_of_unknown(key: str) -> str:
+    """Return what to write in the place of a name that is no setting, or only a part of one."""
+    within = [known for known in SEARCHABLE if known.startswith(f"{key}.")]
+    if within:
+        return f"write section and setting as one key, such as {within[0]}"
+    ending = [known for known in SEARCHABLE if known.endswith(f".{key.rpartition('.')[2]}")]
+    if ending:
+        return f"did you mean {ending[0]}?"
+    return suggest_near(key, SEARCHABLE, otherwise="see `study config`")
 
 
 def number_type(key: str) -> type[int] | type[float] | None:

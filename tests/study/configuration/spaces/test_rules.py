@@ -32,7 +32,11 @@ BAD = [
         [".network.dropuot={low: 0, high: 0.5}"],
         r"got network\.dropuot: did you mean network\.drop",
     ),
-    ([".network={dropout: {low: 0, high: 0.5}}"], r"got network: write network\.stem\.stride: as"),
+    (
+        [".network={dropout: {low: 0, high: 0.5}}"],
+        r"write section and setting as one key, such as n",
+    ),
+    ([".optimizer={choices: [sgd]}"], r"got optimizer: did you mean optimization\.optimizer\?$"),
     ([".seed={low: 0, high: 9}"], r"cannot search seed: the best of several seeds is luck"),
     ([".data.image_size={choices: [32, 64]}"], r"cannot search data\.image_size: trials on other"),
     ([".evaluation.flip_average={choices: [true]}"], r"flip_average: trials that are measured in"),
