@@ -94,6 +94,7 @@ def test_dashboard_shows_the_study_its_trials_notes_and_files(
         page.screenshot(path=shots / "dashboard-studies.png")
         page.goto(f"{address}dashboard/studies/1")
         page.locator(".js-plotly-plot").first.wait_for()
+        page.wait_for_load_state("networkidle")  # whoever leaves earlier cuts a request off
         page.screenshot(path=shots / "dashboard-study.png")
         page.goto(f"{address}dashboard/studies/1/trials?numbers=0")
         expect(page.get_by_text("learning_rate").first).to_be_visible()
