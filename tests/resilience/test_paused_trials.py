@@ -19,7 +19,7 @@ from tests.tools.light_trials import Cluster, create_light_study, light_queue
 from tests.tools.studies import SmallStudy
 
 RUNGS = Rungs((1, 2, 3), 4)
-BUDGET = Budget("epochs", 2500)
+BUDGET = Budget("epochs", 3000)
 N_WORKERS = 4
 N_PAUSES = 1000
 LONGEST_SECONDS = 840.0
