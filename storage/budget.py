@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Unit = Literal["trials", "epochs", "hours"]
+SECONDS_PER_HOUR = 3600.0
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 

@@ -14,14 +14,13 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row, Select, case, exists, func, select
 
-from storage.budget import Budget
+from storage.budget import SECONDS_PER_HOUR, Budget
 from storage.optuna_rows import PAUSED, has_attribute, trials, user_attributes
 from storage.promotion import FACTOR, promotable_trials
 from storage.records import IMPORTED_FROM, read_budget
 from storage.study_totals import is_own
 from storage.tables import attempts, epochs, protocols
 
-SECONDS_PER_HOUR = 3600.0
 COLUMNS = (
     "trial_id",
     "state",

@@ -185,8 +185,8 @@ class TrialQueue:
                 reason = {"kind": "budget", "message": "the budget was spent before it began"}
                 _finish(connection, one.trial_id, TrialState.FAIL, reason)
             elif one.paused_at in self.rungs.epochs and not snapshot.is_spent:
-                reached = f"it was not in the better half at epoch {one.paused_at}"
-                reason = {"kind": "not promoted", "message": reached}
+                others = f"others went on before it from epoch {one.paused_at}"
+                reason = {"kind": "not promoted", "message": others}
                 _finish(connection, one.trial_id, TrialState.PRUNED, reason)
             else:
                 reason = {"kind": "budget", "message": f"spent after its epoch {one.n_epochs}"}

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import TrialState
 
-from dashboards.analysis.spending import SECONDS_PER_HOUR, Spending
+from dashboards.analysis.spending import Spending
 from storage.attempts import Attempt
+from storage.budget import SECONDS_PER_HOUR
 from storage.optuna_rows import PAUSED
 from storage.study_totals import Totals
 from storage.trial_rows import TrialRow

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage.budget import Budget, Unit, counted
+from storage.budget import SECONDS_PER_HOUR, Budget, Unit, counted
 from storage.records import Protocol
 from storage.study_totals import Totals
-
-SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
 from dashboards.analysis.cost import Cost
-from dashboards.analysis.spending import SECONDS_PER_HOUR, describe_budget
+from dashboards.analysis.spending import describe_budget
 from dashboards.analysis.status import StudyStatus
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
@@ -25,6 +25,7 @@ from dashboards.formatting import shown_classes, shown_duration, shown_params, s
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
 from storage.atomic_files import replace_file
+from storage.budget import SECONDS_PER_HOUR
 from storage.group_rights import make_folders
 from storage.trial_rows import TrialRow
 

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """A finished or paused trial, and whether its weights are kept."""
+class IdleRun:
+    """A trial that is finished or paused, and whether its weights are kept."""
 
     number: int
     paths: TrialPaths
@@ -35,7 +35,7 @@ def keep_best_checkpoints(session: StudySession, tidied: set[int]) -> None:
         session: The study.
         tidied: Numbers of trials that have no weights left, which later calls pass over.
     """
-    for run in finished_runs(session):
+    for run in idle_runs(session):
         if run.number in tidied:
             continue
         try:
@@ -47,7 +47,7 @@ def keep_best_checkpoints(session: StudySession, tidied: set[int]) -> None:
             logger.warning("%s cannot be tidied: %s", run.paths.folder, error.strerror)
 
 
-def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
+def idle_runs(session: StudySession) -> Iterator[IdleRun]:
     """Yield every finished or paused trial; all final runs, complete or tested, are kept.
 
     More trials only become complete, so what is not kept now never will be again.
@@ -62,4 +62,4 @@ def finished_runs(session: StudySession) -> Iterator[FinishedRun]:
     for trial in [*finished, *paused]:
         paths = session.trial_paths(trial.slot)
         is_tested = session.is_final and paths.metrics.is_file()
-        yield FinishedRun(trial.number, paths, trial.number in kept or is_tested)
+        yield IdleRun(trial.number, paths, trial.number in kept or is_tested)
