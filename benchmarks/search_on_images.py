@@ -46,6 +46,7 @@ class Arms:
         settings = {
             "search.budget": {"epochs": self._arguments.epochs},
             "data.train_limit": self._arguments.train_limit,
+            "data.confirm_fraction": 0,
             "network.widths": [8, 16, 32],
             "seed": seed,
             **ARMS[arm],
