@@ -70,7 +70,7 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     # Not `fmean`, by which equal values would differ with their number.
     value = statistics.mean(a) - statistics.mean(b)
     if square == 0:
-        return Difference(value, 0.0, math.inf)
+        return Difference(value, 0.0, len(a) + len(b) - 2)
     degrees = 1 / sum((part / square) ** 2 / (n - 1) for part, n in parts)
     return Difference(value, math.sqrt(square), degrees)
 

@@ -1,7 +1,5 @@
 """Welch's test and Holm's correction, against SciPy and by hand."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +28,7 @@ def test_p_values_and_interval_are_those_of_scipy(a: list[float], b: list[float]
 
 def test_difference_of_values_that_do_not_spread_is_certain() -> None:
     found = welch([0.5, 0.5], [0.25, 0.25, 0.25])
-    assert (found.value, found.error, found.degrees) == (0.25, 0.0, math.inf)
+    assert (found.value, found.error, found.degrees) == (0.25, 0.0, 3)
     assert found.p_two_sided() == found.p_value() == 0.0
     assert found.p_value(margin=0.25) == 1.0
     assert found.interval(0.9) == (0.25, 0.25)
