@@ -221,7 +221,7 @@ def open_session(
 
 
 def _without_name(request: Request) -> Request:
-    """Return a request that leaves the name to the stored configuration, which has the search's."""
+    """Return a request whose name is that of the stored configuration."""
     return replace(request, options={**request.options, "name": None})
 
 
