@@ -34,6 +34,7 @@ from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveChec
 from study.trial.faults import training
 from study.trial.hparams import build_hparams, row_name
 from study.trial.identity import Identity, load_own
+from study.trial.pruning_audit import is_audited
 from study.trial.trial_training import TrialTraining
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class TrialRun:
             trial_id,
             heartbeat,
             is_over=self._is_over,
+            is_audited=is_audited(self._session.config, self.identity.run.slot),
             queue=self._queue,
         )
         with (

@@ -29,6 +29,7 @@ from storage.study_storage import StudyStorage
 from storage.study_totals import count_states, running_ids
 from storage.trial_queue import TrialQueue
 from study.session.session import StudySession
+from study.trial.pruning_audit import is_audited
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,11 @@ def build_queue(session: StudySession) -> TrialQueue | None:
     return TrialQueue(
         session.storage_handle,
         session.protocol.study_name,
-        Rungs(tuple(epochs) if pauses else (), search.n_epochs),
+        Rungs(
+            tuple(epochs) if pauses else (),
+            search.n_epochs,
+            audits=partial(is_audited, session.config),
+        ),
         counts_hours=unit == "hours",
     )
 
