@@ -72,7 +72,7 @@ def audit_pruning(
     """
     own = [row for row in rows if not row.is_imported]
     cut_at = find_cuts(own, rungs)
-    complete = {row.number: row.value for row in own if row.state == "complete"}
+    complete = {row.number: row.value or 0.0 for row in own if row.state == "complete"}
     best = max((complete[number] for number in complete.keys() - cut_at.keys()), default=None)
     ended = [row for row in own if row.number in cut_at and _has_ended(row)]
     if best is None or not ended:
