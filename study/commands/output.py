@@ -26,7 +26,7 @@ from study.configuration.spaces.nearest import moved_settings
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
-from study.trial.rungs import find_missing_rungs
+from study.trial.rung_pruner import find_missing_rungs
 
 MOST_LISTED = 100
 PIPED_WIDTH = 160

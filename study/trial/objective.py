@@ -35,8 +35,8 @@ from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveChec
 from study.trial.faults import training
 from study.trial.hparams import build_hparams, row_name
 from study.trial.identity import Identity, load_own
-from study.trial.pruning_audit import is_audited
 from study.trial.judged import judge_run
+from study.trial.pruning_audit import is_audited
 from study.trial.trial_training import TrialTraining
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,7 @@ from storage.optuna_rows import FIXED_PARAMS
 from study.configuration.config import StudyConfig
 from study.configuration.search_space import is_conditional
 from study.configuration.sections import SearchConfig
-from study.trial.rung_pruner import RungPruner
-from study.trial.rungs import rungs_of
+from study.trial.rung_pruner import RungPruner, rungs_of
 
 
 def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:

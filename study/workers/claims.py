@@ -29,7 +29,7 @@ from storage.study_totals import count_states, running_ids
 from storage.trial_queue import TrialQueue
 from study.session.session import StudySession
 from study.trial.pruning_audit import is_audited
-from study.trial.rungs import rungs_of
+from study.trial.rung_pruner import rungs_of
 
 logger = logging.getLogger(__name__)
 
