@@ -27,6 +27,7 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.value_range": None,
     "search.rungs": [0.1, 0.25, 0.5],
     "search.param_names": "short",
+    "search.audit_fraction": 0.0,
     "confirm.candidates": 3,
     "confirm.selection_seeds": 2,
     "confirm.race": False,
