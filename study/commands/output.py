@@ -26,6 +26,7 @@ from study.configuration.spaces.nearest import moved_settings
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
+from study.trial.rung_pruner import find_missing_rungs
 
 MOST_LISTED = 100
 PIPED_WIDTH = 160
@@ -49,6 +50,8 @@ def say_location(session: StudySession) -> None:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
     if caution := find_costly_stem(session.config, n_classes=session.protocol.n_classes):
         say(caution)
+    if caution := find_missing_rungs(session.config):
+        say(caution)
     if moved := moved_settings(session.config):
         say(
             "caution: the configured values lie outside the space, the first trial has "
@@ -66,7 +69,8 @@ def epoch_progress(session: StudySession) -> EpochProgress:
     n_epochs = session.config.search.n_epochs
     if session.is_final:  # counted from 1, as everywhere
         return EpochProgress(kind="final run", n_epochs=n_epochs, first=1)
-    return EpochProgress(kind="trial", n_epochs=n_epochs)
+    kind = "confirmation run" if session.is_confirmation else "trial"
+    return EpochProgress(kind=kind, n_epochs=n_epochs)
 
 
 def print_trials(session: StudySession) -> None:

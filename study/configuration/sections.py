@@ -102,6 +102,12 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         min_length=1,
         description="Parts of the schedule after which the worse half is pruned or pauses",
     )
+    audit_fraction: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Part of the trials that run on where the pruner would cut them, for an audit",
+    )
     pruner_percentile: float = Field(
         75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
     )
@@ -195,6 +201,30 @@ class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     n_epochs: int = Field(100, ge=1, description="Epochs of the final run")
     image_size: int = Field(64, ge=8, description="Image size of the final run, in pixels")
+
+
+class ConfirmConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How it is tested that the winner is better than the configured values."""
+
+    candidates: int = Field(
+        3, ge=1, le=100, description="Best trials that are trained again with fresh seeds"
+    )
+    selection_seeds: int = Field(
+        2, ge=2, le=100, description="Fresh seeds of each candidate; the best mean wins"
+    )
+    race: bool = Field(
+        False,
+        description="Give candidates that keep up with the best more seeds, up to twice as many",
+    )
+    verdict_seeds: int = Field(
+        5, ge=2, le=100, description="Further seeds of the winner, and of the configured values"
+    )
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="How often chance alone may be called better"
+    )
+    margin: float = Field(
+        0.0, ge=0, lt=1, description="Macro-F1 by which the winner must be better"
+    )
 
 
 class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

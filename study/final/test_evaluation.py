@@ -35,10 +35,10 @@ from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
-from study.final.predictions import save_predictions
 from study.final.unknown_test_results import forgotten_tests, reject_forgotten
 from study.session.session import StudySession
 from study.trial.identity import Identity
+from study.trial.predictions import save_predictions
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ def _only(values: Mapping[str, Any], *, like: Mapping[str, Any]) -> dict[str, An
 
 def _run_seed(session: StudySession, seed: int, slot: int) -> int:
     """Return the seed of a run; given points share it, so that nothing else sets them apart."""
+    if session.is_confirmation:
+        return derive_seed(seed, "confirm", slot)
     if session.is_final:
         return derive_seed(seed, "final", slot)
     if session.config.search.space == "given":
