@@ -23,7 +23,7 @@ from dashboards.analysis.status import (
     read_status,
 )
 from dashboards.analysis.timed_read import TimedReader
-from dashboards.terminal.status import clean_line, shown_time, status_line, status_table
+from dashboards.terminal.status import clean_line, status_line, status_table
 from dashboards.terminal.watch import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
@@ -294,19 +294,6 @@ def test_rows_beyond_the_terminal_are_counted(running: StudyStatus) -> None:
     many = replace(running, running=9, running_trials=(trial,) * 9)
     assert "and 6 more" in drawn(many, most_running=3)
     assert "more" not in drawn(many, most_running=9)
-
-
-@pytest.mark.parametrize(
-    ("moment", "text"),
-    [
-        (datetime(2026, 3, 4, 12, 0, 30), "12:00:30"),
-        (datetime(2026, 3, 4, 22, 56), "22:56"),
-        (datetime(2026, 3, 5, 3, 10), "Thu 03:10"),
-        (datetime(2026, 12, 1, 3, 10), "2026-12-01 03:10"),
-    ],
-)
-def test_shown_time_says_as_much_as_is_needed(moment: datetime, text: str) -> None:
-    assert shown_time(moment, datetime(2026, 3, 4, 12, 0)) == text
 
 
 @given(st.text())
