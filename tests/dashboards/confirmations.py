@@ -69,15 +69,15 @@ def judged_by(judged: dict[str, Sequence[float]]) -> Verdict:
 
 
 def add_run(
-    storage: StudyStorage, slot: int, role: str, trial: int, score: float, *, state: str
+    storage: StudyStorage, slot: int, role: str, trial: int | None, score: float, *, state: str
 ) -> None:
     attributes: dict[str, Any] = {
         SLOT: slot,
         CONFIRMS: {
             "role": role,
             "trial": trial,
-            "search_score": SEARCHED[trial],
-            "cost": COSTS[trial],
+            "search_score": None if trial is None else SEARCHED[trial],
+            "cost": 1_500 if trial is None else COSTS[trial],
         },
     }
     if state == "complete":
@@ -87,7 +87,7 @@ def add_run(
         state=states.get(state, TrialState.WAITING),
         value=score if state == "complete" else None,
         user_attrs=attributes,
-        params={"dropout": 0.1 * trial},
+        params={"dropout": 0.1 * (trial or 0)},
         distributions={"dropout": optuna.distributions.FloatDistribution(0, 0.5)},
     )
     study_id = storage.get_study_id_from_name(NAME)
