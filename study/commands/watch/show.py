@@ -44,9 +44,9 @@ def _best(request: Request, as_json: bool) -> None:
         return
     print_rich(TrialsTable([best]))
     say(str(best_baseline(session)))
-    say(f"weights: {why_no_weights(session, best) if weights is None else weights}")
     for line in found.sentences if found else [why_chosen(session, best)]:
         say(line)
+    say(f"weights: {why_no_weights(session, best) if weights is None else weights}")
 
 
 @command("report", LOCATION)

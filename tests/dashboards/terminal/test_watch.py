@@ -4,7 +4,7 @@ import io
 import re
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 
 import pytest
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
+from dashboards.analysis.confirmation_status import ConfirmationRunStatus, ConfirmationStatus
 from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.status import (
     EarlyEnd,
@@ -65,6 +66,31 @@ def watched(*looks: StudyStatus | Exception, every: float = 0.01) -> str:
 
 def over(status: StudyStatus) -> StudyStatus:
     return replace(status, waiting=0, running=0, complete=6, running_trials=())
+
+
+def test_watch_goes_on_while_a_worker_confirms_the_winner(running: StudyStatus) -> None:
+    run = ConfirmationRunStatus(
+        number=1,
+        role="candidate",
+        searched_trial=1,
+        state="running",
+        host="node1",
+        pid=7,
+        beat_age_seconds=1.0,
+        epoch=1,
+        n_epochs=4,
+        macro_f1=None,
+        seconds_left=30.0,
+    )
+    nothing = dict.fromkeys(field.name for field in fields(ConfirmationStatus))
+    known = {"sentences": ("not confirmed: so far",), "is_over": False, "runs": (run,)}
+    confirming = replace(over(running), confirmation=ConfirmationStatus(**{**nothing, **known}))
+    left = watched(confirming, over(running)).split("\x1b[?1049l")[1]
+    assert "confirmation" not in left
+    stale = replace(run, beat_age_seconds=1e6)
+    known["runs"] = (stale,)
+    stopped = replace(over(running), confirmation=ConfirmationStatus(**{**nothing, **known}))
+    assert "no worker is active" in watched(stopped).split("\x1b[?1049l")[1]
 
 
 def test_watch_ends_with_the_study_and_leaves_its_last_view(running: StudyStatus) -> None:
