@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dashboards.analysis.confirmation.reading import Confirmation
 from dashboards.analysis.confirmation.verdict import Verdict
+from dashboards.formatting import shown_p_value
 
 BETTER = "better than the default"
 NOT_TOLD = "not told from the default"
@@ -49,10 +50,10 @@ def sentences(confirmation: Confirmation) -> list[str]:
     if confirmation.verdict is not None:
         found += _about(confirmation.verdict)
     if confirmation.shrinkage is not None and confirmation.confirmed_score is not None:
+        why = ": its best epoch, of the luckiest seed" if confirmation.shrinkage > 0 else ""
         found.append(
-            f"the search said {best.search_score:.4f}, "
-            f"{confirmation.shrinkage:+.4f} to the confirmed {confirmation.confirmed_score:.4f}: "
-            "it took the best epoch of one seed"
+            f"the search said {best.search_score:.4f}, {confirmation.confirmed_score:.4f} is "
+            f"confirmed ({-confirmation.shrinkage:+.4f}){why}"
         )
     cheaper = confirmation.cheaper
     if cheaper is not None:
@@ -84,7 +85,7 @@ def _about(verdict: Verdict) -> list[str]:
     return [
         f"difference {verdict.difference:+.4f}, 90 % interval {verdict.low:+.4f} to "
         f"{verdict.high:+.4f} (from seeds ±{part * verdict.seeds_error:.4f}, from images "
-        f"±{part * verdict.images_error:.4f}), p = {verdict.p_value:.3f}",
+        f"±{part * verdict.images_error:.4f}), p {shown_p_value(verdict.p_value)}",
         f"least detectable: such a test finds a difference of {verdict.least_detectable:.4f} in "
         "80 of 100 cases",
     ]
