@@ -25,6 +25,7 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.label_file": None,
     "data.resize": "crop",
     "data.value_range": None,
+    "data.confirm_fraction": 0.0,
     "search.rungs": [0.1, 0.25, 0.5],
     "search.param_names": "short",
     "search.audit_fraction": 0.0,
