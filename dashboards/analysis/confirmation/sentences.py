@@ -50,10 +50,10 @@ def sentences(confirmation: Confirmation) -> list[str]:
     if confirmation.verdict is not None:
         found += _about(confirmation.verdict)
     if confirmation.shrinkage is not None and confirmation.confirmed_score is not None:
+        why = ": its best epoch, of the luckiest seed" if confirmation.shrinkage > 0 else ""
         found.append(
-            f"the search said {best.search_score:.4f}, "
-            f"{confirmation.shrinkage:+.4f} to the confirmed {confirmation.confirmed_score:.4f}: "
-            "it took the best epoch of one seed"
+            f"the search said {best.search_score:.4f}, {confirmation.confirmed_score:.4f} is "
+            f"confirmed ({-confirmation.shrinkage:+.4f}){why}"
         )
     cheaper = confirmation.cheaper
     if cheaper is not None:
