@@ -219,7 +219,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--curves", type=Path, required=True, help="folder of recorded curves")
     parser.add_argument("--runs", type=int, default=2000, help="of each case; half where gap > 0")
-    parser.add_argument("--searches", type=int, default=100, help="different ones of each case")
+    parser.add_argument("--searches", type=int, default=200, help="different ones of each case")
     parser.add_argument("--out", type=Path, default=None)
     return parser.parse_args()
 
