@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 from dashboards.analysis.eta import is_alive, running_trial, seconds_per_epoch
 from storage.attempts import attempts_by_trial
-from storage.records import find_protocol, read_tests
+from storage.records import (
+    find_protocol,
+)
 from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.study_totals import own_ids, read_totals
+from storage.test_evaluations import (
+    read_tests,
+)
 from storage.trial_rows import read_some
 
 

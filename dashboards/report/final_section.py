@@ -24,9 +24,16 @@ from dashboards.report.html import thumbnail
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.errors import StudyNotFoundError
-from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests
+from storage.records import (
+    EpochRecord,
+    read_epochs,
+)
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    read_tests,
+)
 from storage.trial_rows import TrialRow, read_trials
 
 MOST_CLASSES = 8

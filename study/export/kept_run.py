@@ -9,13 +9,15 @@ from storage.checkpoints import file_sha256, load_checkpoint
 from storage.records import (
     IMPORTED_FROM,
     EpochRecord,
-    TestEvaluation,
     read_epochs,
-    read_tests,
     study_names,
 )
 from storage.run_paths import TrialPaths
 from storage.study_totals import Slot
+from storage.test_evaluations import (
+    TestEvaluation,
+    read_tests,
+)
 from storage.trial_rows import STATE_NAMES, TrialRow, read_some
 from study.configuration.config import Request
 from study.configuration.fixed_trial import OutOfRangeError

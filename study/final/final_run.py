@@ -17,7 +17,9 @@ from storage.lost_workers import Watch
 from storage.optuna_rows import SLOT
 from storage.own_study import own_trials
 from storage.process_identity import Owner
-from storage.records import read_tests
+from storage.test_evaluations import (
+    read_tests,
+)
 from storage.trial_rows import TrialRow
 from study.configuration.config import StudyConfig
 from study.creation.create import initialise

@@ -31,8 +31,13 @@ from model.standard_errors import accuracy_standard_error, macro_f1_standard_err
 from storage.atomic_files import remove, write_atomically
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.optuna_rows import BEST_EPOCH
-from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+    read_tests,
+)
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
 from study.final.predictions import save_predictions
@@ -90,15 +95,17 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
         )
     reject_forgotten(forgotten_tests(final))
     sha256 = file_sha256(paths.best)
-    claim = claim_test(
+    (claim,) = claim_tests(
         database,
-        TestEvaluation(
-            trial_id=run._trial_id,
-            study_name=final.searched_name,
-            searched_trial=searched_trial,
-            reason=run.user_attrs["test_reason"],
-            checkpoint_sha256=sha256,
-        ),
+        [
+            TestEvaluation(
+                trial_id=run._trial_id,
+                study_name=final.searched_name,
+                searched_trial=searched_trial,
+                reason=run.user_attrs["test_reason"],
+                checkpoint_sha256=sha256,
+            )
+        ],
     )
     if claim.metrics is not None and paths.metrics.is_file():
         metrics = json.loads(paths.metrics.read_text())
@@ -130,7 +137,7 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
     save_predictions(paths.predictions, predictions, prepared.class_names)
     _write_events(paths, test, after_epoch=len(run.intermediate_values))
     write_atomically(paths.metrics, json.dumps(metrics, indent=2).encode())
-    finish_test(database, run._trial_id, asdict(test.metrics))
+    finish_tests(database, {run._trial_id: asdict(test.metrics)})
     return FinalResult(paths, searched_trial, metrics, was_done=False)
 
 

@@ -10,9 +10,14 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths
 from storage.study_totals import read_slots
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+    read_tests,
+)
 from study.creation.queue import Point
 from study.errors import ProtocolError
 from study.session.session import StudySession, final_name
@@ -86,8 +91,8 @@ def remember_tests(final: StudySession, forgotten: Mapping[int, TrialPaths]) -> 
             reason=FORGOTTEN,
             checkpoint_sha256=metrics.get("checkpoint_sha256", ""),
         )
-        claim_test(handle.database, claim)
-        finish_test(handle.database, run.trial_id, metrics.get("test", {}))
+        claim_tests(handle.database, [claim])
+        finish_tests(handle.database, {run.trial_id: metrics.get("test", {})})
 
 
 def _metrics(files: TrialPaths) -> dict[str, Any]:

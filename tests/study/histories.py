@@ -24,7 +24,12 @@ from storage.budget import Budget
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.errors import StorageError
 from storage.leases import LOST, Lease, end, held_leases
-from storage.records import read_epochs, read_tests
+from storage.records import (
+    read_epochs,
+)
+from storage.test_evaluations import (
+    read_tests,
+)
 from study.configuration.config import Request, validated
 from study.creation.create import initialise
 from study.creation.extend import extend_budget

@@ -15,9 +15,16 @@ from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import PicturedMistake, save_mistakes
 from dashboards.report.report import write_report
 from storage.errors import StorageError, StudyNotFoundError
-from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
+from storage.records import (
+    read_protocol,
+)
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+)
 from tests.tools import diagnosed_searches
 
 VOID_TAGS = {"meta", "br", "img", "link", "input", "hr"}
@@ -135,8 +142,8 @@ def tested(searched_study: StudyStorage, final_trial_id: int, runs: Path) -> Tri
     evaluation = TestEvaluation(
         final_trial_id, "pets", 1, "the search is over <i>", "abc" * 21 + "d"
     )
-    claim_test(searched_study.database, evaluation)
-    finish_test(searched_study.database, final_trial_id, METRICS)
+    claim_tests(searched_study.database, [evaluation])
+    finish_tests(searched_study.database, {final_trial_id: METRICS})
     files = RunPaths(runs, "pets").final(0)
     save_confusion_csv(files.confusion_csv, CONFUSION, CLASS_NAMES)
     return files
@@ -192,8 +199,8 @@ def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
     final = optuna.load_study(study_name="pets-final", storage=searched_study)
     final.add_trial(create_trial(value=0.8, user_attrs={"slot": 1, "best_epoch": 1}))
     again = final.get_trials()[1]._trial_id
-    claim_test(searched_study.database, TestEvaluation(again, "pets", 0, "a mistake", "f" * 64))
-    finish_test(searched_study.database, again, {**METRICS, "macro_f1": 0.9, "accuracy": 0.91})
+    claim_tests(searched_study.database, [TestEvaluation(again, "pets", 0, "a mistake", "f" * 64)])
+    finish_tests(searched_study.database, {again: {**METRICS, "macro_f1": 0.9, "accuracy": 0.91}})
     text = report(searched_study, runs).text
     assert "Final run, test0.6321accuracy 65.43 %; first of 2, trial 1\n" in text
     assert "This is the first of 2 tests." in text
