@@ -44,7 +44,7 @@ def extend_budget(session: StudySession, more: Budget) -> StudySession:
         points = build_points(session.config, range(first, first + n_more))
         return points if _has_nearest(session) else [nearest_point(session.config), *points[1:]]
 
-    return _extend(session, from_slot)
+    return extend_with(session, from_slot)
 
 
 def _has_nearest(session: StudySession) -> bool:
@@ -68,10 +68,19 @@ def _extend_amount(session: StudySession, more: float) -> StudySession:
 
 def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
     """Add given slots to the queue of a study; return the study with its larger budget."""
-    return _extend(session, lambda _first: points)
+    return extend_with(session, lambda _first: points)
 
 
-def _extend(session: StudySession, from_slot: Callable[[int], Sequence[Point]]) -> StudySession:
+def extend_with(
+    session: StudySession, from_slot: Callable[[int], Sequence[Point]]
+) -> StudySession:
+    """Add slots to the queue of a study; return the study with its larger budget.
+
+    Args:
+        session: The study.
+        from_slot: Returns what the next slots begin with, given the position of the first. It is
+            called while nobody else adds any.
+    """
     name = session.protocol.study_name
     database = session.storage_handle.database
     with initialising(parse_url(session.config.storage.url)):

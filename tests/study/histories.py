@@ -34,7 +34,8 @@ from study.configuration.config import Request, validated
 from study.creation.create import initialise
 from study.creation.extend import extend_budget
 from study.errors import StudyError
-from study.final.final_run import FIRST_REASON, open_final, run_final
+from study.final.final_run import open_final, run_final
+from study.final.queued_runs import FIRST_REASON
 from study.final.unknown_test_results import FORGOTTEN
 from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner
@@ -49,8 +50,8 @@ Settings = dict[str, Any]
 SEED = 42
 NAME = "tiny"
 SLOW_VIEWS = (
-    "final.test_evaluation.save_png",
-    "final.test_evaluation.write_test",
+    "final.test_files.save_png",
+    "final.test_files.write_test",
     "creation.create.note_study",
     "creation.extend.note_study",
     "workers.worker.note_trial",
