@@ -25,6 +25,7 @@ from storage.trial_rows import TrialRow
 from study.creation.queue import Point, build_points
 from study.errors import ProtocolError
 from study.session.session import StudySession, final_name
+from study.session.suggested_commands import suggest_command
 from study.trial.identity import final_seed
 
 FIRST_REASON = "the first final run of the study"
@@ -181,6 +182,33 @@ def read_queue(session: StudySession) -> list[FrozenTrial]:
     if study_id is None:
         return []
     return sorted(own_trials(handle.get_all_trials(study_id)), key=slot_of)
+
+
+def describe_runs(final: StudySession) -> list[str]:
+    """Return what was queued, in lines, where the newest group has several runs.
+
+    Args:
+        final: The queue of final runs.
+    """
+    members = not_failed(newest_group(read_queue(final)))
+    if len(members) < 2:
+        return []
+    seeds = {
+        role: [str(run.user_attrs["seed"]) for run in members if role_of(run.user_attrs) == role]
+        for role in (WINNER, CONTROL)
+    }
+    parts = [
+        f"{len(found)} of {what} (seeds {', '.join(found)})"
+        for what, found in (("the winner", seeds[WINNER]), ("the control", seeds[CONTROL]))
+        if found
+    ]
+    name, place = final.protocol.study_name, final.config.storage
+    help_out = suggest_command("worker", "--name", name, storage=place)
+    return [
+        f"{len(members)} final runs, one after the other: {'; '.join(parts)}; the model is that "
+        "of the first",
+        f"other machines may train some of them: `{help_out}`",
+    ]
 
 
 def newest_group(runs: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 from torch import Tensor
 
+from dashboards.analysis.final_scores import Predicted, TestedRun, score_group
 from data.image_cache import Examples, PreparedData
 from model.configuration import DeviceConfig
 from model.evaluation import Collector, Evaluation
@@ -154,6 +157,7 @@ def _evaluate_all(
         _metrics(final, prepared, *each)
         for each in zip(candidates, validated, tested, strict=True)
     ]
+    metrics[0]["group"] = _group(metrics, tested)
     for one, found, written in zip(candidates, tested, metrics, strict=True):
         after_epoch = len(one.run.intermediate_values)
         write_tested(one.paths, found, examples, prepared, after_epoch=after_epoch)
@@ -194,6 +198,31 @@ def _metrics(
         "n_test_classes": test.n_classes_present,
         "n_test_evaluations": count_openings(final.storage_handle.database, final.searched_name),
     }
+
+
+def _group(metrics: Sequence[dict[str, Any]], tested: Sequence[Tested]) -> dict[str, Any]:
+    """Return what all runs have shown together."""
+    runs = [
+        TestedRun(
+            slot=one["slot"],
+            role=one["role"],
+            seed=one["seed"],
+            searched_trial=one["searched_trial"],
+            validation_macro_f1=one["validation"]["macro_f1"],
+            test_macro_f1=one["test"]["macro_f1"],
+            test_accuracy=one["test"]["accuracy"],
+        )
+        for one in metrics
+    ]
+    predicted = [Predicted(*_labels(one.predictions)) for one in tested]
+    return score_group(runs, predicted, tested[0].test.confusion_CC.numpy())
+
+
+def _labels(predictions: PredictionCollector) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the class of each image, and the class predicted for it."""
+    pairs = [(one.label, one.classes[0]) for one in predictions]
+    true_N, predicted_N = np.asarray(pairs, dtype=np.int64).T
+    return true_N, predicted_N
 
 
 def _collect_by(collectors: Iterable[Collector]) -> Collector:
