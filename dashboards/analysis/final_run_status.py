@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dashboards.analysis.eta import is_alive, running_trial, seconds_per_epoch
 from storage.attempts import attempts_by_trial
+from storage.final_groups import first_runs, role_of
 from storage.records import (
     find_protocol,
 )

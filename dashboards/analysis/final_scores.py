@@ -162,15 +162,16 @@ def describe_arm(role: str, arm: Mapping[str, Any]) -> str:
     """Return the mean scores of the runs of one configuration in a line."""
     n_runs = arm["n_runs"]
     over = "1 seed" if n_runs == 1 else f"mean of {n_runs} seeds"
-    return (
-        f"{role}, {over}: test macro-F1 {arm['macro_f1']:.4f}{_spread(arm['macro_f1_deviation'])}, "
-        f"accuracy {arm['accuracy']:.4f}{_spread(arm['accuracy_deviation'])} "
-        f"(standard error over images {arm['accuracy_standard_error']:.4f})"
-    )
+    scores = [
+        f"{name} {_with_deviation(arm[key], arm[f'{key}_deviation'])}"
+        for key, name in (("macro_f1", "test macro-F1"), ("accuracy", "accuracy"))
+    ]
+    error = f"standard error over images {arm['accuracy_standard_error']:.4f}"
+    return f"{role}, {over}: {', '.join(scores)} ({error})"
 
 
-def _spread(deviation: float | None) -> str:
-    return "" if deviation is None else f" ± {deviation:.4f}"
+def _with_deviation(mean: float, deviation: float | None) -> str:
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def describe_gain(gain: Mapping[str, Any]) -> str:

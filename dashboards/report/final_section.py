@@ -25,6 +25,7 @@ from dashboards.report.html import thumbnail
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.errors import StudyNotFoundError
+from storage.final_groups import first_runs, group_of
 from storage.records import (
     EpochRecord,
     read_epochs,
@@ -131,6 +132,7 @@ def read_final_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> 
     found = []
     for first in first_runs(rows):
         group = [row for row in rows if group_of(row) == group_of(first)]
+        group.sort(key=lambda row: row.slot or 0)
         listed = list_runs(group, tests, paths, first=first)
         mine = records.get(first.trial_id, [])
         found.append(_final_run(first, tests.get(first.trial_id), mine, paths, listed))
