@@ -49,6 +49,11 @@ def shown_value(value: Any, *, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
+def shown_p_value(p_value: float) -> str:
+    """Return a p value with three decimals, or that it is smaller than they tell."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def shown_range(given: Any) -> str:
     """Return the range or choices of a searched setting, as a study stores them, in words.
 

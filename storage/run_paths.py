@@ -11,6 +11,9 @@ from storage.group_rights import make_folders
 
 FINAL_SUFFIX = "-final"
 """Ends the name under which the final runs of a study are queued."""
+CONFIRM_SUFFIX = "-confirm"
+"""Ends the name under which the runs that confirm its winner are queued."""
+SUFFIXES = (CONFIRM_SUFFIX, FINAL_SUFFIX)
 MARKER = ".study-key"
 RUNS_MARKER = ".study-runs"
 """Lies in folders that no source of images enters; repeats `data.sources.folder_walk`."""
@@ -74,7 +77,7 @@ class TrialPaths:
 
     @property
     def predictions(self) -> Path:
-        """Class and predictions of each image of the test split."""
+        """Class and predictions of each image of the test split, or of the confirmation images."""
         return self.folder / "predictions.csv"
 
     @property
@@ -190,11 +193,22 @@ class RunPaths:
         """The folder of the first final run, or of one after a reopening."""
         return TrialPaths(self.folder / ("final" if slot == 0 else f"final-{slot + 1}"))
 
+    def confirmation(self, slot: int) -> TrialPaths:
+        """The folder of a run that confirms the winner."""
+        return TrialPaths(self.folder / "confirmation" / f"{slot:05d}")
+
     def trial_folders(self) -> dict[int, TrialPaths]:
         """Return the trials that have a folder, by slot."""
         there = {entry.name for entry in subfolders(self.folder / "trials")}
         slots = sorted(int(name) for name in there if name.isdecimal())
         return {slot: self.trial(slot) for slot in slots if self.trial(slot).folder.name in there}
+
+    def confirmation_folders(self) -> dict[int, TrialPaths]:
+        """Return the runs that confirm the winner and have a folder, by slot."""
+        there = {entry.name for entry in subfolders(self.folder / "confirmation")}
+        slots = sorted(int(name) for name in there if name.isdecimal())
+        found = {slot: self.confirmation(slot) for slot in slots}
+        return {slot: files for slot, files in found.items() if files.folder.name in there}
 
     def final_folders(self) -> dict[int, TrialPaths]:
         """Return the final runs that have a folder, by slot."""
@@ -284,6 +298,22 @@ class DataPaths:
     def baselines(self) -> Path:
         """What cheap learners achieve on these data."""
         return self.folder / "baselines.json"
+
+
+def searched_name(study_name: str) -> str:
+    """Return the name of the searched study, also for its confirmation and its final runs."""
+    suffix = next((one for one in SUFFIXES if study_name.endswith(one)), "")
+    return study_name.removesuffix(suffix)
+
+
+def follows_a_search(study_name: str) -> bool:
+    """Return whether a name is that of a confirmation or of final runs, not of a search."""
+    return study_name.endswith(SUFFIXES)
+
+
+def names_of_all(study_name: str) -> tuple[str, ...]:
+    """Return the name of a searched study, then those of its confirmation and final runs."""
+    return (study_name, *(study_name + suffix for suffix in SUFFIXES))
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from storage.errors import StorageError
 from storage.optuna_rows import trials
 from storage.process_identity import Owner
-from storage.run_paths import FINAL_SUFFIX
+from storage.run_paths import names_of_all
 from storage.study_storage import StudyStorage
 from storage.tables import attempts, epochs, protocols
 
@@ -51,14 +51,10 @@ def reject_workers(handle: StudyStorage, study_name: str, *, grace: float) -> No
     Raises:
         StorageError: If a worker trains one of its trials.
     """
-    ids = select(StudyModel.study_id).where(StudyModel.study_name.in_(_names(study_name)))
+    ids = select(StudyModel.study_id).where(StudyModel.study_name.in_(names_of_all(study_name)))
     handle.database.read(
         lambda connection: _reject_workers(handle, connection, study_name, ids, grace)
     )
-
-
-def _names(study_name: str) -> tuple[str, str]:
-    return study_name, study_name + FINAL_SUFFIX
 
 
 def _reject_workers(
@@ -80,7 +76,7 @@ def _reject_workers(
 def _delete(
     handle: StudyStorage, connection: Connection, study_name: str, grace: float
 ) -> list[int]:
-    names = _names(study_name)
+    names = names_of_all(study_name)
     with Session(connection) as session:
         of_names = select(StudyModel).where(StudyModel.study_name.in_(names))
         studies = session.scalars(of_names).all()

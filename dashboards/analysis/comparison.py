@@ -12,9 +12,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from scipy.special import stdtrit
 
-from dashboards.formatting import NAMING_DIGITS, setting_name, shown_value
+from dashboards.analysis.welch import holm, welch
+from dashboards.formatting import NAMING_DIGITS, setting_name, shown_p_value, shown_value
 from storage.trial_rows import TrialRow
 
 SEED = "seed"
@@ -23,7 +23,8 @@ BASE = "base"
 CONFIDENCE = 0.95
 RULE = (
     "± is the standard deviation over seeds. A difference is called clear where Welch's t test "
-    "tells it from none at 95 %: with nothing behind them, one in twenty would be too."
+    "tells it from none at 95 %, after Holm's correction for their number (p is corrected): with "
+    "nothing behind any of them, one comparison in twenty would still find a clear one."
 )
 
 
@@ -121,31 +122,53 @@ def difference(variant: Variant, base: Variant) -> float | None:
     return variant.mean - base.mean
 
 
-def verdict(variant: Variant, base: Variant) -> str:
-    """Return how far a difference to the base may be trusted.
+@dataclass(frozen=True)
+class Compared:
+    """A point beside the base, and how far their difference may be trusted.
 
-    Welch's t test, two-sided, takes the spread of each from its own few runs (B. L. Welch, "The
-    generalization of 'Student's' problem when several different population variances are
-    involved", Biometrika 34, 1947).
+    Attributes:
+        variant: The point.
+        difference: By how much its mean score exceeds that of the base; None while one is
+            missing, and of the base itself.
+        p_value: Of Welch's t test, two-sided, after Holm's correction for all points that could
+            be tested; None where the spread of either is unknown.
+        verdict: The same in words; empty for the base.
     """
-    found = difference(variant, base)
+
+    variant: Variant
+    difference: float | None
+    p_value: float | None
+    verdict: str
+
+
+def compare_variants(variants: Sequence[Variant]) -> list[Compared]:
+    """Return the base first, then the others from the best mean score to the worst.
+
+    Args:
+        variants: All of them, for the correction counts them; the base first.
+    """
+    ranked = rank_variants(variants)
+    tested = [one for one in ranked[1:] if _is_testable(one, ranked[0])]
+    found = [welch(one.scores, ranked[0].scores).p_two_sided() for one in tested]
+    p_values = {id(one): p for one, p in zip(tested, holm(found), strict=True)}
+    return [_compared(one, ranked[0], p_values.get(id(one))) for one in ranked]
+
+
+def _is_testable(variant: Variant, base: Variant) -> bool:
+    return variant.spread is not None and base.spread is not None
+
+
+def _compared(variant: Variant, base: Variant, p_value: float | None) -> Compared:
     if variant is base:
-        return ""
+        return Compared(variant, None, None, "")
+    found = difference(variant, base)
     if found is None:
-        return "no result"
-    if variant.spread is None or base.spread is None:
-        return "one seed: spread unknown"
-    return "clear" if abs(found) > _least_clear(variant, base) else "within the seeds' spread"
-
-
-def _least_clear(variant: Variant, base: Variant) -> float:
-    """Return the difference from which on Welch's test calls it one; 0 where nothing spreads."""
-    squares = [(statistics.variance(one.scores), len(one.scores)) for one in (variant, base)]
-    error = sum(square / n for square, n in squares)
-    if error == 0:
-        return 0.0
-    degrees = error**2 / sum((square / n) ** 2 / (n - 1) for square, n in squares)
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * math.sqrt(error)
+        said = "no result"
+    elif p_value is None:
+        said = "one seed: spread unknown"
+    else:
+        said = "clear" if p_value < 1 - CONFIDENCE else "within the seeds' spread"
+    return Compared(variant, found, p_value, said)
 
 
 def rank_variants(variants: Sequence[Variant]) -> list[Variant]:
@@ -167,8 +190,8 @@ def comparison_table(variants: Sequence[Variant]) -> Table:
     headings = ("runs", "best\nepoch", *(name for name, _ in COLUMNS), "macro-F1", "±", "diff.")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    base = variants[0]
-    for variant in rank_variants(variants):
+    for one in compare_variants(variants):
+        variant = one.variant
         means = [variant.mean_at_best(name) for _, name in COLUMNS]
         table.add_row(
             Text(variant.label),
@@ -177,7 +200,7 @@ def comparison_table(variants: Sequence[Variant]) -> Table:
             *(shown_number(mean, ".3f") for mean in means),
             shown_number(variant.mean, ".4f"),
             shown_number(variant.spread, ".4f"),
-            "" if variant is base else shown_number(difference(variant, base), "+.4f"),
+            "" if not one.verdict else shown_number(one.difference, "+.4f"),
         )
     return table
 
@@ -193,11 +216,13 @@ def remarks(variants: Sequence[Variant]) -> list[str]:
     Args:
         variants: The base first; where none is repeated, one line says so of all.
     """
-    base = variants[0]
     if all(len(variant.rows) == 1 for variant in variants):
         return ["One seed each: the spread is unknown, so no difference can be told from chance."]
-    lines = []
-    for variant in rank_variants(variants)[1:]:
-        found = shown_number(difference(variant, base), "+.4f")
-        lines.append(f"{variant.label}: {found} to {base.label}, {verdict(variant, base)}")
-    return [*lines, RULE]
+    base, *others = compare_variants(variants)
+    return [*(_remark(one, base.variant) for one in others), RULE]
+
+
+def _remark(one: Compared, base: Variant) -> str:
+    found = shown_number(one.difference, "+.4f")
+    p_value = "" if one.p_value is None else f" (p {shown_p_value(one.p_value)})"
+    return f"{one.variant.label}: {found} to {base.label}, {one.verdict}{p_value}"

@@ -10,12 +10,10 @@ from dashboards.analysis.baselines import known_baselines
 from dashboards.analysis.comparison import (
     RULE,
     Variant,
-    difference,
+    compare_variants,
     is_comparison,
-    rank_variants,
     read_variants,
     shown_number,
-    verdict,
 )
 from dashboards.analysis.lr_range import load_range_record
 from dashboards.analysis.spending import describe_budget
@@ -163,12 +161,12 @@ def _lr_finder(paths: RunPaths) -> str | None:
 
 
 def _comparison(variants: Sequence[Variant]) -> str:
-    base, lines = variants[0], []
-    for variant in rank_variants(variants)[:MOST_VARIANTS]:
+    lines = []
+    for one in compare_variants(variants)[:MOST_VARIANTS]:
+        variant = one.variant
         spread = "" if variant.spread is None else f" ± {variant.spread:.4f}"
         found = f"macro-F1 {shown_number(variant.mean, '.4f')}{spread}"
-        if variant is not base:
-            gain = shown_number(difference(variant, base), "+.4f")
-            found += f", {gain}: {verdict(variant, base)}"
+        if one.verdict:
+            found += f", {shown_number(one.difference, '+.4f')}: {one.verdict}"
         lines.append((code(variant.label), found))
     return f"{bullets(lines)}\n\n{RULE}"

@@ -14,14 +14,20 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from dashboards.analysis.comparison import RULE, difference, shown_number, verdict
+from dashboards.analysis.comparison import RULE, compare_variants, shown_number
 from dashboards.analysis.cost import Cost
 from dashboards.analysis.spending import describe_budget
 from dashboards.analysis.status import StudyStatus
 from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import encode_png
 from dashboards.figures.palette import BEST, STATES
-from dashboards.formatting import shown_classes, shown_duration, shown_params, shows_top5
+from dashboards.formatting import (
+    shown_classes,
+    shown_duration,
+    shown_p_value,
+    shown_params,
+    shows_top5,
+)
 from dashboards.report.captioned import markup
 from model.standard_errors import accuracy_standard_error
 from storage.atomic_files import replace_file
@@ -63,8 +69,8 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         "params": lambda row: shown_params(row).items(),
         "picture": picture_address,
         "number": shown_number,
-        "difference": difference,
-        "verdict": verdict,
+        "compared": compare_variants,
+        "p_value": shown_p_value,
         "accuracy": shown_accuracy,
         "json": inline_json,
         "with_code": with_code,

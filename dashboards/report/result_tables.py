@@ -2,13 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from dashboards.analysis.comparison import (
-    Variant,
-    difference,
-    rank_variants,
-    read_variants,
-    verdict,
-)
+from dashboards.analysis.comparison import Compared, compare_variants, read_variants
 from dashboards.formatting import setting_name, shown_value, shows_top5
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun, TestedClasses
@@ -38,6 +32,7 @@ SEED_COLUMNS = (
     Column("validation_macro_f1_mean", "macro-F1", ".4f"),
     Column("validation_macro_f1_standard_deviation", "s.d.", ".4f"),
     Column("difference", "difference", "+.4f"),
+    Column("p_value_holm", "p (Holm)", ".3f"),
     Column("verdict", "verdict", is_text=True),
 )
 TOP5 = "test_top5_accuracy"
@@ -134,10 +129,11 @@ def _over_seeds(content: ReportContent) -> list[list[Cell]]:
     is_repeated = any(len(variant.rows) > 1 for variant in variants)
     if not (is_repeated or content.given.variants):
         return []
-    return [[*_variant_cells(one, variants[0])] for one in rank_variants(variants)]
+    return [[*_variant_cells(one)] for one in compare_variants(variants)]
 
 
-def _variant_cells(one: Variant, base: Variant) -> Iterator[Cell]:
+def _variant_cells(compared: Compared) -> Iterator[Cell]:
+    one = compared.variant
     yield one.label
     yield len(one.complete)
     yield len(one.rows)
@@ -148,8 +144,9 @@ def _variant_cells(one: Variant, base: Variant) -> Iterator[Cell]:
     yield one.spread_at_best("validation_accuracy")
     yield one.mean
     yield one.spread
-    yield None if one is base else difference(one, base)
-    yield verdict(one, base)
+    yield compared.difference
+    yield compared.p_value
+    yield compared.verdict
 
 
 def _final_tests(tested: Sequence[tuple[int, FinalRun]], *, with_top5: bool) -> ResultTable:

@@ -15,7 +15,7 @@ from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.analysis.timed_read import TimedReader
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
-from storage.run_paths import FINAL_SUFFIX
+from storage.run_paths import names_of_all
 from storage.study_storage import StudyStorage
 from storage.trial_rows import ALL_STATES
 
@@ -73,7 +73,7 @@ class StudiesReader:
         if self._name is None:
             return names
         read_protocol(storage.database, self._name)  # rejects an unknown name
-        return [name for name in names if name in (self._name, self._name + FINAL_SUFFIX)]
+        return [name for name in names if name in names_of_all(self._name)]
 
 
 class StudyCollector(Collector):

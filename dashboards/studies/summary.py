@@ -10,7 +10,7 @@ from storage.budget import Budget
 from storage.errors import StudyNotFoundError
 from storage.records import find_protocol, no_such_study, study_names
 from storage.run_folder_deletion import measure_folders
-from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.run_paths import RunPaths, follows_a_search
 from storage.study_storage import StudyStorage
 
 STATES = ("running", "final run", "stopped", "not begun", "done", "tested", "deleted")
@@ -66,7 +66,7 @@ def summarise_studies(
     Raises:
         StudyNotFoundError: If there is no study of that name.
     """
-    names = [one for one in study_names(handle.database) if not one.endswith(FINAL_SUFFIX)]
+    names = [one for one in study_names(handle.database) if not follows_a_search(one)]
     if name is not None and name not in names:
         raise no_such_study(handle.database, name)
     for one in names if name is None else [name]:

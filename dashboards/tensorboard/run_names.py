@@ -1,11 +1,12 @@
 """What TensorBoard calls a run: its number and its hyperparameters. Must not import torch."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from dashboards.formatting import shown_params
 from storage.errors import StudyNotFoundError
 from storage.own_study import open_study
-from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.run_paths import CONFIRM_SUFFIX, FINAL_SUFFIX, RunPaths
 from storage.study_storage import StudyStorage
 from storage.trial_rows import TrialRow, build_row
 
@@ -13,7 +14,7 @@ SHORT = {"learning rate": "lr", "weight decay": "wd"}
 
 
 def name_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> dict[Path, str]:
-    """Return the names of all runs of a study, its final runs included, by folder of events.
+    """Return the names of all runs of a study and of what follows its search, by folder of events.
 
     Raises:
         StudyNotFoundError: If the database has no study of that name.
@@ -23,13 +24,15 @@ def name_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> dict[P
         for row in _rows(storage, study_name)
         if row.slot is not None
     }
-    try:
-        finals = _rows(storage, study_name + FINAL_SUFFIX)
-    except StudyNotFoundError:
-        finals = []
-    for row in finals:
-        if row.slot is not None:
-            names[paths.final(row.slot).tensorboard] = f"final {name_run(row)}"
+    following = (
+        ("confirm", study_name + CONFIRM_SUFFIX, paths.confirmation),
+        ("final", study_name + FINAL_SUFFIX, paths.final),
+    )
+    for kind, name, place in following:
+        with suppress(StudyNotFoundError):  # it has none yet
+            for row in _rows(storage, name):
+                if row.slot is not None:
+                    names[place(row.slot).tensorboard] = f"{kind} {name_run(row)}"
     return names
 
 

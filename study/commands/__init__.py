@@ -50,6 +50,9 @@ GROUPS = {
         },
     },
     "Train the winner, use the model": {
+        "winner.confirm": {
+            "confirm": "Test with fresh seeds and images whether the winner holds up.",
+        },
         "winner.final": {
             "final": "Train the winner for long, then test it, once.",
             "evaluate": "Evaluate a best.pt on the validation split.",

@@ -66,7 +66,8 @@ def epoch_progress(session: StudySession) -> EpochProgress:
     n_epochs = session.config.search.n_epochs
     if session.is_final:  # counted from 1, as everywhere
         return EpochProgress(kind="final run", n_epochs=n_epochs, first=1)
-    return EpochProgress(kind="trial", n_epochs=n_epochs)
+    kind = "confirmation run" if session.is_confirmation else "trial"
+    return EpochProgress(kind=kind, n_epochs=n_epochs)
 
 
 def print_trials(session: StudySession) -> None:

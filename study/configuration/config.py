@@ -19,12 +19,13 @@ from model.configuration import (
     OptimizationConfig,
 )
 from storage.configuration import StorageConfig
-from storage.run_paths import FINAL_SUFFIX
+from storage.run_paths import SUFFIXES, follows_a_search
 from study.configuration.dotted_keys import assign, leaves, merge, nested
 from study.configuration.given_values import expand_home, read_names, shown
 from study.configuration.points import checked_points
 from study.configuration.presets import read_preset
 from study.configuration.sections import (
+    ConfirmConfig,
     FinalConfig,
     ProtocolConfig,
     SearchConfig,
@@ -69,6 +70,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     evaluation: EvaluationConfig = EvaluationConfig()
     execution: DeviceConfig = DeviceConfig()
     search: SearchConfig = SearchConfig()
+    confirm: ConfirmConfig = ConfirmConfig()
     final: FinalConfig = FinalConfig()
     workers: WorkersConfig = WorkersConfig()
     protocol: ProtocolConfig = ProtocolConfig()
@@ -81,9 +83,10 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":
-        if self.name.endswith(FINAL_SUFFIX):
+        if follows_a_search(self.name):
             raise ValueError(
-                f"name must not end in {FINAL_SUFFIX} (final runs do), got {self.name!r}"
+                f"name must not end in {' or '.join(SUFFIXES)}, as what follows a search does, "
+                f"got {self.name!r}: choose another"
             )
         shortest = min(self.search.n_epochs, self.final.n_epochs)
         if self.optimization.warmup_epochs >= shortest:

@@ -4,6 +4,7 @@ What may be searched, and the named spaces, are in `spaces/`. Must not import op
 suggests values.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +28,12 @@ class Range:
     low: float
     high: float
     log: bool
+
+    def part_between(self, one: float, other: float) -> float:
+        """Return how far two values are apart, as a part of the range on its own scale."""
+        ends = (self.low, self.high, one, other)
+        low, high, first, second = map(math.log, ends) if self.log else ends
+        return abs(first - second) / (high - low) if high > low else 0.0
 
 
 @dataclass(frozen=True)

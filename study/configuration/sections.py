@@ -203,6 +203,30 @@ class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
 
 
+class ConfirmConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How it is tested that the winner is better than the configured values."""
+
+    candidates: int = Field(
+        3, ge=1, le=100, description="Best trials that are trained again with fresh seeds"
+    )
+    selection_seeds: int = Field(
+        2, ge=2, le=100, description="Fresh seeds of each candidate; the best mean wins"
+    )
+    race: bool = Field(
+        False,
+        description="Give candidates that keep up with the best more seeds, up to twice as many",
+    )
+    verdict_seeds: int = Field(
+        5, ge=2, le=100, description="Further seeds of the winner, and of the configured values"
+    )
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="How often chance alone may be called better"
+    )
+    margin: float = Field(
+        0.0, ge=0, lt=1, description="Macro-F1 by which the winner must be better"
+    )
+
+
 class WorkersConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How many workers `study run` starts here."""
 

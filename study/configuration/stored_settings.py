@@ -27,6 +27,12 @@ ADDED_SETTINGS: dict[str, Any] = {
     "data.value_range": None,
     "search.rungs": [0.1, 0.25, 0.5],
     "search.param_names": "short",
+    "confirm.candidates": 3,
+    "confirm.selection_seeds": 2,
+    "confirm.race": False,
+    "confirm.verdict_seeds": 5,
+    "confirm.alpha": 0.05,
+    "confirm.margin": 0.0,
     "network.stem.stride": 1,
     "network.stem.pool": False,
 }

@@ -26,7 +26,7 @@ from storage.records import (
     find_protocol,
 )
 from storage.run_folders import free_name, mark_runs
-from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.run_paths import RunPaths, follows_a_search, searched_name
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.stored_settings import completed
@@ -141,7 +141,7 @@ def initialise(
     queue = build_points(config, range(n_slots)) if points is None else list(points)
     limit = config.search.budget.limit if points is None else Budget("trials", len(queue))
     budget = limit if gives_budget else None
-    paths = RunPaths(config.storage.runs, name.removesuffix(FINAL_SUFFIX))
+    paths = RunPaths(config.storage.runs, searched_name(name))
     # Checked before the protocol, for another `init` may finish between the two checks.
     in_use = paths.folder.is_dir() and not paths.is_unused()
     location = location or Location(config.storage)
@@ -149,7 +149,7 @@ def initialise(
     if found is not None:
         _reject_other(found, config, budget=budget)
     else:
-        in_use = in_use and not name.endswith(FINAL_SUFFIX)
+        in_use = in_use and not follows_a_search(name)
         reject_runs_folder(paths.folder, config, in_use=in_use)
     prepared = prepare(config.data, track=track)
     handle = location.create()
@@ -165,7 +165,7 @@ def initialise(
                 handle, _completed(config), name, queue, limit, prepared, read_warm_start
             )
         session = bind(config, protocol, handle, config.storage)
-        if not session.is_final:
+        if session.is_search:
             session.paths.claim(protocol.study_key)
     requeue_finished_elsewhere(session)
     session = adopt_enqueued(session)
@@ -233,7 +233,7 @@ def _reject_other(protocol: Protocol, config: StudyConfig, *, budget: Budget | N
     reject_other_format(protocol, config)
     reject_added_settings(protocol, config)
     reject_differences(protocol, config)
-    if not protocol.study_name.endswith(FINAL_SUFFIX):
+    if not follows_a_search(protocol.study_name):
         reject_other_runs_folder(protocol, config)
     if budget is not None:
         reject_other_budget(protocol, config, budget)

@@ -44,7 +44,7 @@ def extend_budget(session: StudySession, more: Budget) -> StudySession:
         points = build_points(session.config, range(first, first + n_more))
         return points if _has_nearest(session) else [nearest_point(session.config), *points[1:]]
 
-    return extend_with(session, from_slot)
+    return extend_from(session, from_slot)
 
 
 def _has_nearest(session: StudySession) -> bool:
@@ -68,18 +68,18 @@ def _extend_amount(session: StudySession, more: float) -> StudySession:
 
 def extend(session: StudySession, points: Sequence[Point]) -> StudySession:
     """Add given slots to the queue of a study; return the study with its larger budget."""
-    return extend_with(session, lambda _first: points)
+    return extend_from(session, lambda _first: points)
 
 
-def extend_with(
+def extend_from(
     session: StudySession, from_slot: Callable[[int], Sequence[Point]]
 ) -> StudySession:
     """Add slots to the queue of a study; return the study with its larger budget.
 
     Args:
         session: The study.
-        from_slot: Returns what the next slots begin with, given the position of the first. It is
-            called while nobody else adds any.
+        from_slot: Called under the init lock with the number of slots that are there; returns
+            those to add.
     """
     name = session.protocol.study_name
     database = session.storage_handle.database

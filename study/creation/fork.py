@@ -18,7 +18,7 @@ from data.image_cache import PreparedData
 from data.split_writer import Track, no_progress
 from storage.own_study import own_trials
 from storage.records import Protocol, read_protocol
-from storage.run_paths import FINAL_SUFFIX
+from storage.run_paths import follows_a_search
 from storage.study_storage import StudyStorage
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
@@ -131,7 +131,7 @@ def fork(
 
 def _read_origin(location: Location, name: str | None, new_name: str) -> Protocol:
     name = name or location.only_study(besides=new_name)
-    if name == new_name or name.endswith(FINAL_SUFFIX):
+    if name == new_name or follows_a_search(name):
         raise StudyError(
             f"--name must be a searched study, and NEW another name, got {name!r} and "
             f"{new_name!r}: `study fork NEW --name OLD`"

@@ -11,6 +11,7 @@ from storage.atomic_files import writing
 from storage.init_lock import initialising
 from storage.leases import held_leases, reject_other_machines
 from storage.records import read_protocol, study_names
+from storage.run_paths import names_of_all
 from storage.study_storage import reject_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed
@@ -31,7 +32,7 @@ from study.doctor.run_folders import (
 )
 from study.doctor.stale_leases import await_lost, unattended_trials
 from study.session.location import Location
-from study.session.session import StudySession, bind, final_name
+from study.session.session import StudySession, bind
 
 
 def examine(
@@ -75,7 +76,7 @@ def examine(
 def _open_all(
     location: Location, request: Request
 ) -> tuple[list[StudySession], list[StudySession]]:
-    """Open the study of the request, or all, each with its final runs, oldest first.
+    """Open the study of the request, or all, each with what follows its search, oldest first.
 
     Returns:
         Those that can be examined, and those that Optuna no longer has.
@@ -83,7 +84,7 @@ def _open_all(
     handle, name = location.open(), request.location().name
     names = study_names(handle.database)
     if name is not None:
-        names = [one for one in names if one in (name, final_name(name))] or [name]
+        names = [one for one in names if one in names_of_all(name)] or [name]
     protocols = [read_protocol(handle.database, name) for name in names]
     opened = [
         bind(request.resolve(base=completed(one.configuration)), one, handle, location.config)
@@ -105,14 +106,13 @@ def _folders(sessions: Sequence[StudySession]) -> list[Finding]:
     findings: list[Finding] = []
     for session in sessions:
         with writing(session.paths.folder):
-            if not session.is_final:
+            if session.is_search:
                 findings += other_runs_folder(session)
             if not is_claimed(session):
                 continue
-            if not session.is_final:
-                name = session.searched_name
-                final = slots.get(final_name(name), set())
-                findings += folders_without_a_place(session.paths, slots[name], final)
+            if session.is_search:
+                queues = [slots.get(one, set()) for one in names_of_all(session.searched_name)]
+                findings += folders_without_a_place(session.paths, *queues)
                 findings += forgotten_results(session)
             findings += weights_of_others(session)
             findings += abandoned_parts(session)

@@ -48,7 +48,7 @@ def _set_aside(session: StudySession) -> bool:
 
     Folders of final runs stay: a result in them still says that the test split was opened.
     """
-    is_whole = is_claimed(session) and not session.is_final
+    is_whole = is_claimed(session) and session.is_search
     grace = session.config.storage.grace_seconds
     delete_named_study(session.storage_handle, session.protocol.study_name, grace=grace)
     if is_whole:
@@ -72,7 +72,7 @@ def foreign_findings(session: StudySession) -> Iterator[Finding]:
             remedy = "left alone; the next worker queues its slot again"
         elif trial.state.is_finished():
             remedy = "left alone; search, best, report and final ignore it"
-        elif trial.state == TrialState.WAITING and not session.is_final:
+        elif trial.state == TrialState.WAITING and session.is_search:
             remedy = "the next worker gives it a slot"
         yield Finding(where, f"{state}, the work of another program", remedy)
 
@@ -106,7 +106,7 @@ def other_budget(session: StudySession, trials: Sequence[Slot]) -> Iterator[Find
         given = session.config.search.points
         known: tuple[dict[str, Any], ...] = ({}, nearest_params(session.config))
         with_params = any(trial.system_attrs.get(FIXED_PARAMS, {}) not in known for trial in every)
-        if session.is_final or (with_params and not given):
+        if not session.is_search or (with_params and not given):
             yield Finding(where, what, "left alone, for their parameters are not known")
         elif sorted(numbers) != list(range(len(numbers))):  # Optuna counts to number a trial
             yield Finding(where, what, "left alone, for Optuna would give a number twice")

@@ -43,16 +43,21 @@ def is_claimed(session: StudySession) -> bool:
 
 
 def folders_without_a_place(
-    paths: RunPaths, slots: Set[int], final: Set[int]
+    paths: RunPaths, slots: Set[int], confirmation: Set[int], final: Set[int]
 ) -> Iterator[Finding]:
-    """Find run folders of trials and final runs that no queue holds.
+    """Find run folders of trials, confirmation and final runs that no queue holds.
 
     Args:
         paths: The folders of the study.
         slots: Slots of its queue.
+        confirmation: Slots of the queue of its confirmation.
         final: Slots of the queue of its final runs.
     """
-    for there, queued in ((paths.trial_folders(), slots), (paths.final_folders(), final)):
+    for there, queued in (
+        (paths.trial_folders(), slots),
+        (paths.confirmation_folders(), confirmation),
+        (paths.final_folders(), final),
+    ):
         for slot in sorted(there.keys() - queued):
             folder = there[slot].folder
             if not there[slot].metrics.exists():
@@ -103,7 +108,7 @@ def abandoned_parts(session: StudySession) -> Iterator[Finding]:
     """Find what dead processes were writing, in a study's run folder or its trials' folders."""
     grace_seconds = session.config.storage.grace_seconds
     parts: list[tuple[PartFile, Iterable[Owner]]] = []
-    if not session.is_final:
+    if session.is_search:
         parts += [(part, ()) for part in part_files(session.paths.folder, below=False)]
     trials = session.slots()
     owners = read_owners(session.storage_handle.database, [trial.trial_id for trial in trials])

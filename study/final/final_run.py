@@ -20,7 +20,7 @@ from storage.process_identity import Owner
 from storage.trial_rows import TrialRow
 from study.configuration.config import StudyConfig
 from study.creation.create import initialise
-from study.creation.extend import extend, extend_with
+from study.creation.extend import extend, extend_from
 from study.creation.queue import Point
 from study.errors import ProtocolError, StudyError
 from study.final.queued_runs import (
@@ -120,7 +120,7 @@ def open_final(
     def add(budget: int) -> list[Point]:
         return next_points(plan, read_queue(session), budget)
 
-    return extend_with(opened, add) if add(opened.protocol.budget) else opened
+    return extend_from(opened, add) if add(opened.protocol.budget) else opened
 
 
 def run_final(

@@ -4,7 +4,7 @@ Runs that one command queues are a group: `seeds` runs of the winner, then as ma
 if there is one. A run that fails has not seen the test split, so another seed takes its role.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.own_study import own_trials
 from storage.test_evaluations import read_tests
 from storage.trial_rows import TrialRow
-from study.creation.queue import Point, build_points
+from study.confirmation.candidates import find_control
+from study.creation.queue import Point
 from study.errors import ProtocolError
 from study.session.session import StudySession, final_name
 from study.session.suggested_commands import suggest_command
@@ -102,8 +103,9 @@ class Plan:
     def _begin(self, role: str) -> Point:
         params, trial = self.winner.params, self.winner.number
         if role == CONTROL:
-            params = control_params(self.session)
-            trial = _trial_with(self.session, params)
+            control = find_control(self.session)
+            params = control.params
+            trial = UNKNOWN_TRIAL if control.trial is None else control.trial
         return Point(params, {SEARCHED_TRIAL: trial, TEST_REASON: self.reason})
 
     def is_queued_as(self, run: FrozenTrial) -> bool:
@@ -242,19 +244,7 @@ def slot_of(run: FrozenTrial) -> int:
 
 def is_control(session: StudySession, winner: TrialRow) -> bool:
     """Return whether the winner has the configured values, so that nothing is beside it."""
-    return winner.params == control_params(session)
-
-
-def control_params(session: StudySession) -> Mapping[str, Any]:
-    """Return the configured values as a point of the space, or the first of given points."""
-    return build_points(session.config, range(1))[0].params
-
-
-def _trial_with(session: StudySession, params: Mapping[str, Any]) -> int:
-    """Return the number of the first trial of these values."""
-    trials = session.optuna_study().get_trials(deepcopy=False)
-    same = (trial.number for trial in trials if _params(trial) == params)
-    return min(same, default=UNKNOWN_TRIAL)
+    return winner.params == find_control(session).params
 
 
 def _begin_again(run: FrozenTrial) -> Point:

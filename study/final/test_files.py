@@ -26,7 +26,7 @@ from model.mistakes import MistakeCollector
 from model.predictions import PredictionCollector
 from storage.atomic_files import remove, write_atomically
 from storage.run_paths import TrialPaths
-from study.final.predictions import save_predictions
+from study.trial.predictions import save_predictions
 
 
 @dataclass(frozen=True)

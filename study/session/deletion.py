@@ -25,7 +25,7 @@ from storage.run_folder_deletion import (
     remove_given_up,
     take_back,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.run_paths import RunPaths, follows_a_search, names_of_all, searched_name
 from storage.study_deletion import delete_named_study, reject_workers
 from storage.study_totals import read_totals
 from storage.test_evaluations import (
@@ -108,20 +108,20 @@ def plan_deletion(
 
     Args:
         location: Where it is.
-        name: Of the study, whose final runs are deleted with it.
+        name: Of the study; confirmation and final runs are deleted with it.
         rows: Whether its rows are deleted.
         folder: Whether its run folder is.
 
     Raises:
         StudyNotFoundError: If there is nothing of that name.
-        StudyError: If the name is that of final runs, or the folder is elsewhere.
+        StudyError: If the name is that of what follows a search, or the folder is elsewhere.
         StorageError: If a worker trains one of its trials, or this user cannot remove the folder.
     """
-    if name.endswith(FINAL_SUFFIX):
-        searched = name.removesuffix(FINAL_SUFFIX)
+    if follows_a_search(name):
+        searched = searched_name(name)
         raise StudyError(
-            f"--name must be a searched study, {name!r} are the final runs of {searched!r}, which "
-            f"are deleted with it: give --name {searched}"
+            f"--name must be a searched study, {name!r} are runs of {searched!r} that follow its "
+            f"search and are deleted with it: give --name {searched}"
         )
     handle, runs = location.open(), location.config.runs
     protocol, paths = find_protocol(handle.database, name), RunPaths(runs, name)
@@ -133,9 +133,7 @@ def plan_deletion(
     is_own = is_own and not paths.folder.is_symlink()
     if folder and protocol is not None and not (is_own or left):
         _reject_folder_elsewhere(protocol, runs)
-    totals = [
-        one for queue in (name, name + FINAL_SUFFIX) for one in read_totals(handle.database, queue)
-    ]
+    totals = [one for queue in names_of_all(name) for one in read_totals(handle.database, queue)]
     folders = [*([paths.folder] if folder and is_own else []), *left]
     reject_closed(folders)
     is_there = paths.folder.exists() or paths.folder.is_symlink()

@@ -112,7 +112,7 @@ def adopt_all(session: StudySession) -> None:
 
 
 def _without_slot(session: StudySession) -> list[int]:
-    """Return what waits without a slot; final runs are queued by `study final` only."""
-    if session.is_final:
+    """Return what waits without a slot; what follows a search is queued by its command."""
+    if not session.is_search:
         return []
     return waiting_without_slot(session.storage_handle.database, session.protocol.study_name)

@@ -5,7 +5,7 @@ from typing import Self
 from storage.configuration import StorageConfig
 from storage.errors import StudyDeletedError, StudyNotFoundError
 from storage.records import Protocol, find_protocol, study_names
-from storage.run_paths import FINAL_SUFFIX
+from storage.run_paths import follows_a_search, searched_name
 from storage.study_storage import (
     StudyStorage,
     create_study_storage,
@@ -106,7 +106,7 @@ class Location:
         return found
 
     def only_study(self, *, besides: str = "") -> str:
-        """Return the name of the one study of the database, final runs not counted.
+        """Return the name of the one study of the database, what follows a search not counted.
 
         Args:
             besides: Name of another study, which counts only where it is alone.
@@ -116,7 +116,7 @@ class Location:
             StudyNotFoundError: If there are none.
         """
         there = study_names(self.open().database)
-        searched = [name for name in there if not name.endswith(FINAL_SUFFIX)]
+        searched = [name for name in there if not follows_a_search(name)]
         names = [name for name in searched if name != besides] or searched
         if not names:
             raise StudyNotFoundError(
@@ -137,7 +137,7 @@ class Location:
         try:
             self.open().get_study_id_from_name(protocol.study_name)
         except KeyError:
-            name = protocol.study_name.removesuffix(FINAL_SUFFIX)
+            name = searched_name(protocol.study_name)
             command = suggest_command("doctor", "--name", name, "--repair", storage=self.config)
             raise StudyDeletedError(
                 f"study {protocol.study_name!r} was deleted with Optuna's own tools, its protocol "

@@ -18,7 +18,7 @@ from data.sources.opening import HUB_ID, SYNTHETIC
 from storage.budget import Budget
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
-from storage.run_paths import FINAL_SUFFIX, RunPaths
+from storage.run_paths import FINAL_SUFFIX, RunPaths, searched_name
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.dotted_keys import value_at
 from study.configuration.stored_settings import completed, frozen_part, missing_settings
@@ -316,4 +316,4 @@ def compare_code(protocol: Protocol, given: StudyConfig) -> None:
 
 
 def _searched_name(protocol: Protocol) -> str:
-    return protocol.study_name.removesuffix(FINAL_SUFFIX)
+    return searched_name(protocol.study_name)

@@ -14,7 +14,14 @@ from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyDeletedError, StudyNotFoundError
 from storage.own_study import OwnStudy, SampledStudy, open_study
 from storage.records import Protocol, read_protocol
-from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
+from storage.run_paths import (
+    CONFIRM_SUFFIX,
+    FINAL_SUFFIX,
+    RunPaths,
+    TrialPaths,
+    follows_a_search,
+    searched_name,
+)
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
     Slot,
@@ -66,8 +73,18 @@ class StudySession:
 
     @property
     def searched_name(self) -> str:
-        """Name of the searched study, also for its final runs."""
-        return self.protocol.study_name.removesuffix(FINAL_SUFFIX)
+        """Name of the searched study, also for what follows its search."""
+        return searched_name(self.protocol.study_name)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether this is a searched study itself, or one of given points."""
+        return not follows_a_search(self.protocol.study_name)
+
+    @property
+    def is_confirmation(self) -> bool:
+        """Whether this is the queue of runs that confirm the winner of a searched study."""
+        return self.protocol.study_name.endswith(CONFIRM_SUFFIX)
 
     @property
     def location(self) -> Location:
@@ -89,6 +106,8 @@ class StudySession:
 
     def trial_paths(self, slot: int) -> TrialPaths:
         """Files of a slot of the queue."""
+        if self.is_confirmation:
+            return self.paths.confirmation(slot)
         return self.paths.final(slot) if self.is_final else self.paths.trial(slot)
 
     def optuna_study(self) -> OwnStudy:
@@ -147,6 +166,11 @@ def final_name(study_name: str) -> str:
     return study_name + FINAL_SUFFIX
 
 
+def confirm_name(study_name: str) -> str:
+    """Return the name under which the runs that confirm a study's winner are queued."""
+    return study_name + CONFIRM_SUFFIX
+
+
 def open_session(
     request: Request,
     name: str | None = None,
@@ -173,8 +197,8 @@ def open_session(
     asked = request.location()
     location = location or Location(asked.storage, read_only=reading)
     reading = location.read_only
-    if reading and asked.name is not None and asked.name.endswith(FINAL_SUFFIX):
-        # Final runs are shown under their name; their configuration has that of the search.
+    if reading and asked.name is not None and follows_a_search(asked.name):
+        # They are shown under their name; their configuration has that of the search.
         request = replace(request, options={**request.options, "name": None})
     try:
         handle = location.open()
@@ -239,7 +263,7 @@ def bind(
     """
     bound = config.replacing(
         {
-            "name": protocol.study_name.removesuffix(FINAL_SUFFIX),
+            "name": searched_name(protocol.study_name),
             "storage.url": place.url,
             "storage.runs": place.runs,
             "workers.threads": protocol.threads,

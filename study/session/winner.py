@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from dashboards.analysis.confirmation.reading import read_confirmation
+from dashboards.analysis.confirmation.sentences import headline
 from dashboards.analysis.status import StudyStatus, read_status
 from storage.records import IMPORTED_FROM
 from storage.study_totals import best_ids
-from storage.trial_rows import TrialRow, read_some
+from storage.trial_rows import TrialRow, read_some, read_trials
 from study.errors import StudyError
 from study.session.session import StudySession
 from study.session.suggested_commands import suggest_command
@@ -57,21 +59,49 @@ def _progress(status: StudyStatus) -> str:
     return f"{n_open} of {n_open + status.done} trials are not"
 
 
-def choose_winner(session: StudySession) -> TrialRow:
-    """Return the complete trial with the highest validation macro-F1, the earliest of equals.
+def reject_unfinished(session: StudySession, what: str) -> None:
+    """Reject a search that still runs.
+
+    Args:
+        session: The searched study.
+        what: What must wait for its end.
 
     Raises:
-        StudyError: If the search is not over, or has no complete trial.
+        StudyError: If it is not over.
     """
-    name, handle = session.protocol.study_name, session.storage_handle
-    place = session.config.storage
-    status = read_status(handle, name)
+    name, place = session.protocol.study_name, session.config.storage
+    status = read_status(session.storage_handle, name)
     if not status.is_over:
         command = suggest_command("run", "--name", name, storage=place)
         raise StudyError(
-            f"study {name!r} must be over before its final run, {_progress(status)}: finish "
+            f"study {name!r} must be over before its {what}, {_progress(status)}: finish "
             f"{'them' if status.spending.unit == 'trials' else 'it'} with `{command}`"
         )
+
+
+def choose_winner(session: StudySession) -> TrialRow:
+    """Return the trial that the study recommends.
+
+    It is the one that its confirmation recommends; without a confirmation the complete trial with
+    the highest validation macro-F1, the earliest of equals.
+
+    Raises:
+        StudyError: If the search or its confirmation is not over, or no trial is complete.
+    """
+    name, handle = session.protocol.study_name, session.storage_handle
+    place = session.config.storage
+    reject_unfinished(session, "final run")
+    confirmation = read_confirmation(handle, name)
+    if confirmation is not None and not (confirmation.is_over or confirmation.is_undecided):
+        command = suggest_command("confirm", "--name", name, storage=place)
+        raise StudyError(
+            f"the confirmation of study {name!r} must be over before its final run, "
+            f"{confirmation.n_done} of {len(confirmation.runs)} runs are: finish it with "
+            f"`{command}`"
+        )
+    recommended = None if confirmation is None else confirmation.recommended
+    if recommended is not None:
+        return next(row for row in read_trials(handle, name) if row.number == recommended)
     best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
     if not best:
         command = suggest_command("trials", "--name", name, "--json", storage=place)
@@ -80,3 +110,16 @@ def choose_winner(session: StudySession) -> TrialRow:
             f"{len(session.slots())}: see the reasons with `{command}`"
         )
     return best[0]
+
+
+def why_chosen(session: StudySession, winner: TrialRow) -> str:
+    """Return, in a sentence, what speaks for the trial that `choose_winner` returned."""
+    name = session.protocol.study_name
+    confirmation = read_confirmation(session.storage_handle, name)
+    if confirmation is not None and confirmation.recommended is not None:
+        return headline(confirmation)
+    score = f"trial {winner.number} has the best validation macro-F1, {winner.value:.4f}"
+    if confirmation is not None or not session.config.search.searched:
+        return score
+    command = suggest_command("confirm", "--name", name, storage=session.config.storage)
+    return f"{score}; it is not confirmed, `{command}` tests it with fresh seeds"

@@ -46,10 +46,10 @@ def build_hparams(config: StudyConfig, trial: StudyConfig, label: str | None) ->
     return hparams
 
 
-def row_name(study_name: str, number: int, label: str | None, *, is_final: bool) -> str:
+def row_name(study_name: str, number: int, label: str | None, *, kind: str = "") -> str:
     """Return the name of a row, unlike any other below one folder of runs."""
     # TensorBoard sorts rows as texts.
-    words = ("final", f"{number:03}") if is_final else (f"{number:03}", label)
+    words = (kind, f"{number:03}") if kind else (f"{number:03}", label)
     return " ".join(word for word in (*words, f"({study_name})") if word)
 
 

@@ -129,6 +129,8 @@ def final_seed(seed: int, slot: int) -> int:
 
 def _run_seed(session: StudySession, seed: int, slot: int) -> int:
     """Return the seed of a run; given points share it, so that nothing else sets them apart."""
+    if session.is_confirmation:
+        return derive_seed(seed, "confirm", slot)
     if session.is_final:
         return final_seed(seed, slot)
     if session.config.search.space == "given":

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 
+from dashboards.analysis.confirmation.reading import CONFIRMS
 from dashboards.tensorboard.writer import TensorBoardLog
 from data.image_cache import PreparedData
 from model.device import describe_execution
@@ -34,6 +35,7 @@ from study.trial.epoch_sinks import Confirm, EpochSink, ReportAndPrune, SaveChec
 from study.trial.faults import training
 from study.trial.hparams import build_hparams, row_name
 from study.trial.identity import Identity, load_own
+from study.trial.judged import judge_run
 from study.trial.trial_training import TrialTraining
 
 logger = logging.getLogger(__name__)
@@ -135,6 +137,12 @@ class TrialRun:
             self._record_weights(state)
         if state.best is None:
             raise RuntimeError("a trial without an epoch cannot have a value")
+        confirms = self._trial.user_attrs.get(CONFIRMS)
+        if confirms is not None:
+            heartbeat.confirm()
+            return judge_run(
+                confirms, state, self.config, self._prepared, self.paths, stop=self._stop
+            )
         if state.epochs_done < self.config.search.n_epochs:
             self._trial.set_user_attr("reason", stopped_early(state.best, state.epochs_done))
         return state.best.macro_f1
@@ -198,6 +206,12 @@ class TrialRun:
         recorded = {"epoch": state.epochs_done, "sha256": digest_weights(state)}
         self._trial.set_user_attr(LAST_WEIGHTS, recorded)
 
+    @property
+    def _kind(self) -> str:
+        if self._session.is_confirmation:
+            return "confirm"
+        return "final" if self._session.is_final else ""
+
     def _conclude(self, state: TrainingState, log: TensorBoardLog) -> None:
         """Note the best epoch, and show it in TensorBoard's HParams; without one, the settings."""
         metrics: dict[str, float] = {}
@@ -213,7 +227,7 @@ class TrialRun:
                 self._session.searched_name,
                 self._trial.number,
                 label,
-                is_final=self._session.is_final,
+                kind=self._kind,
             ),
             build_hparams(self._session.config, self.config, label),
             metrics,

@@ -129,11 +129,11 @@ class Claimant:
 def build_queue(session: StudySession) -> TrialQueue | None:
     """Return the queue of a study whose trials pause or whose budget counts no trials, else None.
 
-    Final runs do neither.
+    What follows a search does neither.
     """
     search, unit = session.config.search, session.protocol.limit.unit
     pauses = search.pruner == "promotion"
-    if session.is_final or not (pauses or unit != "trials"):
+    if not session.is_search or not (pauses or unit != "trials"):
         return None
     epochs = rung_epochs(
         search.rungs,

@@ -32,7 +32,7 @@ from study.errors import StudyError
 from study.progress import explain_wait, fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession, open_session
-from study.session.winner import choose_winner
+from study.session.winner import choose_winner, why_chosen
 from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag, parse_duration
 from study.workers.gpus import reject_missing_gpu
 
@@ -73,9 +73,10 @@ def _final(
 
     reject_missing_gpu(session.config)  # before a final run is queued
     length, size = session.config.final.n_epochs, session.config.final.image_size
+    say(why_chosen(session, winner))
     say(
-        f"trial {winner.number} won with validation macro-F1 {winner.value:.4f}: its final run "
-        f"trains for {length} epochs at {size} px, then takes the one test"
+        f"the final run of trial {winner.number} trains for {length} epochs at {size} px, then "
+        "takes the one test"
     )
     explain_wait("loading PyTorch")
 

@@ -16,13 +16,12 @@ from scipy.stats import ttest_ind
 
 from dashboards.analysis.comparison import (
     Variant,
+    compare_variants,
     comparison_table,
-    difference,
     is_comparison,
     rank_variants,
     read_variants,
     remarks,
-    verdict,
 )
 from dashboards.analysis.grid import read_grid
 from dashboards.figures.comparison import comparison_figure, heat_map_figure, write_figures
@@ -50,6 +49,7 @@ def repeated(label: str, scores: list[float], first_slot: int = 0) -> Variant:
     return Variant(label, {}, tuple(rows))
 
 
+WITHIN = "within the seeds' spread"
 SCORES = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=1, max_size=5)
 
 
@@ -59,20 +59,35 @@ def test_difference_is_clear_where_welchs_test_says_so(
     first: list[float], second: list[float]
 ) -> None:
     base, other = repeated("base", first), repeated("other", second)
-    found = difference(other, base)
-    assert found == pytest.approx(statistics.fmean(second) - statistics.fmean(first))
-    said = verdict(other, base)
+    _, compared = compare_variants([base, other])
+    assert compared.difference == pytest.approx(statistics.fmean(second) - statistics.fmean(first))
     if min(len(first), len(second)) == 1:
-        assert said == "one seed: spread unknown"
+        assert compared.verdict == "one seed: spread unknown"
         return
     if len({*first}) == len({*second}) == 1:
-        assert said == ("clear" if first[0] != second[0] else "within the seeds' spread")
+        assert compared.verdict == ("clear" if first[0] != second[0] else WITHIN)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # nearly equal scores lose digits there
         p_value = ttest_ind(second, first, equal_var=False).pvalue
     if not math.isclose(p_value, 0.05, rel_tol=1e-3):
-        assert said == ("clear" if p_value < 0.05 else "within the seeds' spread")
+        assert compared.verdict == ("clear" if p_value < 0.05 else WITHIN)
+
+
+def test_difference_that_is_clear_alone_is_not_among_many() -> None:
+    base = repeated("base", [0.50, 0.51, 0.52])
+    better = repeated("better", [0.53, 0.54, 0.55], 3)
+    equal = [repeated(f"equal {n}", [0.50, 0.51, 0.52], 6 + 3 * n) for n in range(3)]
+    unrepeated = repeated("once", [0.9], 15)
+    alone = compare_variants([base, better])[1]
+    assert alone.p_value == pytest.approx(0.0213, abs=1e-4) and alone.verdict == "clear"
+    among = compare_variants([base, *equal, better, unrepeated])
+    assert [one.variant.label for one in among[:3]] == ["base", "once", "better"]
+    assert among[1].p_value is None and among[1].verdict == "one seed: spread unknown"
+    assert among[2].p_value == pytest.approx(4 * alone.p_value) and among[2].verdict == WITHIN
+    lines = remarks([base, *equal, better, unrepeated])
+    assert lines[1] == f"better: +0.0300 to base, {WITHIN} (p 0.085)"
+    assert "Holm's correction" in lines[-1]
 
 
 def test_runs_of_one_point_are_one_variant_and_the_first_is_the_base() -> None:

@@ -15,7 +15,6 @@ from storage.test_evaluations import count_openings, read_tests
 from storage.trial_rows import TrialRow, read_trials
 from study.configuration.config import validated
 from study.creation.create import initialise
-from study.creation.queue import fill_queue
 from study.errors import ProtocolError, StudyError
 from study.export.kept_run import open_tested
 from study.final.final_run import open_final, run_final
@@ -26,7 +25,7 @@ from study.stop_signal import StopFlag
 from study.workers.worker import Worker
 
 Settings = dict[str, object]
-SHORT = {"final": {"n_epochs": 1, "image_size": 8}, "seed": 7}
+SHORT = {"final": {"n_epochs": 1, "image_size": 8, "threads": 1}, "seed": 7}
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +145,7 @@ def test_other_runs_than_queued_are_rejected_until_a_reason_is_given(
 def test_configured_number_of_seeds_is_the_default_and_a_winner_is_its_own_control(
     searched: StudySession,
 ) -> None:
-    longer = searched.config.replacing({"final.seeds": 2, "final.threads": 1})
+    longer = searched.config.replacing({"final.seeds": 2})
     object.__setattr__(searched, "config", longer)
     configured = read_trials(searched.storage_handle, "tiny")[0]
     assert is_control(searched, configured)

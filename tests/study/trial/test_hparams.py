@@ -116,6 +116,6 @@ def test_row_of_a_given_point_shows_its_label_and_what_others_have_instead(
 
 
 def test_rows_of_all_studies_below_a_folder_have_names_of_their_own() -> None:
-    assert row_name("pets", 7, None, is_final=False) == "007 (pets)"
-    assert row_name("pets", 7, "modern", is_final=False) == "007 modern (pets)"
-    assert row_name("pets", 0, "modern", is_final=True) == "final 000 (pets)"
+    assert row_name("pets", 7, None) == "007 (pets)"
+    assert row_name("pets", 7, "modern") == "007 modern (pets)"
+    assert row_name("pets", 0, "modern", kind="final") == "final 000 (pets)"

@@ -1,0 +1,90 @@
+"""The verdict in words, the same on every page. Must not import torch."""
+
+import statistics
+from collections.abc import Sequence
+
+from dashboards.analysis.confirmation.reading import Confirmation
+from dashboards.analysis.confirmation.verdict import Verdict
+
+BETTER = "better than the default"
+NOT_TOLD = "not told from the default"
+NOT_CONFIRMED = "not confirmed"
+
+
+def headline(confirmation: Confirmation) -> str:
+    """Return the verdict in one sentence; before the end, how far the confirmation is."""
+    if confirmation.is_undecided:
+        return f"{NOT_CONFIRMED}: each candidate has a run that failed"
+    winner = confirmation.winner
+    if not confirmation.is_over or winner is None:
+        return (
+            f"{NOT_CONFIRMED}: {confirmation.n_done} of {len(confirmation.runs)} runs of the "
+            f"{'second' if confirmation.is_selected else 'first'} stage are done"
+        )
+    if confirmation.is_control_the_winner:
+        return f"trial {winner.number}, the default itself, won among the candidates"
+    verdict = confirmation.verdict
+    if verdict is None:
+        n_runs = sum(run.role != "candidate" for run in confirmation.runs)
+        return f"{NOT_CONFIRMED}: {confirmation.n_failed} of {n_runs} runs that judge failed"
+    if verdict.is_better:
+        more = f" by more than {verdict.margin:.4f}" if verdict.margin else ""
+        return f"trial {winner.number} is {BETTER}{more}"
+    return f"trial {winner.number} is {NOT_TOLD}: keep the default"
+
+
+def sentences(confirmation: Confirmation) -> list[str]:
+    """Return the headline, then what it rests on, a sentence each."""
+    found = [headline(confirmation)]
+    best = confirmation.winner
+    if not confirmation.is_over or best is None:
+        return found
+    on = "confirmation images" if confirmation.is_on_own_images else "images of the search"
+    scores = f"mean macro-F1 on {confirmation.n_images:,} {on}"
+    if confirmation.is_control_the_winner:
+        found.append(f"{scores}: {_arm(confirmation.control_scores)}")
+    else:
+        winner, control = confirmation.winner_scores, confirmation.control_scores
+        found.append(f"{scores}: {_arm(winner)}, the default {_arm(control)}")
+    if confirmation.verdict is not None:
+        found += _about(confirmation.verdict)
+    if confirmation.shrinkage is not None and confirmation.confirmed_score is not None:
+        found.append(
+            f"the search said {best.search_score:.4f}, "
+            f"{confirmation.shrinkage:+.4f} to the confirmed {confirmation.confirmed_score:.4f}: "
+            "it took the best epoch of one seed"
+        )
+    cheaper = confirmation.cheaper
+    if cheaper is not None:
+        part = cheaper.cost / best.cost
+        found.append(
+            f"trial {cheaper.number} lies within one standard error of trial "
+            f"{best.number}, at {part:.0%} of its multiply-accumulates"
+        )
+    if not confirmation.is_on_own_images:
+        found.append(
+            "caution: these images chose the winner too, so that chance is called better more "
+            "often than it says"
+        )
+    return found
+
+
+def _arm(scores: Sequence[float]) -> str:
+    if not scores:
+        return "no run"
+    if len(scores) == 1:
+        return f"{scores[0]:.4f} (1 seed)"
+    mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
+    return f"{mean:.4f} ± {deviation:.4f} ({len(scores)} seeds)"
+
+
+def _about(verdict: Verdict) -> list[str]:
+    reach = (verdict.high - verdict.low) / 2
+    part = reach / verdict.error if verdict.error else 0.0
+    return [
+        f"difference {verdict.difference:+.4f}, 90 % interval {verdict.low:+.4f} to "
+        f"{verdict.high:+.4f} (from seeds ±{part * verdict.seeds_error:.4f}, from images "
+        f"±{part * verdict.images_error:.4f}), p = {verdict.p_value:.3f}",
+        f"least detectable: such a test finds a difference of {verdict.least_detectable:.4f} in "
+        "80 of 100 cases",
+    ]

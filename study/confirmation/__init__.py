@@ -1,0 +1,1 @@
+"""Fresh seeds on fresh images: whether the winner of a search is better than the default."""
