@@ -45,7 +45,8 @@ $(READY): requirements.lock setup.cfg
 study: $(READY)  ## Create or resume a study and run it until its budget is done
 	$(STUDY) run $(BEGIN)
 
-final: $(READY)  ## Train the winner for long, test it once
+final: $(READY)  ## Confirm the winner with fresh seeds, train it for long, test it once
+	$(STUDY) confirm $(JOIN)
 	$(STUDY) final $(JOIN)
 
 worker: $(READY)  ## Join a study as one more worker

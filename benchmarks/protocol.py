@@ -26,6 +26,7 @@ FILES = Path("benchmarks/protocol")
 SIZE = {
     "data.n_classes": 10,
     "data.train_limit": 1500,
+    "data.confirm_fraction": 0,
     "data.image_size": 32,
     "network.widths": [8, 16, 32],
     "final.image_size": 32,

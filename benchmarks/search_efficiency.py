@@ -5,7 +5,8 @@ schedule of its own. The product's sampler draws a point, which becomes the near
 has not been trained yet; its curve is then replayed step by step, and the product's pruner, or one
 of Optuna's, may end it, or it pauses at a rung until promoted by the product's own rule.
 Workers take turns in simulated time. Only complete trials may win. A regret is what the best of
-them lacks, in points, to the best of the table; compute is counted in whole trainings.
+them lacks, in points, to the best of the table; compute is counted in whole trainings. No trial
+is audited, though studies by default audit one in twenty (`search.audit_fraction`).
 
     python -m benchmarks.search_efficiency --curves FOLDER --out search-efficiency.json
     python -m benchmarks.search_efficiency --curves FOLDER --tables OWN --policies none GP

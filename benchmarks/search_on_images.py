@@ -46,6 +46,7 @@ class Arms:
         settings = {
             "search.budget": {"epochs": self._arguments.epochs},
             "data.train_limit": self._arguments.train_limit,
+            "data.confirm_fraction": 0,
             "network.widths": [8, 16, 32],
             "seed": seed,
             **ARMS[arm],
@@ -110,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder of Tiny ImageNet")
-    parser.add_argument("--epochs", type=int, default=100, help="budget of each search")
+    parser.add_argument("--epochs", type=int, default=120, help="budget of each search")
     parser.add_argument("--train-limit", type=int, default=1500, help="training images")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keeps the studies, to go on after a stop")

@@ -18,7 +18,7 @@ from data.group_rights import make_folders
 from data.sources.encoded_images import EncodedImages, LeftOut
 from data.sources.opening import open_source
 from data.split_writer import Track, require_files, require_whole_images, write_split
-from data.splits import SPLITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
+from data.splits import CONFIRMATION, LIMITS, TEST, TRAIN, VALIDATION, SplitRows, choose_rows
 from data.statistics import (
     HELD_OUT,
     MOST_DUPLICATE_GROUPS,
@@ -58,7 +58,7 @@ def build_entry(folder: Path, *, config: DataConfig, fingerprint: str, track: Tr
     require_free_space(folder, n_bytes=n_images * (3 * config.image_size**2 + 8))
     require_files(encoded.splits, rows.values(), config=config)
     tallies = {}
-    for split in SPLITS:
+    for split in rows:
         source = encoded.splits[rows[split].source_split]
         path = folder / images_name(split)
         tallies[split] = write_split(source, rows[split], path=path, config=config, track=track)
@@ -75,6 +75,7 @@ def build_entry(folder: Path, *, config: DataConfig, fingerprint: str, track: Tr
         left_out=encoded.left_out,
         left_out_by_settings=_left_out_by_settings(encoded, rows, class_names, config),
         duplicates=_find_duplicates(tallies, encoded, rows),
+        lacks_confirmation=config.confirm_fraction is None and CONFIRMATION not in rows,
     )
     described.save(folder / DESCRIPTION_FILE)
     shutil.rmtree(scratch)
@@ -99,14 +100,27 @@ def _origins(
     encoded: EncodedImages, rows: Mapping[str, SplitRows], config: DataConfig
 ) -> dict[str, str]:
     held_out = {VALIDATION: config.validation_fraction, TEST: config.test_fraction}
-    return {
+    origins = {
         split: (
             encoded.splits[split].name
             if (used := rows[split].source_split) == split
             else f"{100 * held_out[split]:g}% {HELD_OUT} {encoded.splits[used].name}"
         )
-        for split in SPLITS
+        for split in rows
+        if split != CONFIRMATION
     }
+    if CONFIRMATION in rows:
+        origins[CONFIRMATION] = _origin_of_confirmation(origins, rows, config)
+    return origins
+
+
+def _origin_of_confirmation(
+    origins: Mapping[str, str], rows: Mapping[str, SplitRows], config: DataConfig
+) -> str:
+    if config.confirm_fraction is not None:
+        return f"{100 * config.confirm_fraction:g}% {HELD_OUT} {origins[TRAIN]}"
+    is_own = rows[VALIDATION].source_split == VALIDATION
+    return f"half of {'' if is_own else 'the '}{origins[VALIDATION]}"
 
 
 def _left_out_by_settings(
@@ -142,13 +156,15 @@ def _unused_classes(encoded: EncodedImages, class_names: tuple[str, ...]) -> Ite
 def _beyond_limits(
     encoded: EncodedImages, rows: Mapping[str, SplitRows], n_classes: int, config: DataConfig
 ) -> Iterator[LeftOut]:
-    limits = {split: getattr(config, f"{split}_limit") for split in SPLITS}
     for name, split in encoded.splits.items():
         taken = [part for part in rows if rows[part].source_split == name]
         n_usable = int(((split.labels_N >= 0) & (split.labels_N < n_classes)).sum())
         count = n_usable - sum(len(rows[part].rows_N) for part in taken)
         if count:
-            set_limits = [f"data.{part}_limit={limits[part]}" for part in taken if limits[part]]
+            named = dict.fromkeys(LIMITS[part] for part in taken)
+            set_limits = [
+                f"data.{one}={limit}" for one in named if (limit := getattr(config, one))
+            ]
             yield LeftOut(split=split.name, reason=f"beyond {', '.join(set_limits)}", count=count)
 
 
@@ -166,8 +182,12 @@ def _require_every_class(tallies: Mapping[str, SplitTally], class_names: tuple[s
         if not len(tally.labels_N):
             raise DataError(
                 f"data.source: {split} must have an image, it has none ({tally.n_dropped} images "
-                "dropped); add some or remove the split"
+                f"dropped); add some or {_remedy(split)}"
             )
+
+
+def _remedy(split: str) -> str:
+    return "set data.confirm_fraction=0" if split == CONFIRMATION else "remove the split"
 
 
 def _find_duplicates(

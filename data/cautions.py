@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from data.sources.encoded_images import LeftOut
 from data.sources.split_names import split_of
-from data.splits import TEST, TRAIN, VALIDATION
+from data.splits import CONFIRMATION, TEST, TRAIN, VALIDATION
 from data.statistics import HELD_OUT, DataDescription
 
 FEWEST_OF_A_CLASS = 10
@@ -17,7 +17,7 @@ FEWEST_EVALUATED = 200
 MOST_UNEVEN = 100
 """Training images of the largest class for one of the smallest."""
 MOST_NAMED = 3
-EVALUATED = (VALIDATION, TEST)
+EVALUATED = (VALIDATION, CONFIRMATION, TEST)
 
 Counted = list[tuple[str, int]]
 """Names of classes with their images, the rarest first."""
@@ -32,6 +32,7 @@ def cautions(described: DataDescription) -> list[str]:
     return [
         *_left_out_by_settings(described),
         *_held_out_beside_own(described),
+        *_no_confirmation(described),
         *_uneven_training(described),
         *_few_to_learn_from(described),
         *_missing_in_evaluation(described),
@@ -55,11 +56,24 @@ def _held_out_beside_own(described: DataDescription) -> Iterator[str]:
     """Say where the source has images of a split that is held out from train all the same."""
     for one in described.left_out:
         split = split_of(one.split.rpartition("/")[2]) if one.split else None
-        if split in EVALUATED and HELD_OUT in described.origins[split] and _is_of_images(one):
+        if (
+            split in (VALIDATION, TEST)
+            and HELD_OUT in described.origins[split]
+            and _is_of_images(one)
+        ):
             yield (
                 f"{split} is {described.origins[split]}, for {one.count:,} of "
                 f"'{one.split}' are not used: {one.reason}"
             )
+
+
+def _no_confirmation(described: DataDescription) -> Iterator[str]:
+    if described.lacks_confirmation:
+        yield (
+            "no confirmation images, for no class has two validation images to divide: a winner "
+            "can only be judged by the images that chose it; data.confirm_fraction=0.1 takes some "
+            "from train"
+        )
 
 
 def _is_of_images(one: LeftOut) -> bool:
@@ -87,13 +101,12 @@ def _few_to_learn_from(described: DataDescription) -> Iterator[str]:
 
 
 def _missing_in_evaluation(described: DataDescription) -> Iterator[str]:
-    missing = {
-        split: _listed([name for name, n in _ranked(described, split) if n == 0])
-        for split in EVALUATED
-    }
-    if missing[VALIDATION] == missing[TEST]:
-        missing = {f"{VALIDATION} and {TEST}": missing[TEST]}
-    found = [f"no image of {names} in {where}" for where, names in missing.items() if names]
+    missing: dict[str, list[str]] = {}
+    for split in _evaluated(described):
+        names = _listed([name for name, n in _ranked(described, split) if n == 0])
+        if names:
+            missing.setdefault(names, []).append(split)
+    found = [f"no image of {names} in {_joined(splits)}" for names, splits in missing.items()]
     if found:
         yield f"{', '.join(found)}: macro-F1 there is the mean over the classes present"
 
@@ -101,7 +114,7 @@ def _missing_in_evaluation(described: DataDescription) -> Iterator[str]:
 def _few_of_a_class(described: DataDescription) -> Iterator[str]:
     few = {
         split: [n for n in described.class_counts[split] if 0 < n < FEWEST_OF_A_CLASS]
-        for split in EVALUATED
+        for split in _evaluated(described)
     }
     found = [
         f"{_count(len(counts), 'class', 'es')} in {split}"
@@ -111,7 +124,7 @@ def _few_of_a_class(described: DataDescription) -> Iterator[str]:
     if found:
         least = min(map(min, filter(None, few.values())))
         yield (
-            f"{' and '.join(found)} with fewer than {FEWEST_OF_A_CLASS} images, the fewest "
+            f"{_joined(found)} with fewer than {FEWEST_OF_A_CLASS} images, the fewest "
             f"{least}: their recall has a standard error of up to {_points(0.5 / least**0.5)}"
         )
 
@@ -121,11 +134,15 @@ def _few_altogether(described: DataDescription) -> Iterator[str]:
         f"{split} has {_count(n, 'image', 's')} of "
         f"{_count(sum(map(bool, described.class_counts[split])), 'class', 'es')}, "
         f"one changes accuracy by {_points(1 / n)}"
-        for split in EVALUATED
+        for split in _evaluated(described)
         if (n := described.counts[split]) < FEWEST_EVALUATED
     ]
     if found:
         yield "; ".join(found)
+
+
+def _evaluated(described: DataDescription) -> list[str]:
+    return [split for split in EVALUATED if split in described.counts]
 
 
 def _ranked(described: DataDescription, split: str) -> Counted:
@@ -140,6 +157,10 @@ def _named(counted: Counted) -> str:
 def _listed(names: Sequence[str]) -> str:
     n_more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {n_more:,} more" if n_more > 0 else "")
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _count(n: int, noun: str, plural: str) -> str:

@@ -52,7 +52,9 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         default=None, ge=1, description="At most so many training images, stratified."
     )
     validation_limit: int | None = Field(
-        default=None, ge=1, description="At most so many validation images, stratified."
+        default=None,
+        ge=1,
+        description="At most so many validation images, and as many to confirm, stratified.",
     )
     test_limit: int | None = Field(
         default=None, ge=1, description="At most so many test images, stratified."
@@ -68,6 +70,12 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         gt=0,
         lt=0.5,
         description="Part of train held out where the source has no labelled test split.",
+    )
+    confirm_fraction: float | None = Field(
+        default=None,
+        ge=0,
+        lt=0.5,
+        description="Part of train to confirm the winner; none: half of validation; 0: nothing.",
     )
     split_seed: int = Field(
         default=42, ge=0, description="Seed of the splits and of the stratified subsets."
@@ -87,6 +95,12 @@ class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             raise ValueError(f"splits must name another one for each split, got {self.splits}")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range must satisfy black < white, got {self.value_range}")
+        held_out = self.validation_fraction + self.test_fraction + (self.confirm_fraction or 0)
+        if held_out >= 1:
+            raise ValueError(
+                "confirm_fraction must leave images to train on, with validation_fraction and "
+                f"test_fraction less than 1 in all, got {held_out:g}"
+            )
         return self
 
 

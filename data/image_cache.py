@@ -29,7 +29,7 @@ from data.errors import DamagedFolderError, DataError
 from data.file_digests import CheckedFile, check_sizes
 from data.sources.opening import Source, inspect_source
 from data.split_writer import Track, no_progress
-from data.splits import TEST, TRAIN, VALIDATION
+from data.splits import CONFIRMATION, TEST, TRAIN, VALIDATION
 from data.statistics import DataDescription
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A finished cache entry. Only `test()` opens the files of the test split.
+    """A finished cache entry.
+
+    Only `test()` opens the files of the test split, and only `confirmation()` those of the
+    confirmation images; `picture()` opens any split.
 
     A split is checked when it is opened. Where it is damaged or missing, the entry is built again
     if `config` says from what.
@@ -100,6 +103,10 @@ class PreparedData:
     def validation(self) -> Examples:
         """Opens the validation split."""
         return self._open(VALIDATION)
+
+    def confirmation(self) -> Examples | None:
+        """Opens the confirmation images, which judge the winner; None where there are none."""
+        return self._open(CONFIRMATION) if CONFIRMATION in self.description.counts else None
 
     def test(self) -> Examples:
         """Opens the test split."""
@@ -179,6 +186,9 @@ def _entry(cache: Path, fingerprint: str) -> Path:
 
 def _fingerprint(config: DataConfig, source: Source) -> str:
     key = config.model_dump(mode="json", exclude={"source", "cache", "label_file"})
+    # Without confirmation images the data are those of the versions before there were any.
+    if config.confirm_fraction == 0:
+        del key["confirm_fraction"]
     key |= {"format": CONTENT_FORMAT, "content": source.fingerprint}
     return blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
 

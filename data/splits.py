@@ -1,4 +1,7 @@
-"""Which rows of a source are train, validation and test (protocol: stratified, seeded, disjoint).
+"""Which rows of a source are train, validation, confirmation and test.
+
+They are stratified, seeded and disjoint. Confirmation images judge the winner of a search, which
+validation images have chosen.
 
 Every class is shuffled by itself, from (seed, source split, class): the division of a class does
 not depend on which other classes are used, and a smaller subset lies inside a larger one.
@@ -17,6 +20,20 @@ from data.errors import DataError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+"""What a source may have."""
+CONFIRMATION = "confirmation"
+LIMITS = {
+    TRAIN: "train_limit",
+    VALIDATION: "validation_limit",
+    CONFIRMATION: "validation_limit",
+    TEST: "test_limit",
+}
+"""The setting that limits each split, in the order in which splits are shown."""
+
+Classes = list[NDArray[np.int64]]
+"""Rows of each class, shuffled."""
+Part = tuple[str, Classes]
+"""What a split gets, and of which split of the source."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,7 @@ def choose_rows(
     *,
     config: DataConfig,
 ) -> dict[str, SplitRows]:
-    """Divides a source's rows into train, validation and test.
+    """Divides a source's rows into train, validation, confirmation and test.
 
     Args:
         labels_by_split: class of every row, -1 where unlabelled; `train` is required.
@@ -42,24 +59,35 @@ def choose_rows(
         config: fractions, limits and seed.
 
     A class of train with too few examples for every split that is held out stays whole in train.
+    Confirmation images come last: test images are the same without them, so are training images
+    where a limit leaves enough, and those of validation that are not among them.
+
+    Returns:
+        Rows by split, in the order of `LIMITS`; without confirmation where `confirm_fraction` is
+        0, or none and no class has two validation images.
 
     Raises:
         DataError: a class has no labelled example in train, a split gets none at all, or a limit
             is too small to hold every class.
     """
     held_out = [split for split in (TEST, VALIDATION) if not _is_labelled(labels_by_split, split)]
-    parts: dict[str, tuple[str, list[NDArray[np.int64]]]] = {}
+    parts: dict[str, Part] = {}
     for name in (TRAIN, *(split for split in (VALIDATION, TEST) if split not in held_out)):
         seed = [config.split_seed, crc32(name.encode())]
         parts[name] = name, _shuffled_classes(labels_by_split[name], len(class_names), seed=seed)
     _require_every_class(parts[TRAIN][1], class_names)
+    sizes = [len(rows) for rows in parts[TRAIN][1]]
     fractions = {TEST: config.test_fraction, VALIDATION: config.validation_fraction}
     parts |= _hold_out(parts[TRAIN][1], {split: fractions[split] for split in held_out})
     _require_examples(parts, n_parts=1 + len(held_out))
-    limits = (config.train_limit, config.validation_limit, config.test_limit)
+    if config.confirm_fraction is None:
+        parts |= _halve(parts[VALIDATION])
+    elif config.confirm_fraction > 0:
+        parts |= _hold_out_confirmation(parts[TRAIN], sizes, config.confirm_fraction)
     return {
-        split: _collect(parts[split][0], _limited(parts[split][1], f"data.{split}_limit", limit))
-        for split, limit in zip(SPLITS, limits, strict=True)
+        split: _collect(parts[split][0], _limited(split, parts[split][1], config))
+        for split in LIMITS
+        if split in parts
     }
 
 
@@ -94,9 +122,7 @@ def _is_labelled(labels_by_split: Mapping[str, NDArray[np.int64]], split: str) -
     return split in labels_by_split and bool((labels_by_split[split] >= 0).any())
 
 
-def _shuffled_classes(
-    labels_N: NDArray[np.int64], n_classes: int, *, seed: list[int]
-) -> list[NDArray[np.int64]]:
+def _shuffled_classes(labels_N: NDArray[np.int64], n_classes: int, *, seed: list[int]) -> Classes:
     by_class = np.argsort(labels_N, kind="stable")
     edges = np.searchsorted(labels_N[by_class], np.arange(n_classes + 1))
     return [
@@ -107,7 +133,7 @@ def _shuffled_classes(
     ]
 
 
-def _require_every_class(classes: list[NDArray[np.int64]], class_names: tuple[str, ...]) -> None:
+def _require_every_class(classes: Classes, class_names: tuple[str, ...]) -> None:
     for name, rows in zip(class_names, classes, strict=True):
         if not len(rows):
             raise DataError(
@@ -116,9 +142,7 @@ def _require_every_class(classes: list[NDArray[np.int64]], class_names: tuple[st
             )
 
 
-def _require_examples(
-    parts: Mapping[str, tuple[str, list[NDArray[np.int64]]]], *, n_parts: int
-) -> None:
+def _require_examples(parts: Mapping[str, Part], *, n_parts: int) -> None:
     for split, (source_split, classes) in parts.items():
         if any(len(rows) for rows in classes):
             continue
@@ -133,9 +157,7 @@ def _require_examples(
         )
 
 
-def _hold_out(
-    train: list[NDArray[np.int64]], fractions: dict[str, float]
-) -> dict[str, tuple[str, list[NDArray[np.int64]]]]:
+def _hold_out(train: Classes, fractions: dict[str, float]) -> dict[str, Part]:
     # Of the classes that are divided; the others stay whole in train.
     sizes_C = np.array([len(rows) if len(rows) > len(fractions) else 0 for rows in train])
     parts = {}
@@ -149,21 +171,53 @@ def _hold_out(
     return parts | {TRAIN: (TRAIN, train)}
 
 
-def _limited(
-    classes: list[NDArray[np.int64]], setting: str, limit: int | None
-) -> list[NDArray[np.int64]]:
+def _halve(validation: Part) -> dict[str, Part]:
+    """Give half of each class to confirmation; what is left over stays in validation."""
+    parts = _take_last(VALIDATION, validation, [len(rows) // 2 for rows in validation[1]])
+    return parts if any(len(rows) for rows in parts[CONFIRMATION][1]) else {}
+
+
+def _hold_out_confirmation(train: Part, sizes: list[int], fraction: float) -> dict[str, Part]:
+    """Give a part of each class to confirmation; one image of it stays in train.
+
+    Every class is rounded by itself, so that none depends on the sizes of others.
+    """
+    counts = [
+        min(len(rows) - 1, max(1, round(fraction * size)))
+        for rows, size in zip(train[1], sizes, strict=True)
+    ]
+    if not any(counts):
+        raise DataError(
+            f"data.confirm_fraction must be 0 or none for these images, got {fraction:g}: no "
+            "class has a second training image to hold out"
+        )
+    return _take_last(TRAIN, train, counts)
+
+
+def _take_last(split: str, part: Part, counts: list[int]) -> dict[str, Part]:
+    """Take the last of each class, which limits use last."""
+    source_split, classes = part
+    stay = [len(rows) - n for rows, n in zip(classes, counts, strict=True)]
+    return {
+        split: (source_split, [rows[:n] for rows, n in zip(classes, stay, strict=True)]),
+        CONFIRMATION: (source_split, [rows[n:] for rows, n in zip(classes, stay, strict=True)]),
+    }
+
+
+def _limited(split: str, classes: Classes, config: DataConfig) -> Classes:
+    limit: int | None = getattr(config, LIMITS[split])
     sizes = np.array([len(rows) for rows in classes])
     if limit is None or limit >= sizes.sum():
         return classes
     if limit < np.count_nonzero(sizes):
         raise DataError(
-            f"{setting} must be at least {np.count_nonzero(sizes)}, one image for each class, got "
-            f"{limit}; raise it or set data.n_classes"
+            f"data.{LIMITS[split]} must be at least {np.count_nonzero(sizes)}, one image for each "
+            f"class of {split}, got {limit}; raise it or set data.n_classes"
         )
     return [rows[:n] for rows, n in zip(classes, share(sizes, total=limit), strict=True)]
 
 
-def _collect(source_split: str, classes: list[NDArray[np.int64]]) -> SplitRows:
+def _collect(source_split: str, classes: Classes) -> SplitRows:
     rows_N = np.concatenate(classes)
     labels_N = np.repeat(np.arange(len(classes)), [len(rows) for rows in classes])
     # Row order: the source is read from front to back.

@@ -88,7 +88,10 @@ class Duplicates(BaseModel, frozen=True, extra="forbid"):
 
 
 class DataDescription(BaseModel, frozen=True, extra="forbid"):
-    """What a prepared data set holds; the dictionaries go by split: train, validation, test."""
+    """What a prepared data set holds.
+
+    The dictionaries go by split: train, validation, confirmation where there is one, and test.
+    """
 
     source: str
     fingerprint: str
@@ -117,6 +120,8 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
     """Of each channel over the prepared training images, scaled to [0, 1]."""
     std: tuple[float, float, float]
     """Of each channel over the prepared training images, scaled to [0, 1]."""
+    lacks_confirmation: bool = False
+    """Whether validation images were to be divided, and no class has two of them."""
 
     @classmethod
     def of(
@@ -130,6 +135,7 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         left_out: tuple[LeftOut, ...],
         left_out_by_settings: tuple[LeftOut, ...],
         duplicates: Duplicates,
+        lacks_confirmation: bool,
     ) -> Self:
         """Sums up what was counted while the splits were decoded."""
         return cls(
@@ -150,6 +156,7 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
             dropped_counts={split: tally.n_dropped for split, tally in tallies.items()},
             dropped={split: tuple(tally.dropped) for split, tally in tallies.items()},
             duplicates=duplicates,
+            lacks_confirmation=lacks_confirmation,
             mean=tallies[TRAIN].mean(),
             std=tallies[TRAIN].std(),
         )
@@ -160,8 +167,10 @@ class DataDescription(BaseModel, frozen=True, extra="forbid"):
         return self.left_out + self.left_out_by_settings
 
     def save(self, path: Path) -> None:
-        """Writes the description as JSON."""
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        """Writes the description as JSON, which earlier versions read too where they can."""
+        unknown_earlier = set() if self.lacks_confirmation else {"lacks_confirmation"}
+        text = self.model_dump_json(indent=2, exclude=unknown_earlier)
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass

@@ -6,6 +6,7 @@ own storage. The tables are those of Optuna 5 (its schema has not changed since 
 """
 
 import functools
+import json
 from datetime import UTC, datetime
 
 from optuna.storages._rdb.models import (
@@ -38,6 +39,8 @@ METRIC_NAMES = "study:metric_names"
 """Optuna's system attribute of a study: a name for each objective."""
 PAUSED = "paused"
 """User attribute of a waiting trial that waits at a rung: the epoch of the rung."""
+AUDITED = "audited"
+"""User attribute of a trial that runs on for the audit: the epoch at which it was to be cut."""
 FIXED_PARAMS = "fixed_params"
 """Optuna's system attribute of a trial with given hyperparameters."""
 
@@ -119,6 +122,20 @@ def set_waiting(connection: Connection, trial_id: int) -> None:
         .where(trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING)
         .values(state=TrialState.WAITING)
     )
+
+
+def note_audited(connection: Connection, trial_id: int, epoch: int) -> None:
+    """Note that a trial runs on for the audit, unless it is noted already.
+
+    Args:
+        connection: An open transaction, in which nobody else can have the trial.
+        trial_id: Optuna's row number of the trial.
+        epoch: The epoch at which it was to be cut.
+    """
+    mine = (user_attributes.c.trial_id == trial_id) & (user_attributes.c.key == AUDITED)
+    if connection.execute(select(user_attributes.c.key).where(mine)).first() is None:
+        row = {"trial_id": trial_id, "key": AUDITED, "value_json": json.dumps(epoch)}
+        connection.execute(user_attributes.insert().values(**row))
 
 
 def put_value(connection: Connection, trial_id: int, step: int, value: float) -> None:

@@ -7,15 +7,15 @@ import functools
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, Select, case, exists, func, select
+from sqlalchemy import Connection, Row, ScalarSelect, Select, case, exists, func, select
 
 from storage.budget import SECONDS_PER_HOUR, Budget
-from storage.optuna_rows import PAUSED, has_attribute, trials, user_attributes
+from storage.optuna_rows import PAUSED, SLOT, has_attribute, trials, user_attributes
 from storage.promotion import FACTOR, promotable_trials
 from storage.records import IMPORTED_FROM, read_budget
 from storage.study_totals import is_own
@@ -25,12 +25,18 @@ COLUMNS = (
     "trial_id",
     "state",
     "is_imported",
+    "slot",
     "paused_at",
     "has_attempt",
     "n_epochs",
     "seconds",
 )
 """What is read of each trial, before its best value until each rung."""
+
+
+def audits_none(_slot: int) -> bool:
+    """Let every trial pause."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,12 @@ class Rungs:
     Attributes:
         epochs: Epochs of the rungs, rising; none where trials do not pause.
         n_epochs: Epochs of a whole trial.
+        audits: Whether the trial of a slot never pauses, to show what pausing would have lost.
     """
 
     epochs: tuple[int, ...]
     n_epochs: int
+    audits: Callable[[int], bool] = audits_none
 
     def next_after(self, epoch: int) -> int:
         """Return the epoch at which a trial that has an epoch is decided upon next."""
@@ -62,6 +70,7 @@ class Progress:
         has_attempt: Whether a worker has had it.
         n_epochs: Epochs recorded.
         seconds: Their time.
+        is_audited: Whether it passes the rungs without a pause.
     """
 
     trial_id: int
@@ -70,6 +79,7 @@ class Progress:
     has_attempt: bool
     n_epochs: int
     seconds: float
+    is_audited: bool = False
 
     @property
     def is_fresh(self) -> bool:
@@ -182,15 +192,15 @@ class Snapshot:
         if self.budget.unit != "epochs":
             return 0 if self.is_spent else math.inf
         committed = sum(
-            self.rungs.next_after(one.n_epochs)
-            if self._is_begun(one) and one.trial_id not in without
-            else one.n_epochs
+            one.n_epochs if one.trial_id in without else self._committed(one)
             for one in self.slots.values()
         )
         return self.budget.amount - committed
 
-    def _is_begun(self, one: Progress) -> bool:
-        return one.state == TrialState.RUNNING or self._is_interrupted(one)
+    def _committed(self, one: Progress) -> int:
+        if not (one.state == TrialState.RUNNING or self._is_interrupted(one)):
+            return one.n_epochs
+        return self.rungs.n_epochs if one.is_audited else self.rungs.next_after(one.n_epochs)
 
     def _is_interrupted(self, one: Progress) -> bool:
         waits = one.state == TrialState.WAITING and not one.is_fresh
@@ -202,7 +212,7 @@ def lock_and_read(connection: Connection, study_name: str, rungs: Rungs) -> Snap
     mine = protocols.c.study_name == study_name
     connection.execute(select(protocols.c.study_name).where(mine).with_for_update())
     rows = connection.execute(_reading_progress(study_name, rungs.epochs)).all()
-    slots = {row.trial_id: _progress(row) for row in rows if not row.is_imported}
+    slots = {row.trial_id: _progress(row, rungs) for row in rows if not row.is_imported}
     reached: dict[int, dict[int, float]] = {rung: {} for rung in rungs.epochs}
     for row in rows:
         for rung, best in zip(rungs.epochs, row[len(COLUMNS) :], strict=True):
@@ -217,10 +227,15 @@ def lock_and_read(connection: Connection, study_name: str, rungs: Rungs) -> Snap
     )
 
 
-def _progress(row: Row[Any]) -> Progress:
-    paused_at = json.loads(row.paused_at) if row.paused_at else None
+def _progress(row: Row[Any], rungs: Rungs) -> Progress:
     return Progress(
-        row.trial_id, row.state, paused_at, bool(row.has_attempt), row.n_epochs, row.seconds
+        row.trial_id,
+        row.state,
+        json.loads(row.paused_at) if row.paused_at else None,
+        bool(row.has_attempt),
+        row.n_epochs,
+        row.seconds,
+        is_audited=rungs.audits(json.loads(row.slot)),
     )
 
 
@@ -242,15 +257,13 @@ def _reading_progress(study_name: str, rungs: tuple[int, ...]) -> Select[Any]:
         .group_by(epochs.c.trial_id)
         .subquery()
     )
-    paused = select(user_attributes.c.value_json).where(
-        user_attributes.c.trial_id == trials.c.trial_id, user_attributes.c.key == PAUSED
-    )
     has_attempt = exists().where(attempts.c.trial_id == trials.c.trial_id)
     columns = (
         trials.c.trial_id,
         trials.c.state,
         has_attribute(IMPORTED_FROM),
-        paused.scalar_subquery(),
+        _attribute(SLOT),
+        _attribute(PAUSED),
         has_attempt,
         func.coalesce(trained.c.n_epochs, 0),
         func.coalesce(trained.c.seconds, 0.0),
@@ -262,3 +275,9 @@ def _reading_progress(study_name: str, rungs: tuple[int, ...]) -> Select[Any]:
         .where(is_own(study_name))
         .order_by(trials.c.trial_id)
     )
+
+
+def _attribute(key: str) -> ScalarSelect[str]:
+    """Return a user attribute of a trial, as JSON."""
+    mine = user_attributes.c.trial_id == trials.c.trial_id, user_attributes.c.key == key
+    return select(user_attributes.c.value_json).where(*mine).scalar_subquery()

@@ -18,7 +18,14 @@ from sqlalchemy.orm import Session
 
 from storage.adoption import REASON
 from storage.leases import Heartbeat, Lease, release_within
-from storage.optuna_rows import PAUSED, SLOT, next_waiting, trials, user_attributes
+from storage.optuna_rows import (
+    PAUSED,
+    SLOT,
+    next_waiting,
+    note_audited,
+    trials,
+    user_attributes,
+)
 from storage.queue_snapshot import Rungs, Snapshot, lock_and_read
 from storage.records import EpochRecord, count_epochs, report, report_resumed
 from storage.study_storage import StudyStorage
@@ -80,8 +87,9 @@ class TrialQueue:
     def report(self, heartbeat: Heartbeat, records: Sequence[EpochRecord]) -> bool:
         """Store epochs of a running trial that is not at its end; return whether it pauses.
 
-        It pauses where others go on before it, or the hours of the budget are spent. Its lease
-        ends in the same transaction.
+        It pauses where others go on before it, or the hours of the budget are spent; one that is
+        audited only notes, in the same transaction, where others would have gone on. The lease of
+        a trial that pauses ends in it too.
 
         Args:
             heartbeat: Holds the lease.
@@ -136,7 +144,13 @@ class TrialQueue:
         snapshot = lock_and_read(connection, self._study_name, self.rungs)
         if snapshot.is_spent:
             return False
-        return not is_rung or snapshot.next_paused({trial_id: epoch}) == trial_id
+        if not is_rung or snapshot.next_paused({trial_id: epoch}) == trial_id:
+            return True
+        one = snapshot.slots.get(trial_id)
+        if one is None or not one.is_audited:
+            return False
+        note_audited(connection, trial_id, epoch)
+        return True
 
     def close(self) -> list[int] | None:
         """Finish what waits, once nothing runs and nothing may be claimed.

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.optuna_rows import FIXED_PARAMS, PAUSED, SLOT
+from storage.optuna_rows import AUDITED, FIXED_PARAMS, PAUSED, SLOT
 from storage.own_study import open_study
 from storage.records import (
     IMPORTED_FROM,
@@ -87,6 +87,12 @@ class TrialRow:
     def is_cut_short(self) -> bool:
         """Whether others went on before it: it was pruned, or is paused."""
         return self.state in ("pruned", PAUSED_STATE)
+
+    @property
+    def audited_at(self) -> int | None:
+        """The epoch at which it was to be cut, of one that runs on for the audit; else None."""
+        epoch: int | None = self.attributes.get(AUDITED)
+        return epoch
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as JSON values, without its epochs."""

@@ -14,6 +14,7 @@ CALLER = "STUDY_CALLED_BY"
 """Environment variable that the Makefile sets to `make` for the targets in `TARGETS`."""
 TARGETS = {
     ("run",): "study",
+    ("confirm",): "final",  # which begins with it
     ("final",): "final",
     ("worker",): "worker",
     ("status",): "status",
@@ -59,6 +60,11 @@ def program() -> str:
     return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
+def is_called_by_make() -> bool:
+    """Return whether a target of the Makefile called this program."""
+    return os.environ.get(CALLER) == "make"
+
+
 def name_program(text: str) -> str:
     """Return a message whose commands, such as `study init`, work here as they are written."""
     return SUGGESTED.sub(lambda found: f"`{_rewritten(found[1])}`", text)
@@ -83,7 +89,7 @@ def _rewritten(command: str) -> str:
 
 def _make_line(words: Sequence[str]) -> str | None:
     """Return the call of make that does the same; None where make was not called, or has none."""
-    if os.environ.get(CALLER) != "make":
+    if not is_called_by_make():
         return None
     first = next((i for i, word in enumerate(words) if word in VARIABLES), len(words))
     target, rest = TARGETS.get(tuple(words[:first])), words[first:]

@@ -44,6 +44,8 @@ def render_trial_note(
     parts = [f"**{row.state}** after {row.epochs_done} of {n_epochs} epochs"]
     if row.reason is not None:
         parts.append(f"{code(row.reason['kind'])}: {code(row.reason['message'])}")
+    if row.audited_at is not None:
+        parts.append(f"It was to be cut after epoch {row.audited_at}, and ran on for the audit")
     if row.best is not None:
         best = row.best
         parts.append(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dashboards.analysis.audit import PruningAudit, audit_pruning, find_rungs
 from dashboards.analysis.baselines import BestBaseline, best_of
 from dashboards.analysis.comparison import (
     Variant,
@@ -73,6 +74,7 @@ class ReportContent:
         space: The hyperparameters; empty before the first trial has begun.
         importances: Of these, or why there are none.
         search: The figures of the search.
+        audit: What became of trials that ran on though they were to be cut, None where none did.
         given: What given points found.
         rows: The best trials.
         by_number: Every trial by its number.
@@ -94,6 +96,7 @@ class ReportContent:
     space: Sequence[Hyperparameter]
     importances: Importances
     search: SearchSection
+    audit: PruningAudit | None
     given: GivenPoints
     rows: Sequence[TrialRow]
     by_number: Mapping[int, TrialRow]
@@ -133,22 +136,26 @@ def compose_report(
     importances = read_importances(storage, study_name, space, is_given=is_given)
     data = read_data_section(protocol, runs=runs, cache=cache)
     n_validation = int(protocol.facts["n_examples"]["validation"])
+    cost = compute_cost(
+        rows,
+        attempts=attempts,
+        budget=protocol.limit,
+        n_epochs=int(protocol.configuration["search"]["n_epochs"]),
+    )
     return ReportContent(
         protocol=protocol,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,
-        cost=compute_cost(
-            rows,
-            attempts=attempts,
-            budget=protocol.limit,
-            n_epochs=int(protocol.configuration["search"]["n_epochs"]),
-        ),
+        cost=cost,
         timeline=_timeline(attempts, rows),
         reasons=_reasons(rows),
         space=space,
         importances=importances,
         search=build_search_section(
             rows, space, importances, shown_below=bool(given.heat_map or given.comparison)
+        ),
+        audit=audit_pruning(
+            rows, rungs=find_rungs(protocol), saved_epochs=cost.pruning_saved_epochs
         ),
         given=given,
         rows=by_value([row for row in rows if row.value is not None])[:MOST_TRIALS],

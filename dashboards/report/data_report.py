@@ -1,7 +1,7 @@
 """The report of a data set: one HTML file that needs no network, no server and no other file.
 
 Shows the images, their splits, their particularities and their augmentation. Besides a final run,
-only this module may open test images. Imports torch.
+only this module may open test images; it must not open confirmation images. Imports torch.
 """
 
 from collections import Counter
@@ -19,6 +19,7 @@ from data.augmented_samples import draw_samples
 from data.cautions import cautions
 from data.configuration import AugmentationConfig
 from data.image_cache import PreparedData
+from data.splits import CONFIRMATION
 from data.statistics import DataDescription, DuplicateExample
 from storage.run_paths import DataPaths
 
@@ -110,9 +111,15 @@ def _most_frequent(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, l
     return rows
 
 
-def _pictured(prepared: PreparedData) -> list[tuple[NDArray[np.uint8], DuplicateExample]]:
-    examples = prepared.description.duplicates.examples[:MOST_PICTURED_DUPLICATES]
-    return [
-        (prepared.picture(example.copies[0].split, example.copies[0].position), example)
-        for example in examples
-    ]
+def _pictured(prepared: PreparedData) -> list[tuple[NDArray[np.uint8] | None, DuplicateExample]]:
+    """Return duplicates with a picture; without, where all copies are confirmation images."""
+    pictured = []
+    for example in prepared.description.duplicates.examples[:MOST_PICTURED_DUPLICATES]:
+        open_copies = [copy for copy in example.copies if copy.split != CONFIRMATION]
+        picture = (
+            prepared.picture(open_copies[0].split, open_copies[0].position)
+            if open_copies
+            else None
+        )
+        pictured.append((picture, example))
+    return pictured

@@ -28,6 +28,8 @@ def render_summary(content: ReportContent, *, page: str) -> str:
     ]
     if content.status.diagnosis:
         parts += ["## Diagnosis", "\n".join(f"- {each}" for each in content.status.diagnosis)]
+    if content.audit is not None:
+        parts += ["## Pruning audit", str(content.audit)]
     if content.rows:
         parts += ["## Best trials", _best_trials(content.rows, content.n_validation)]
     facts = [*content.provenance.hashes, *content.provenance.facts]

@@ -26,6 +26,7 @@ from study.configuration.spaces.nearest import moved_settings
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
+from study.trial.rung_pruner import find_missing_rungs
 
 MOST_LISTED = 100
 PIPED_WIDTH = 160
@@ -48,6 +49,8 @@ def say_location(session: StudySession) -> None:
     if n_dropped := session.protocol.n_dropped:
         say(f"{n_dropped} broken {'image was' if n_dropped == 1 else 'images were'} dropped")
     if caution := find_costly_stem(session.config, n_classes=session.protocol.n_classes):
+        say(caution)
+    if caution := find_missing_rungs(session.config):
         say(caution)
     if moved := moved_settings(session.config):
         say(

@@ -102,6 +102,12 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         min_length=1,
         description="Parts of the schedule after which the worse half is pruned or pauses",
     )
+    audit_fraction: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Part of the trials that run on where the pruner would cut them, for an audit",
+    )
     pruner_percentile: float = Field(
         75.0, gt=0, lt=100, description="Percentage of trials that the percentile pruner keeps"
     )

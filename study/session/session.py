@@ -198,8 +198,7 @@ def open_session(
     location = location or Location(asked.storage, read_only=reading)
     reading = location.read_only
     if reading and asked.name is not None and follows_a_search(asked.name):
-        # They are shown under their name; their configuration has that of the search.
-        request = replace(request, options={**request.options, "name": None})
+        name, request = name or asked.name, _without_name(request)
     try:
         handle = location.open()
         protocol = read_protocol(handle.database, name or asked.name or location.only_study())
@@ -221,6 +220,11 @@ def open_session(
     return session
 
 
+def _without_name(request: Request) -> Request:
+    """Return a request whose name is that of the stored configuration."""
+    return replace(request, options={**request.options, "name": None})
+
+
 def await_session(request: Request, *, stop: StopFlag) -> StudySession:
     """Open a study, waiting a minute for the `study init` that creates it, or out an outage.
 
@@ -230,11 +234,14 @@ def await_session(request: Request, *, stop: StopFlag) -> StudySession:
         StopRequested: If a stop signal comes while waiting.
     """
     start = time.monotonic()
-    location = Location(request.location().storage)
+    asked = request.location()
+    location, name = Location(asked.storage), asked.name
+    if name is not None and follows_a_search(name):
+        request = _without_name(request)
     said = ""
     while True:
         try:
-            return open_session(request, location=location)
+            return open_session(request, name, location=location)
         except StudyDeletedError:
             raise
         except (StudyNotFoundError, DatabaseAwayError) as error:

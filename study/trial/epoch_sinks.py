@@ -19,6 +19,7 @@ from model.training_state import TrainingState
 from storage.atomic_files import write_atomically
 from storage.checkpoints import save_checkpoint, save_generation
 from storage.leases import Heartbeat
+from storage.optuna_rows import AUDITED, note_audited
 from storage.records import EpochRecord, report, report_resumed
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
@@ -131,6 +132,7 @@ class ReportAndPrune:
         trial_id: Optuna's row number of the trial.
         heartbeat: Holds the lease.
         is_over: Whether a state was that of the trial's last epoch: nothing is left to prune.
+        is_audited: Whether the trial runs on where the pruner gives it up; that is noted once.
         queue: Decides, in the epoch's own transaction, whether the trial pauses; None: it never
             does.
     """
@@ -143,6 +145,7 @@ class ReportAndPrune:
         heartbeat: Heartbeat,
         *,
         is_over: Callable[[TrainingState], bool],
+        is_audited: bool = False,
         queue: TrialQueue | None = None,
     ) -> None:
         self._study = study
@@ -150,6 +153,7 @@ class ReportAndPrune:
         self._trial_id = trial_id
         self._heartbeat = heartbeat
         self._is_over = is_over
+        self._is_audited = is_audited
         self._queue = queue
 
     def __call__(self, result: EpochResult, state: TrainingState) -> None:
@@ -197,5 +201,9 @@ class ReportAndPrune:
         if self._is_over(state):
             return
         trial = self._storage_handle.get_trial(self._trial_id)
-        if self._study.pruner.prune(self._study, trial):
-            raise optuna.TrialPruned(f"the pruner gave up after epoch {state.epochs_done}")
+        if AUDITED in trial.user_attrs or not self._study.pruner.prune(self._study, trial):
+            return
+        epoch = state.epochs_done
+        if not self._is_audited:
+            raise optuna.TrialPruned(f"the pruner gave up after epoch {epoch}")
+        self._heartbeat.within(lambda connection: note_audited(connection, self._trial_id, epoch))

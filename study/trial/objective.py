@@ -36,6 +36,7 @@ from study.trial.faults import training
 from study.trial.hparams import build_hparams, row_name
 from study.trial.identity import Identity, load_own
 from study.trial.judged import judge_run
+from study.trial.pruning_audit import is_audited
 from study.trial.trial_training import TrialTraining
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class TrialRun:
             trial_id,
             heartbeat,
             is_over=self._is_over,
+            is_audited=is_audited(self._session.config, self.identity.run.slot),
             queue=self._queue,
         )
         with (

@@ -15,11 +15,10 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from model.seeds import derive_seed
 from storage.optuna_rows import FIXED_PARAMS
-from storage.promotion import rung_epochs
 from study.configuration.config import StudyConfig
 from study.configuration.search_space import is_conditional
 from study.configuration.sections import SearchConfig
-from study.trial.rung_pruner import RungPruner
+from study.trial.rung_pruner import RungPruner, rungs_of
 
 
 def build_sampler(search: SearchConfig, *, seed: int, number: int) -> BaseSampler:
@@ -95,11 +94,6 @@ def build_pruner(config: StudyConfig) -> BasePruner:
                 min_resource=max(1, warmup), reduction_factor=2, bootstrap_count=0
             )
         case "rungs":
-            epochs = rung_epochs(
-                search.rungs,
-                n_epochs=search.n_epochs,
-                warmup_epochs=config.optimization.warmup_epochs,
-            )
-            return RungPruner(epochs)
+            return RungPruner(rungs_of(config))
         case "promotion" | "none" | "auto":  # trials pause as their queue decides
             return NopPruner()

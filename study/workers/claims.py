@@ -23,12 +23,13 @@ from storage.leases import (
 )
 from storage.lost_workers import Watch
 from storage.process_identity import Owner
-from storage.promotion import rung_epochs
 from storage.queue_snapshot import Rungs
 from storage.study_storage import StudyStorage
 from storage.study_totals import count_states, running_ids
 from storage.trial_queue import TrialQueue
 from study.session.session import StudySession
+from study.trial.pruning_audit import is_audited
+from study.trial.rung_pruner import rungs_of
 
 logger = logging.getLogger(__name__)
 
@@ -135,15 +136,14 @@ def build_queue(session: StudySession) -> TrialQueue | None:
     pauses = search.pruner == "promotion"
     if not session.is_search or not (pauses or unit != "trials"):
         return None
-    epochs = rung_epochs(
-        search.rungs,
-        n_epochs=search.n_epochs,
-        warmup_epochs=session.config.optimization.warmup_epochs,
-    )
     return TrialQueue(
         session.storage_handle,
         session.protocol.study_name,
-        Rungs(tuple(epochs) if pauses else (), search.n_epochs),
+        Rungs(
+            tuple(rungs_of(session.config)) if pauses else (),
+            search.n_epochs,
+            audits=partial(is_audited, session.config),
+        ),
         counts_hours=unit == "hours",
     )
 

@@ -10,9 +10,15 @@ NAMES = ("ant", "bee", "cat", "dog", "eel")
 
 
 def described(
-    train: tuple[int, ...], validation: tuple[int, ...], test: tuple[int, ...] | None = None
+    train: tuple[int, ...],
+    validation: tuple[int, ...],
+    test: tuple[int, ...] | None = None,
+    *,
+    confirmation: tuple[int, ...] | None = None,
 ) -> DataDescription:
-    class_counts = {"train": train, "validation": validation, "test": test or validation}
+    class_counts = {"train": train, "validation": validation}
+    class_counts |= {"confirmation": confirmation} if confirmation else {}
+    class_counts["test"] = test or validation
     return DataDescription(
         source="pictures",
         fingerprint="f",
@@ -76,6 +82,26 @@ CASES = {
         described((50, 50), (200, 0), (300, 0)),
         "no image of bee in validation and test: macro-F1 there is the mean over the classes "
         "present",
+    ),
+    "missing in all": (
+        described((50, 50), (200, 0), (300, 0), confirmation=(200, 0)),
+        "no image of bee in validation, confirmation and test: macro-F1 there is the mean over "
+        "the classes present",
+    ),
+    "missing in two of three": (
+        described((50, 50), (200, 100), (300, 0), confirmation=(200, 0)),
+        "no image of bee in confirmation and test: macro-F1 there is the mean over the classes "
+        "present",
+    ),
+    "no confirmation": (
+        described((50, 50), (200, 200)).model_copy(update={"lacks_confirmation": True}),
+        "no confirmation images, for no class has two validation images to divide: a winner can "
+        "only be judged by the images that chose it; data.confirm_fraction=0.1 takes some from "
+        "train",
+    ),
+    "few to confirm on": (
+        described((50, 50), (100, 100), confirmation=(90, 90)),
+        "confirmation has 180 images of 2 classes, one changes accuracy by 0.56 points",
     ),
     "few of a class": (
         described((50, 50), (2, 200), (9, 200)),

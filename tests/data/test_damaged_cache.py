@@ -21,7 +21,8 @@ from tests.tools.users import requires_root
 @pytest.fixture
 def config(tmp_path: Path) -> DataConfig:
     tree = write_tree(tmp_path / "tree")
-    return DataConfig(source=str(tree), cache=tmp_path / "cache", image_size=8)
+    cache = tmp_path / "cache"
+    return DataConfig(source=str(tree), cache=cache, image_size=8, confirm_fraction=0.2)
 
 
 def overwrite(path: Path) -> None:
@@ -38,14 +39,23 @@ def truncate(path: Path) -> None:
 
 
 def contents(prepared: PreparedData) -> list[bytes]:
-    splits = (prepared.train(), prepared.validation(), prepared.test())
+    confirmation = prepared.confirmation()
+    assert confirmation is not None
+    splits = (prepared.train(), prepared.validation(), confirmation, prepared.test())
     return [array.tobytes() for one in splits for array in (one.images_NHWC, one.labels_N)]
 
 
 @pytest.mark.parametrize("damage", [overwrite, truncate, Path.unlink])
 @pytest.mark.parametrize(
     "name",
-    ["train.images", "validation.images", "test.images", "train.labels.npy", "description.json"],
+    [
+        "train.images",
+        "validation.images",
+        "confirmation.images",
+        "test.images",
+        "train.labels.npy",
+        "description.json",
+    ],
 )
 def test_damaged_file_is_said_and_the_entry_is_built_again(
     config: DataConfig,
@@ -103,7 +113,7 @@ def test_images_overwritten_while_they_are_read_give_no_result(config: DataConfi
     prepared = prepare(config)
     batches = EvaluationBatches(
         prepared.train(),
-        batch_size=4,
+        batch_size=2,
         mean=prepared.mean,
         std=prepared.std,
         device=torch.device("cpu"),

@@ -237,6 +237,7 @@ def test_tiny_imagenet_in_part_is_balanced_and_described(tiny_imagenet: Prepared
     assert description.class_counts == {
         "train": (100,) * 4,
         "validation": (10,) * 4,
+        "confirmation": (10,) * 4,
         "test": (20,) * 4,
     }
     assert set(description.original_sizes["train"]) == {"64x64"}
@@ -260,10 +261,11 @@ def test_class_without_a_validation_image_is_prepared(tmp_path: Path) -> None:
     folder = write_table(tmp_path / "table", "train", [0, 1, 2] * 5)
     write_table(folder, "valid", [0, 1, 0, 1])
     described = prepare(config(folder, tmp_path)).description
-    assert described.class_counts["validation"] == (2, 2, 0)
+    assert described.class_counts["validation"] == (1, 1, 0)
     assert described.origins == {
         "train": "train",
         "validation": "valid",
+        "confirmation": "half of valid",
         "test": "10% held out from train",
     }
 

@@ -60,7 +60,9 @@ def test_pictures_are_those_that_training_sees(tmp_path: Path, settings: dict[st
         (folder / name).write_bytes(b"broken")
     values = {"image_size": 16, "source": str(folder), "cache": tmp_path / "cache"} | settings
     prepared = prepare(DataConfig.model_validate(values | {"broken_images": "drop"}))
-    splits = (prepared.train(), prepared.validation(), prepared.test())
+    confirmation = prepared.confirmation()
+    assert confirmation is not None
+    splits = (prepared.train(), prepared.validation(), confirmation, prepared.test())
     trained = sorted(image.tobytes() for split in splits for image in split.images_NHWC)
     streamed = [one.pixels_HWC for one in stream(folder, **settings)]
     assert sorted(pixels.tobytes() for pixels in streamed if pixels is not None) == trained

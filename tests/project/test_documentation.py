@@ -158,7 +158,7 @@ SHARED = {
     ),
     "export-trials": READING,
     **dict.fromkeys(["dashboard", "tensorboard", "enqueue"], READING),
-    **dict.fromkeys(["worker", "final", "replay", "slurm-script"], TRAINING),
+    **dict.fromkeys(["worker", "confirm", "final", "replay", "slurm-script"], TRAINING),
     **dict.fromkeys(["init", "run", "fork", "config", "sanity", "lr-range"], CREATING),
     **dict.fromkeys(["sweep", "grid", "compare"], CREATING),
     **dict.fromkeys(["data", "baselines"], READING | {"data"}),

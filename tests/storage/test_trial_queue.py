@@ -1,6 +1,7 @@
 """Trials that pause at rungs, and budgets of epochs and hours, with workers that die."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from storage.adoption import requeue, told_slots
 from storage.attempts import read_attempts
 from storage.budget import Budget
 from storage.leases import release
-from storage.optuna_rows import BEST_EPOCH, PAUSED, SLOT
+from storage.optuna_rows import AUDITED, BEST_EPOCH, PAUSED, SLOT
 from storage.own_study import SampledStudy, open_study
 from storage.queue_snapshot import Rungs
 from storage.records import raise_amount
@@ -24,6 +25,11 @@ from tests.tools.light_trials import (
 )
 
 RUNGS = Rungs((1, 2, 4), 8)
+
+
+def is_third(slot: int) -> bool:
+    """Audit the first slot and every third one after it."""
+    return slot % 3 == 0
 
 
 def cluster_of(
@@ -45,6 +51,49 @@ def test_budget_of_epochs_is_exact_whoever_dies(
     assert 100 - (RUNGS.n_epochs - RUNGS.epochs[0]) < n_epochs <= 100
     states = Counter(trial.state for trial in cluster.trials())
     assert states[TrialState.COMPLETE] >= 1 and states[TrialState.PRUNED] > 10
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_audited_trials_never_pause_and_the_budget_stays_exact(
+    handle: StudyStorage, tmp_path: Path, seed: int
+) -> None:
+    rungs = replace(RUNGS, audits=is_third)
+    cluster = cluster_of(handle, tmp_path, Budget("epochs", 100), rungs)
+    deaths = cluster.run(n_workers=4, seed=seed, p_death=0.05)
+    n_epochs = cluster.check()
+    assert sum(deaths.values()) >= 5
+    assert 100 - (RUNGS.n_epochs - RUNGS.epochs[0]) < n_epochs <= 100
+    noted = {}
+    for trial in cluster.trials():
+        if is_third(trial.user_attrs[SLOT]):
+            assert trial.state == TrialState.COMPLETE
+            noted[trial._trial_id] = trial.user_attrs.get(AUDITED)
+        else:
+            assert AUDITED not in trial.user_attrs
+    assert set(noted.values()) <= {None, *RUNGS.epochs} and any(noted.values())
+    endings = {one.ending for one in read_attempts(handle.database, [*noted])}
+    assert "paused" not in endings and "complete" in endings
+
+
+def test_an_audited_trial_notes_the_first_rung_that_it_would_have_waited_at(
+    handle: StudyStorage, tmp_path: Path
+) -> None:
+    rungs = replace(RUNGS, audits=is_third)
+    cluster = cluster_of(handle, tmp_path, Budget("trials", 2), rungs)
+    cluster.run(n_workers=1, seed=0, p_death=0.1)
+    first, second = cluster.trials()
+    # Either one waits for others at its first rung, and the second one does so.
+    assert (first.state, first.user_attrs[AUDITED]) == (TrialState.COMPLETE, 1)
+    assert (second.state, second.last_step) == (TrialState.PRUNED, 1)
+
+
+def test_hours_end_an_audited_trial_too(handle: StudyStorage, tmp_path: Path) -> None:
+    n_workers, hours = 2, 0.25
+    rungs = replace(RUNGS, audits=is_third)
+    cluster = cluster_of(handle, tmp_path, Budget("hours", hours), rungs)
+    cluster.run(n_workers=n_workers, seed=2)
+    spent_seconds = cluster.check() * SECONDS_OF_AN_EPOCH
+    assert 0 <= spent_seconds - hours * 3600 <= n_workers * SECONDS_OF_AN_EPOCH
 
 
 def test_budget_of_epochs_is_exact_without_rungs(handle: StudyStorage, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from data import image_cache
 from study.cli import main
 from study.stop_signal import HEARD
 from tests.tools.pictures import write_pictures
@@ -53,6 +55,20 @@ def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
             "grace_seconds": 10,
         },
     }
+
+
+@pytest.fixture
+def n_opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often each split of prepared images is opened."""
+    counter: Counter[str] = Counter()
+    opening = image_cache._open_split
+
+    def counted(folder: Path, *, split: str, size: int) -> image_cache.Examples:
+        counter[split] += 1
+        return opening(folder, split=split, size=size)
+
+    monkeypatch.setattr(image_cache, "_open_split", counted)
+    return counter
 
 
 @dataclass(frozen=True)

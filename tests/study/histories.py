@@ -103,6 +103,9 @@ class World:
             world.n_opened += 1
             return opening(prepared)
 
+        def forbidden(prepared: PreparedData) -> Any:
+            raise AssertionError("only a confirmation opens the confirmation images")
+
         class Silent:
             def __init__(self, *_: object, **__: object) -> None: ...
             def write(self, *_: object) -> None: ...
@@ -112,6 +115,7 @@ class World:
         for view in SLOW_VIEWS:
             patch.setattr(f"study.{view}", lambda *_, **__: None)
         patch.setattr(PreparedData, "test", counted)
+        patch.setattr(PreparedData, "confirmation", forbidden)
         patch.setattr(objective, "ReportAndPrune", Report)
         patch.setattr(objective, "TensorBoardLog", Silent)
         patch.setattr(trial_training, "train_epochs", self._train)

@@ -64,8 +64,9 @@ def _end(session: StudySession, *, by_plan: bool) -> None:
     elif not session.has_complete_trial():
         fail("no trial is complete: see the reasons with `study trials --json`", 1)
     else:
-        name = session.protocol.study_name
-        say(f"next: {suggest_command('final', '--name', name, storage=session.config.storage)}")
+        name, search = session.protocol.study_name, session.config.search
+        following = "confirm" if search.searched or search.points else "final"
+        say(f"next: {suggest_command(following, '--name', name, storage=session.config.storage)}")
 
 
 def _status(session: StudySession) -> StudyStatus:

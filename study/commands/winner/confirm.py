@@ -9,6 +9,7 @@ from study.commands.options import DATA, DEVICE, LOCATION, command, stop_after_o
 from study.commands.output import stoppable
 from study.configuration.config import Request
 from study.confirmation.confirmation import advance, conclude, open_confirmation
+from study.program import is_called_by_make
 from study.progress import explain_wait, fail, say, survive_lost_output
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession, open_session
@@ -77,6 +78,6 @@ def _say_verdict(session: StudySession, found: Confirmation) -> None:
         say(line)
     note_study(session)
     name, place = session.protocol.study_name, session.config.storage
-    if found.recommended is not None:
+    if found.recommended is not None and not is_called_by_make():  # which goes on by itself
         final = suggest_command("final", "--name", name, storage=place)
         say(f"next: {final} (trial {found.recommended})")

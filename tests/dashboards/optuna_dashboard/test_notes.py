@@ -10,10 +10,12 @@ from markdown_it.token import Token
 from dashboards.formatting import LONGEST_CODE, bullets, code
 from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from model.rate_curve import RateCurve
+from storage.optuna_rows import AUDITED
 from storage.records import Protocol, read_protocol
-from storage.run_paths import RunPaths
+from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
 from storage.trial_rows import TrialRow, read_trials
+from tests.dashboards.statuses import build_row
 
 EVIL = "<script>alert(1)</script>"
 PIECES = st.sampled_from(
@@ -60,6 +62,14 @@ def test_trial_note_shows_state_best_epoch_hyperparameters_and_host(
     failed = render_trial_note(rows["failed"], paths, n_epochs=4)
     assert "after 0 of 4" in failed and "` exception `: ` <b>no memory</b> `" in failed
     assert "macro-F1" not in failed
+
+
+def test_trial_note_says_where_an_audited_trial_was_to_be_cut() -> None:
+    row = build_row(3, epochs_done=4, attributes={AUDITED: 2})
+    note = render_trial_note(row, TrialPaths(Path("3")), n_epochs=4)
+    assert "It was to be cut after epoch 2, and ran on for the audit" in note
+    plain = render_trial_note(build_row(3), TrialPaths(Path("3")), n_epochs=4)
+    assert "to be cut" not in plain
 
 
 def test_texts_in_a_trial_note_are_no_markup(searched_study: StudyStorage) -> None:

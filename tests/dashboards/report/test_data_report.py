@@ -20,7 +20,7 @@ from data.configuration import AugmentationConfig, DataConfig
 from data.image_cache import PreparedData, prepare
 from data.sources.encoded_images import LeftOut
 from data.splits import SPLITS
-from data.statistics import DataDescription
+from data.statistics import DataDescription, DuplicateCopy, DuplicateExample
 from storage.errors import RunFolderError
 from storage.run_paths import DataPaths
 from tests.dashboards.report.test_report import Page
@@ -34,9 +34,11 @@ Prepare = Callable[..., PreparedData]
 def prepared_folder(tmp_path: Path) -> Prepare:
     """Prepare a tree of three classes, the second larger, with extra files in the first."""
 
-    def build(extra: dict[str, bytes] | None = None, *, second: int = 8) -> PreparedData:
+    def build(
+        extra: dict[str, bytes] | None = None, *, second: int = 8, others: int = 5
+    ) -> PreparedData:
         random = np.random.default_rng(0)
-        for name, n in (("ant", 5), ("bee", second), (HOSTILE, 5)):
+        for name, n in (("ant", others), ("bee", second), (HOSTILE, others)):
             (tmp_path / "tree" / name).mkdir(parents=True)
             for index in range(n):
                 pixels = random.integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -112,6 +114,39 @@ def test_report_names_and_pictures_duplicates_and_names_broken_images(
     assert page.text.count("red.png") == 2
     assert page.tags["img"] == 1 + 8 * (1 + N_DRAWS)
     assert "bee/broken.png" in page.text and "cannot identify" in page.text
+
+
+def test_report_pictures_no_confirmation_image(
+    prepared_folder: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepared_folder(second=20, others=20)
+
+    def copy(split: str, position: int) -> DuplicateCopy:
+        return DuplicateCopy(
+            split=split, position=position, label=0, source_split="train", name=f"{split}.png"
+        )
+
+    closed, half_closed = [
+        DuplicateExample(n_copies=2, copies=(copy("confirmation", 0), second))
+        for second in (copy("confirmation", 1), copy("test", 0))
+    ]
+    found = prepared.description.duplicates.model_copy(
+        update={"n_groups": 2, "examples": (closed, half_closed)}
+    )
+    described = prepared.description.model_copy(update={"duplicates": found})
+    opened: list[str] = []
+    picture = PreparedData.picture
+    monkeypatch.setattr(
+        PreparedData,
+        "picture",
+        lambda self, split, position: opened.append(split) or picture(self, split, position),
+    )
+    _, page = report(replace(prepared, description=described), tmp_path / "runs")
+    assert opened == ["test"]
+    assert page.tags["img"] == 1 + 8 * (1 + N_DRAWS)
+    assert "not opened" in page.text and page.text.count("confirmation.png") == 3
+    assert page.tags["svg"] == 4 and "half of the 10% held out from " in words(page)
+    assert max(map(len, shown(described, width=80).splitlines())) <= 80
 
 
 def test_report_says_how_images_became_square(prepared_folder: Prepare, tmp_path: Path) -> None:
@@ -205,7 +240,7 @@ def test_tables_in_80_columns_say_origins_classes_left_out_and_cautions(
     assert re.search(r"train (\w+ )+12 3 to 6 0", flat) and "10% held out" in flat
     assert "ant 3 1 1 bee 6 1 1" in flat
     assert "2 Test no ending of a picture a, b" in flat
-    assert [line[:9] for line in text.splitlines()].count("caution: ") == 3
+    assert [line[:9] for line in text.splitlines()].count("caution: ") == 4
 
 
 def test_tables_name_even_classes_in_a_line(prepared_folder: Prepare) -> None:

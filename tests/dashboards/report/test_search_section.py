@@ -22,11 +22,14 @@ from dashboards.analysis.search_space import (
 from dashboards.figures.base import svg
 from dashboards.figures.search import importance_figure, pair_figure, parallel_figure, slice_figure
 from dashboards.figures.timeline import build_timeline, timeline_figure
+from dashboards.report.report import write_report
 from storage.attempts import Attempt, read_attempts
 from storage.budget import Budget
 from storage.leases import acquire, end
+from storage.optuna_rows import AUDITED
 from storage.process_identity import Owner
 from storage.records import read_protocol
+from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage, create_study_storage
 from storage.trial_rows import read_trials
 from tests.tools.searches import add_trial, create_search
@@ -218,3 +221,25 @@ def test_any_choices_have_a_place_each(choices: list[str]) -> None:
 def test_importances_are_drawn_with_the_greatest_on_top() -> None:
     axes = importance_figure({"learning_rate": 0.75, "dropout": 0.25}).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["dropout", "learning rate"]
+
+
+@pytest.mark.parametrize("noted", [{AUDITED: 3}, {}])
+def test_report_says_what_the_audit_of_pruning_found(
+    handle: StudyStorage, tmp_path: Path, noted: dict[str, object]
+) -> None:
+    reason = {"reason": {"kind": "pruned", "message": "the pruner gave up"}}
+    add_trial(handle, "pets", slot=0, state=COMPLETE, n_epochs=N_EPOCHS, best=0.5)
+    add_trial(
+        handle, "pets", slot=1, state=COMPLETE, n_epochs=N_EPOCHS, best=0.4, attributes=noted
+    )
+    add_trial(handle, "pets", slot=2, state=PRUNED, n_epochs=2, best=0.3, attributes=reason)
+    RunPaths(tmp_path / "runs", "pets").claim(read_protocol(handle.database, "pets").study_key)
+    path = tmp_path / "report.html"
+    write_report(handle, "pets", runs=tmp_path / "runs", path=path)
+    for file in (path, path.with_suffix(".md")):
+        text = file.read_text(encoding="utf-8").partition("Pruning audit")[2]
+        if noted:
+            assert "1 trial that was to be cut ran on, for 1 epoch more. It ended no" in text
+            assert "Pruning saved 2 epochs." in text
+        else:
+            assert not text

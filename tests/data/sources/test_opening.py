@@ -41,7 +41,7 @@ def test_class_folders_below_splits_are_used_as_they_are(tmp_path: Path, validat
     for split, n in (("train", 4), (validation, 3), ("test", 2)):
         write_tree(tmp_path / "tree" / split, n_per_class=n)
     counts = opened(tmp_path / "tree", tmp_path).description.counts
-    assert counts == {"train": 12, "validation": 9, "test": 6}
+    assert counts == {"train": 12, "validation": 6, "confirmation": 3, "test": 6}
 
 
 def test_class_called_train_is_a_class(tmp_path: Path) -> None:

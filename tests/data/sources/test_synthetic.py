@@ -14,8 +14,25 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
 
 
 def test_synthetic_is_split_and_balanced(prepared: PreparedData) -> None:
-    assert prepared.description.counts == {"train": 2700, "validation": 500, "test": 300}
+    counts = {"train": 2700, "validation": 250, "confirmation": 250, "test": 300}
+    assert prepared.description.counts == counts
     assert prepared.description.class_counts["train"] == (270,) * len(CLASS_NAMES)
+
+
+def test_without_confirmation_images_they_are_the_data_of_the_version_before(
+    prepared: PreparedData,
+) -> None:
+    """The fingerprint of that version, to the digit: its studies go on with it."""
+    limits = {"train_limit": 40, "validation_limit": 16, "test_limit": 8, "n_classes": 4}
+    values = {"image_size": 8, "cache": prepared.folder.parent, "confirm_fraction": 0, **limits}
+    earlier = prepare(DataConfig.model_validate(values))
+    assert earlier.fingerprint == "f00409982296f517ac96423d77c9cb78"
+    assert earlier.description.counts == {"train": 40, "validation": 16, "test": 8}
+    others = [
+        prepare(DataConfig.model_validate(values | {"confirm_fraction": one}))
+        for one in (None, 0.1)
+    ]
+    assert len({earlier.fingerprint, *(one.fingerprint for one in others)}) == 3
 
 
 def test_synthetic_has_some_grey_pictures(prepared: PreparedData) -> None:

@@ -1,6 +1,7 @@
 """`study data` and `study baselines`, with a study and without one."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,11 @@ def test_damaged_baselines_are_rejected_with_the_file_to_remove(
 
 
 def test_data_and_baselines_without_a_study_use_the_data_that_are_given(
-    call: Call, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_opened: Counter[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = ["--data", str(pictures), "--set", "data.image_size=8", "--set", "data.cache=cache"]
@@ -101,6 +106,7 @@ def test_data_and_baselines_without_a_study_use_the_data_that_are_given(
     assert away.code == 0 and away.out == table.out
     assert call("data", *given).code == 0
     assert "nearest mean colour" in report.read_text()
+    assert set(n_opened) == {"train", "validation"}
 
 
 def test_baselines_of_a_study_are_shown_beside_its_results(
@@ -108,7 +114,7 @@ def test_baselines_of_a_study_are_shown_beside_its_results(
 ) -> None:
     assert call("init", "--config", config_file).code == 0
     place = ["--storage", f"sqlite:///{tmp_path}/study.db", "--runs", str(tmp_path / "runs")]
-    assert "best baseline: validation macro-F1 0.3301, random" in call("status", *place).out
+    assert "best baseline: validation macro-F1 0.3238, random" in call("status", *place).out
     found = json.loads(call("baselines", *place, "--json").out)
     assert found["scores"]["random"]["accuracy"] == pytest.approx(1 / 3)
     assert "logistic regression, 8x8 pixels" in call("status", *place).out

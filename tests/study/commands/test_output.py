@@ -47,6 +47,14 @@ def test_baselines_have_a_top5_accuracy_where_it_says_something(
     assert ("top-5" in capture.get()) == ("1.0000" in capture.get()) == is_shown
 
 
+def test_init_says_where_no_rung_is_left(call: Call, config_file: str) -> None:
+    words = ["--set", "search.pruner=rungs", "--set", "optimization.warmup_epochs=2.5"]
+    ended = call("init", "--config", config_file, *words)
+    assert ended.code == 0, ended.err
+    (line,) = [line for line in ended.out.splitlines() if "search.rungs" in line]
+    assert line.startswith("caution: search.rungs never apply") and "2.5 of 3 epochs" in line
+
+
 def test_best_trial_is_shown_with_its_weights_or_why_there_are_none(
     tiny_settings: dict[str, object], call: Call, tmp_path: Path
 ) -> None:

@@ -72,7 +72,7 @@ from study.errors import ConfigurationError
         ("optimization.warmup_epochs=99", r"warmup_epochs must lie below"),
         ("name=a/b", r"^name must be letters, digits, .*, at most 100, got 'a/b': correct it$"),
         ("execution.device=gpu", r"^execution\.device must be auto .*cuda:N, got 'gpu': correct"),
-        ("name=x-final", r"name must not end in -final"),
+        ("name=x-final", r"name must not end in -confirm or -final"),
         ("search.n_epochs", r"--set must have the form section\.key=value"),
         ("search.n_epochs=[1", r"--set search\.n_epochs must be YAML"),
         ("search=3", r"^search must hold settings, got 3: give one of them, as search\.NAME$"),

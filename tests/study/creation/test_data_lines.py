@@ -11,7 +11,8 @@ def test_init_says_classes_splits_and_where_they_come_from(call: Call, config_fi
     line = first.out.splitlines()[1]
     (origin,) = re.findall(r"train 58 \(([^)]+)\)", line)
     assert line == (
-        f"data: 3 classes; train 58 ({origin}), validation 7 (10% held out from {origin}), "
+        f"data: 3 classes; train 58 ({origin}), validation 4 (10% held out from {origin}), "
+        f"confirmation 3 (half of the 10% held out from {origin}), "
         f"test 7 (10% held out from {origin})"
     )
     assert "not used" not in first.out
@@ -41,4 +42,4 @@ def test_init_cautions_about_a_class_of_one_image(
     assert said.code == 0, said.err
     lines = [line for line in said.out.splitlines() if line.startswith("caution: ")]
     assert lines[0] == "caution: 1 of 3 classes has fewer than 10 training images: dots (1)"
-    assert lines[1].startswith("caution: no image of dots in validation and test: macro-F1 ")
+    assert lines[1].startswith("caution: no image of dots in validation, confirmation and test: ")

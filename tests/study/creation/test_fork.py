@@ -369,7 +369,7 @@ def test_fork_rejects_names_that_do_not_suit(searched: StudySession) -> None:
         fork(asking(searched), "tiny")
     with pytest.raises(StudyError, match="NEW another name, got 'tiny' and 'tiny'"):
         fork(asking(searched, name=None), "tiny")
-    with pytest.raises(ConfigurationError, match="must not end in -final"):
+    with pytest.raises(ConfigurationError, match="must not end in -confirm or -final"):
         fork(asking(searched), "tiny-final")
     with pytest.raises(StudyError, match="must be a searched study"):
         fork(asking(searched, name="tiny-final"), "changed")

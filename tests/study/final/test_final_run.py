@@ -102,10 +102,13 @@ def test_gpu_that_is_not_there_is_rejected_before_a_final_run_is_queued(
 
 
 def test_final_run_is_longer_larger_and_tested_once(
-    searched: StudySession, tmp_path: Path
+    searched: StudySession, tmp_path: Path, n_opened: Counter[str]
 ) -> None:
     winner = choose_winner(searched)
     result = finish(searched, winner)
+    assert (n_opened["test"], n_opened["confirmation"]) == (1, 0)
+    confirmation = prepare(searched.config.data).confirmation()
+    assert confirmation is not None and n_opened["confirmation"] == 1
     assert result.paths.folder == tmp_path / "runs" / "tiny" / "final"
     metrics = json.loads(result.paths.metrics.read_text())
     names = {"loss", "accuracy", "top5_accuracy", "macro_f1"}
@@ -186,11 +189,11 @@ def check_mistakes(searched: StudySession, result: FinalResult) -> None:
     assert len(events.Scalars("hparam/best/macro_f1")) == 1
 
 
-def test_search_never_opens_the_test_split(tiny_settings: Settings) -> None:
+def test_search_opens_neither_test_nor_confirmation_images(tiny_settings: Settings) -> None:
     session = initialise(validated(deepcopy(tiny_settings)))
     folder = prepare(session.config.data).folder
-    sealed = list(folder.glob("*test*"))
-    assert len(sealed) == 3  # pixels, labels, names
+    sealed = [*folder.glob("test*"), *folder.glob("confirmation*")]
+    assert len(sealed) == 3 + 2  # pixels and labels of both, names of test images
     for file in sealed:
         file.unlink()
     search(session)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.promotion import rung_epochs
-from study.configuration.config import Request
+from study.configuration.config import Request, validated
 from study.errors import ConfigurationError
-from study.trial.rung_pruner import RungPruner
+from study.trial.rung_pruner import RungPruner, find_missing_rungs, rungs_of
 
 RUNG = 2
 
@@ -81,3 +81,38 @@ def test_rungs_are_the_rounded_parts() -> None:
 def test_rungs_that_do_not_rise_within_the_schedule_are_rejected(rungs: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^search.rungs"):
         Request(assignments=(f"search.rungs={rungs}",)).resolve()
+
+
+@pytest.mark.parametrize("pruner", ["rungs", "promotion"])
+@pytest.mark.parametrize(
+    ("n_epochs", "warmup_epochs", "rungs", "remedy"),
+    [
+        (20, 1.0, [2, 4, 8], None),
+        (20, 18.9, [19], None),
+        (3, 1.9, [2], None),
+        (20, 19.0, [], "set optimization.warmup_epochs below 19, or a larger search.n_epochs"),
+        (3, 2.5, [], "set optimization.warmup_epochs below 2, or a larger search.n_epochs"),
+        (1, 0.5, [], ": set a larger search.n_epochs, or search.pruner=none"),
+    ],
+)
+def test_caution_names_the_warm_up_that_leaves_a_rung(
+    pruner: str, n_epochs: int, warmup_epochs: float, rungs: list[int], remedy: str | None
+) -> None:
+    search = {"n_epochs": n_epochs, "pruner": pruner}
+    config = validated(
+        {"search": search, "optimization": {"warmup_epochs": warmup_epochs}},
+    )
+    assert rungs_of(config) == rungs
+    caution = find_missing_rungs(config)
+    if remedy is None:
+        assert caution is None
+        return
+    assert caution is not None and remedy in caution
+    assert f"{warmup_epochs:g} of {n_epochs} epochs" in caution and "\n" not in caution
+
+
+@pytest.mark.parametrize("pruner", ["percentile", "median", "halving", "none"])
+def test_other_pruners_have_no_rungs_to_miss(pruner: str) -> None:
+    search = {"n_epochs": 3, "pruner": pruner}
+    config = validated({"search": search, "optimization": {"warmup_epochs": 2.5}})
+    assert rungs_of(config) == [] and find_missing_rungs(config) is None

@@ -130,7 +130,7 @@ def test_final_runs_are_read_under_the_name_of_their_queue(
     exported = call("export-trials", "--name", "tiny-final", "--to", str(table), *place)
     assert exported.code == 0 and '"the first"' in table.read_text()
     rejected = call("final", "--name", "tiny-final", *place)
-    assert rejected.code == 2 and "must not end in -final" in rejected.err
+    assert rejected.code == 2 and "must not end in -confirm or -final" in rejected.err
 
 
 def test_shown_progress_expects_the_first_epoch_and_counts_final_runs_from_one(

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from tests.study.conftest import Call
 
 
 def test_report_writes_figures_and_tables_where_it_is_told(
-    tiny_settings: dict[str, Any], call: Call, tmp_path: Path
+    tiny_settings: dict[str, Any], call: Call, tmp_path: Path, n_opened: Counter[str]
 ) -> None:
     initialise(validated(tiny_settings)).location.close()
     place = tiny_settings["storage"]
@@ -17,14 +18,15 @@ def test_report_writes_figures_and_tables_where_it_is_told(
         *("--figures", str(figures), "--tables", str(tables)),
     )
     assert ended.code == 0, ended.err
-    names = {f"classes-of-{split}" for split in ("train", "validation", "test")}
+    names = {f"classes-of-{split}" for split in ("train", "validation", "confirmation", "test")}
     assert {path.name for path in figures.iterdir()} == {
         f"{name}{suffix}" for name in names for suffix in (".svg", ".pdf")
     }
     assert ended.out.splitlines()[1:] == [
-        f"6 files in {figures}: figures as SVG and PDF",
+        f"8 files in {figures}: figures as SVG and PDF",
         f"0 files in {tables}: tables as CSV and LaTeX",
     ]
+    assert set(n_opened) == {"train"}
 
 
 def test_report_counts_each_kind_of_a_common_folder(
@@ -37,7 +39,7 @@ def test_report_counts_each_kind_of_a_common_folder(
         *("--figures", folder, "--tables", folder),
     )
     assert ended.out.splitlines()[1:] == [
-        f"6 files in {folder}: figures as SVG and PDF",
+        f"8 files in {folder}: figures as SVG and PDF",
         f"0 files in {folder}: tables as CSV and LaTeX",
     ]
 
