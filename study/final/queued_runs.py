@@ -101,7 +101,8 @@ class Plan:
         return points
 
     def _begin(self, role: str) -> Point:
-        params, trial = self.winner.params, self.winner.number
+        params: Mapping[str, Any] = self.winner.params
+        trial = self.winner.number
         if role == CONTROL:
             control = find_control(self.session)
             params = control.params
