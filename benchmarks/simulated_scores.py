@@ -3,22 +3,20 @@
 Shape letters: N images, C classes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from benchmarks.recorded_curves import Table
+from benchmarks.search_policies import Policy, settings
+from benchmarks.simulated_search import Search
 from dashboards.analysis.confirmation.verdict import JudgedRun
-from model.configuration import MOST_STAGES
 from model.macro_f1_influence import macro_f1, macro_f1_influence
 from storage.trial_rows import TrialRow
-from study.configuration.config import StudyConfig
-from study.configuration.search_space import Range, read_searched, suggest
-from study.trial.samplers import build_sampler
 
 POINT = 0.01
 ACCURACY = 0.5
@@ -27,8 +25,6 @@ DIFFICULTY = 1.5
 """Deviation of the images' difficulty, in logits."""
 TASTE = 0.6
 """Deviation of what a setting makes of an image, in logits: what more seeds do not average out."""
-LOSS = 20.0
-"""Points that are lost a whole range away from the best point, in every parameter."""
 
 
 @dataclass(frozen=True)
@@ -49,57 +45,31 @@ class Searched:
         return max(self.qualities)
 
 
-def search(
-    config: StudyConfig, n_trials: int, *, gap: float, deviation: float, seed: int
-) -> Searched:
-    """Run a search by the product's sampler on a made-up surface with noisy scores.
+def search(table: Table, n_trials: int, *, gap: float, deviation: float, seed: int) -> Searched:
+    """Run a search by the product's sampler on recorded scores, made noisy.
 
     Args:
-        config: Of the study; its sampler and space.
-        n_trials: All of them are complete.
+        table: Whose last scores are the true qualities.
+        n_trials: All of them complete, where no setting of the table has diverged.
         gap: By how many points the default lies below the best trial; 0: all settings are equal.
         deviation: Of a score over seeds, in points.
-        seed: Of sampler, surface and noise.
+        seed: Of sampler and noise.
     """
-    study = optuna.create_study(direction="maximize")
-    random = np.random.default_rng(seed)
-    ranges = {
-        name: one.within
-        for one in read_searched(config.search)
-        if isinstance(one.within, Range)
-        for name in one.names(MOST_STAGES)
-    }
-    best = {name: random.random() for name in ranges}
-    points, losses, noises = [], [], []
-    for number in range(n_trials):
-        study.sampler = build_sampler(config.search, seed=seed, number=number)
-        trial = study.ask()
-        suggest(trial, config)
-        loss = _loss(trial.params, ranges, best) if gap else 0.0
-        noise = deviation * float(random.standard_normal())
-        study.tell(trial, noise - loss)
-        points.append(trial.params)
-        losses.append(loss)
-        noises.append(noise)
-    qualities = [gap + min(losses) - loss for loss in losses]
+    noises = deviation * np.random.default_rng(seed).standard_normal(len(table.settings))
+    weight = 1.0 if gap else 0.0
+    curves = [weight * curve + noise for curve, noise in zip(table.curves, noises, strict=True)]
+    policy = Policy("none", settings(pruner="none"))
+    simulated = Search(replace(table, curves=curves), policy, seed=seed)
+    simulated.run(n_workers=1, budget=n_trials)
+    scores = [trial.value for trial in simulated.study.get_trials(deepcopy=False)]
+    chosen = [one for one, score in zip(simulated.settings, scores, strict=True) if score]
+    true = [weight * float(table.curves[setting][-1]) for setting in chosen]
+    qualities = [gap + one - max(true) for one in true]
     rows = [
-        _row(number, params, (quality + noise) * POINT)
-        for number, (params, quality, noise) in enumerate(
-            zip(points, qualities, noises, strict=True)
-        )
+        _row(number, dict(table.settings[setting]), (quality + noises[setting]) * POINT)
+        for number, (setting, quality) in enumerate(zip(chosen, qualities, strict=True))
     ]
     return Searched(rows, qualities)
-
-
-def _loss(
-    params: Mapping[str, Any], ranges: Mapping[str, Range], best: Mapping[str, float]
-) -> float:
-    """Return how many points a setting loses: with the squared distance to the best point."""
-    parts = [
-        (ranges[name].part_between(ranges[name].low, value) - best[name]) ** 2
-        for name, value in params.items()
-    ]
-    return LOSS * float(np.mean(parts))
 
 
 def _row(number: int, params: dict[str, Any], score: float) -> TrialRow:

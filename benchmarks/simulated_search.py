@@ -64,6 +64,11 @@ class Search:
         self._budget = Budget("epochs", math.inf)
         self._best = -math.inf
 
+    @property
+    def settings(self) -> list[int]:
+        """Which setting of the table each trial has trained, by its number."""
+        return [one.setting for one in self._trials.values()]
+
     def run(self, *, n_workers: int, budget: float) -> list[float]:
         """Train until the budget is spent, or nothing is left to do.
 

@@ -6,6 +6,7 @@ Must not import torch.
 import re
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from storage.trial_rows import TrialRow
@@ -95,6 +96,18 @@ def shown_duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def shown_time(moment: datetime, now: datetime) -> str:
+    """Return when something is expected: `22:56`, `Tue 03:10` or `2026-12-01 03:10`.
+
+    Seconds are shown where it is less than ten minutes away.
+    """
+    if moment.date() != now.date():
+        is_soon = moment - now < timedelta(days=6)
+        return f"{moment:%a %H:%M}" if is_soon else f"{moment:%Y-%m-%d %H:%M}"
+    is_near = moment - now < timedelta(minutes=10)
+    return f"{moment:%H:%M:%S}" if is_near else f"{moment:%H:%M}"
 
 
 def shown_bytes(n_bytes: int) -> str:

@@ -40,8 +40,16 @@ class Provenance:
     citation: str
 
 
-def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
-    """Return where the results of a study come from."""
+def read_provenance(
+    protocol: Protocol, rows: Sequence[TrialRow], *, is_confirmed: bool = False
+) -> Provenance:
+    """Return where the results of a study come from.
+
+    Args:
+        protocol: Its stored configuration.
+        rows: Its trials.
+        is_confirmed: Whether it has a confirmation, which belongs to what repeats it.
+    """
     facts = protocol.facts
     seeds = [f"study {protocol.configuration.get('seed', NOT_RECORDED)}"]
     if "split_seed" in protocol.configuration["data"]:
@@ -70,7 +78,7 @@ def read_provenance(protocol: Protocol, rows: Sequence[TrialRow]) -> Provenance:
         ],
         settings=_settings(protocol),
         configuration=_configuration_text(protocol),
-        commands=_commands(protocol),
+        commands=_commands(protocol, is_confirmed=is_confirmed),
         citation=bibtex_entry(protocol.git_revision, protocol.source_digest),
     )
 
@@ -146,13 +154,14 @@ def _configuration_text(protocol: Protocol) -> str:
     return json.dumps(shared, indent=1, ensure_ascii=False)
 
 
-def _commands(protocol: Protocol) -> str:
+def _commands(protocol: Protocol, *, is_confirmed: bool) -> str:
     name = shlex.quote(protocol.study_name)
     revision = (protocol.facts["git_revision"] or "").removesuffix("+")
     return "\n".join(
         (
             *([f"git checkout {shlex.quote(revision)}"] if revision else ()),
             "study run --config study.yaml",
+            *([f"study confirm --name {name}"] if is_confirmed else ()),
             f"study final --name {name}",
             f"study report --name {name} --figures figures --tables tables",
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from dashboards.analysis.confirmation_status import ConfirmationStatus, read_confirmation_status
 from dashboards.analysis.diagnosis.sentences import MOST_BEST, read_diagnosis
 from dashboards.analysis.eta import (
     RunningTrial,
@@ -76,6 +77,7 @@ class StudyStatus:
         reasons: Why trials were pruned or failed, the most frequent first.
         newest_early_ends: The last of them, the newest first.
         diagnosis: What the trials say about the search, in sentences.
+        confirmation: Whether the winner holds up; None where nothing of it is queued.
         final_runs: By number.
         recorded_epochs: Epochs of all trials that this study ran.
         newest_epoch_at: About when the last of them was recorded, in seconds since 1970 by the
@@ -104,6 +106,7 @@ class StudyStatus:
     reasons: tuple[ReasonCount, ...]
     newest_early_ends: tuple[EarlyEnd, ...]
     diagnosis: tuple[str, ...]
+    confirmation: ConfirmationStatus | None
     final_runs: tuple[FinalRunStatus, ...]
     recorded_epochs: int
     newest_epoch_at: float | None
@@ -133,6 +136,11 @@ class StudyStatus:
         """Whether a trial waits or is paused, or the budget lets another one begin."""
         grows = self.spending.unit != "trials" and not self.spending.is_spent
         return bool(self.waiting or self.paused or grows)
+
+    @property
+    def has_live_confirmation(self) -> bool:
+        """Whether a worker with a recent heartbeat has a run of the confirmation."""
+        return self.confirmation is not None and self.confirmation.has_live_worker
 
     @property
     def has_live_final_run(self) -> bool:
@@ -189,6 +197,7 @@ def read_status(storage: StudyStorage, study_name: str) -> StudyStatus:
         reasons=_reasons(early),
         newest_early_ends=_newest_early_ends(storage, study_name),
         diagnosis=read_diagnosis(database, protocol, totals=totals, early=early, best=ids),
+        confirmation=read_confirmation_status(storage, study_name, now=now),
         final_runs=read_final_run_statuses(storage, study_name, now=now),
         recorded_epochs=sum(one.n_epochs for one in own),
         newest_epoch_at=max(

@@ -15,11 +15,13 @@ from dashboards.analysis.comparison import (
     read_variants,
     shown_number,
 )
+from dashboards.analysis.confirmation.reading import CANDIDATE, CONFIRMS, CONTROL, Confirmation
+from dashboards.analysis.confirmation.sentences import sentences
 from dashboards.analysis.lr_range import load_range_record
 from dashboards.analysis.spending import describe_budget
 from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
 from storage.records import Protocol
-from storage.run_paths import RunPaths, TrialPaths
+from storage.run_paths import CONFIRM_SUFFIX, RunPaths, TrialPaths, follows_a_search, searched_name
 from storage.trial_rows import TrialRow
 
 MOST_NAMED_CLASSES = 20
@@ -42,6 +44,8 @@ def render_trial_note(
         metrics: Of a final run's test, as in its `metrics.json`.
     """
     parts = [f"**{row.state}** after {row.epochs_done} of {n_epochs} epochs"]
+    if CONFIRMS in row.attributes:
+        parts.append(_confirming(row.attributes[CONFIRMS]))
     if row.reason is not None:
         parts.append(f"{code(row.reason['kind'])}: {code(row.reason['message'])}")
     if row.audited_at is not None:
@@ -56,6 +60,17 @@ def render_trial_note(
         parts.append(_tested(metrics))
     params = [(code(name), code(text)) for name, text in shown_params(row).items()]
     return "\n\n".join([*parts, bullets([*params, *_circumstances(row, paths)])])
+
+
+def _confirming(confirms: Mapping[str, Any]) -> str:
+    """Return what a confirmation run is for, and which score is its value."""
+    role, trial = confirms["role"], confirms["trial"]
+    who = "the default" if role == CONTROL else f"trial {trial} of the search"
+    images = "the images of the search" if role == CANDIDATE else "the confirmation images"
+    return (
+        f"Confirmation run, no trial of the search: it trains {who} ({role}) with a fresh seed. "
+        f"Its value is macro-F1 on {images} after the last epoch."
+    )
 
 
 def _tested(metrics: Mapping[str, Any]) -> str:
@@ -82,21 +97,34 @@ def _circumstances(row: TrialRow, paths: TrialPaths) -> Iterator[tuple[str, str]
 
 
 def render_study_note(
-    protocol: Protocol, paths: RunPaths, rows: Sequence[TrialRow], *, space: Sequence[str]
+    protocol: Protocol,
+    paths: RunPaths,
+    rows: Sequence[TrialRow],
+    *,
+    space: Sequence[str],
+    confirmation: Confirmation | None = None,
 ) -> str:
-    """Return the note of a study: its protocol, and what was found besides its trials.
+    """Return the note of a study: whether its winner holds up, its protocol, and what was found.
 
     Args:
         protocol: Its stored configuration.
         paths: Its files.
         rows: Its trials, if they are given points.
         space: A text for each hyperparameter with its range.
+        confirmation: Of the study; None where it has none.
 
     Raises:
         StorageError: If the file of learned baselines is damaged.
         DashboardError: If the record of the LR finder is.
     """
-    parts = ["### Protocol", bullets([*_protocol(protocol, paths, space)])]
+    parts = [_following(protocol)] if follows_a_search(protocol.study_name) else []
+    if confirmation is not None:
+        headline, *others = sentences(confirmation)
+        parts += [
+            "### Confirmation",
+            "\n".join([f"- **{headline}**", *(f"- {x}" for x in others)]),
+        ]
+    parts += ["### Protocol", bullets([*_protocol(protocol, paths, space)])]
     parts += ["### Baselines on the validation images", _baselines(protocol, paths)]
     suggestion = _lr_finder(paths)
     if suggestion is not None:
@@ -106,6 +134,14 @@ def render_study_note(
     if is_comparison(variants):
         parts += ["### Comparison", _comparison(variants)]
     return "\n\n".join(parts)
+
+
+def _following(protocol: Protocol) -> str:
+    """Return what is queued in a study that follows a search."""
+    searched = code(searched_name(protocol.study_name))
+    if protocol.study_name.endswith(CONFIRM_SUFFIX):
+        return f"Runs with fresh seeds that confirm the winner of study {searched}: no trials."
+    return f"Final runs of study {searched}: no trials."
 
 
 def _protocol(

@@ -31,6 +31,11 @@ from dashboards.figures.comparison import comparison_figure, heat_map_figure
 from dashboards.figures.live_shapes import live_timeline
 from dashboards.figures.timeline import build_timeline, timeline_figure
 from dashboards.report.captioned import CaptionedFigure
+from dashboards.report.confirmation_section import (
+    ConfirmationSection,
+    read_confirmation_section,
+    suggest_confirmation,
+)
 from dashboards.report.data_section import DataSection, read_data_section
 from dashboards.report.final_section import FinalRun, read_final_runs
 from dashboards.report.search_section import SearchSection, build_search_section
@@ -70,6 +75,8 @@ class ReportContent:
         status: How far the study is.
         cost: What it has cost.
         timeline: Who trained what and when, None before the first claim.
+        confirmation: Whether the winner holds up; None where nothing of it is queued.
+        confirm_command: What confirms it; None where nothing was searched.
         reasons: State, kind and message of trials that ended early, with their number.
         space: The hyperparameters; empty before the first trial has begun.
         importances: Of these, or why there are none.
@@ -92,6 +99,8 @@ class ReportContent:
     status: StudyStatus
     cost: Cost
     timeline: CaptionedFigure | None
+    confirmation: ConfirmationSection | None
+    confirm_command: str | None
     reasons: Sequence[tuple[tuple[str, str, str], int]]
     space: Sequence[Hyperparameter]
     importances: Importances
@@ -135,6 +144,7 @@ def compose_report(
     given = _given(rows) if is_given else GivenPoints()
     importances = read_importances(storage, study_name, space, is_given=is_given)
     data = read_data_section(protocol, runs=runs, cache=cache)
+    confirmation = read_confirmation_section(storage, study_name)
     n_validation = int(protocol.facts["n_examples"]["validation"])
     cost = compute_cost(
         rows,
@@ -148,6 +158,8 @@ def compose_report(
         status=status,
         cost=cost,
         timeline=_timeline(attempts, rows),
+        confirmation=confirmation,
+        confirm_command=suggest_confirmation(protocol, is_search=bool(space) and not is_given),
         reasons=_reasons(rows),
         space=space,
         importances=importances,
@@ -166,7 +178,7 @@ def compose_report(
         finals=read_final_runs(storage, study_name, paths),
         lr_finder=_lr_finder(paths),
         best_baseline=best_of(data.baselines),
-        provenance=read_provenance(protocol, rows),
+        provenance=read_provenance(protocol, rows, is_confirmed=confirmation is not None),
     )
 
 

@@ -5,6 +5,8 @@ Whatever is put into a page is text, unless it is `Markup`.
 
 import json
 import re
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,8 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> None:
         "accuracy": shown_accuracy,
         "json": inline_json,
         "with_code": with_code,
+        "sentence": as_sentence,
+        "spread": shown_spread,
     }
     write_text(path, environment.get_template(template).render(context))
 
@@ -129,6 +133,19 @@ def shown_accuracy(row: TrialRow, n_images: int) -> str:
     accuracy = row.best.validation_accuracy
     error = accuracy_standard_error(accuracy, n_images)
     return f"{100 * accuracy:.1f} ± {100 * error:.1f} %"
+
+
+def as_sentence(text: str) -> str:
+    """Return a text with a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def shown_spread(scores: Sequence[float]) -> str:
+    """Return the mean of scores and their standard deviation, as far as there are enough."""
+    if not scores:
+        return "–"
+    mean = shown_score(statistics.fmean(scores))
+    return f"{mean} ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else mean
 
 
 def with_code(sentence: str) -> Markup:

@@ -78,6 +78,7 @@ def list_figures(content: ReportContent) -> list[CaptionedFigure]:
     """Return the figures of a report that are not of a final run or of the data."""
     search, given = content.search, content.given
     captioned: list[CaptionedFigure | None] = [
+        content.confirmation.figure if content.confirmation else None,
         content.timeline,
         search.history,
         search.curves,

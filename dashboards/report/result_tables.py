@@ -4,6 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from dashboards.analysis.comparison import Compared, compare_variants, read_variants
 from dashboards.formatting import setting_name, shown_value, shows_top5
+from dashboards.report.confirmation_section import (
+    ConfirmationSection,
+    SettingScores,
+    deviation_of,
+    mean_of,
+)
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun, TestedClasses
 from dashboards.report.table_formats import Cell, Column, ResultTable
@@ -34,6 +40,34 @@ SEED_COLUMNS = (
     Column("difference", "difference", "+.4f"),
     Column("p_value_holm", "p (Holm)", ".3f"),
     Column("verdict", "verdict", is_text=True),
+)
+SETTING_COLUMNS = (
+    Column("setting", "setting", is_text=True),
+    Column("role", "role", is_text=True),
+    Column("searched_trial", "trial"),
+    Column("search_macro_f1", "search", ".4f"),
+    Column("selection_seeds", "seeds"),
+    Column("selection_macro_f1_mean", "mean", ".4f"),
+    Column("selection_macro_f1_standard_deviation", "s.d.", ".4f"),
+    Column("judged_seeds", "seeds"),
+    Column("judged_macro_f1_mean", "confirmed", ".4f"),
+    Column("judged_macro_f1_standard_deviation", "s.d.", ".4f"),
+    Column("is_recommended", "recommended", is_text=True),
+)
+VERDICT_COLUMNS = (
+    Column("verdict", "verdict", is_text=True),
+    Column("difference", "difference", "+.4f"),
+    Column("low", "90 % from", "+.4f"),
+    Column("high", "to", "+.4f"),
+    Column("seeds_standard_error", "s.e. of seeds", ".4f"),
+    Column("images_standard_error", "of images", ".4f"),
+    Column("degrees_of_freedom", "d.f.", ".1f"),
+    Column("p_value", "p", ".3f"),
+    Column("alpha", "alpha", ".3g"),
+    Column("margin", "margin", ".4f"),
+    Column("least_detectable", "detectable", ".4f"),
+    Column("shrinkage", "shrinkage", "+.4f"),
+    Column("images", "images"),
 )
 TOP5 = "test_top5_accuracy"
 TEST_COLUMNS = (
@@ -72,7 +106,10 @@ CLASS_COLUMNS = (
 def compose_tables(content: ReportContent) -> list[ResultTable]:
     """Return the tables that a study has rows for."""
     tested = [(n, one) for n, one in enumerate(content.finals, start=1) if one.metrics]
+    section = content.confirmation
     tables = [
+        ResultTable("confirmation", SETTING_COLUMNS, [*_settings(section)]),
+        ResultTable("confirmation-verdict", VERDICT_COLUMNS, [*_verdict(section)]),
         _best_trials(content.rows, content.n_validation),
         ResultTable("results-over-seeds", SEED_COLUMNS, _over_seeds(content)),
         _final_tests(tested, with_top5=shows_top5(content.data.n_classes)),
@@ -84,6 +121,44 @@ def compose_tables(content: ReportContent) -> list[ResultTable]:
         ),
     ]
     return [table for table in tables if table.rows]
+
+
+def _settings(section: ConfirmationSection | None) -> Iterator[list[Cell]]:
+    for one in section.settings if section else ():
+        yield [*_setting_cells(one)]
+
+
+def _setting_cells(one: SettingScores) -> Iterator[Cell]:
+    yield one.label
+    yield one.role
+    yield one.trial
+    yield one.search_score
+    for scores in (one.selection, one.judged):
+        yield len(scores)
+        yield mean_of(scores)
+        yield deviation_of(scores)
+    yield "yes" if one.is_recommended else "no"
+
+
+def _verdict(section: ConfirmationSection | None) -> Iterator[list[Cell]]:
+    verdict = section.found.verdict if section else None
+    if section is None or verdict is None:
+        return
+    yield [
+        section.headline,
+        verdict.difference,
+        verdict.low,
+        verdict.high,
+        verdict.seeds_error,
+        verdict.images_error,
+        verdict.degrees,
+        verdict.p_value,
+        verdict.alpha,
+        verdict.margin,
+        verdict.least_detectable,
+        section.found.shrinkage,
+        section.found.n_images,
+    ]
 
 
 def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> ResultTable:

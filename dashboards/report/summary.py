@@ -6,9 +6,10 @@ Texts from data are code, within which GitHub and GitLab see no markup.
 from collections.abc import Iterator, Sequence
 
 from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
+from dashboards.report.confirmation_section import ConfirmationSection
 from dashboards.report.content import ReportContent
 from dashboards.report.final_section import FinalRun
-from dashboards.report.html import shown_accuracy, shown_score
+from dashboards.report.html import as_sentence, shown_accuracy, shown_score, shown_spread
 from storage.records import Protocol
 from storage.trial_rows import PAUSED_STATE, TrialRow
 
@@ -26,6 +27,8 @@ def render_summary(content: ReportContent, *, page: str) -> str:
         f"{_validation_classes(content.protocol)}. {code(page)} has the whole report.",
         bullets([*_headline(content)]),
     ]
+    if content.confirmation:
+        parts += ["## Confirmation", _confirmation(content.confirmation)]
     if content.status.diagnosis:
         parts += ["## Diagnosis", "\n".join(f"- {each}" for each in content.status.diagnosis)]
     if content.audit is not None:
@@ -51,6 +54,8 @@ def _validation_classes(protocol: Protocol) -> str:
 
 def _headline(content: ReportContent) -> Iterator[tuple[str, str]]:
     status, best, baseline = content.status, content.status.best, content.best_baseline
+    if content.confirmation:
+        yield "verdict", f"**{content.confirmation.headline}**"
     counts = [
         f"{getattr(status, state)} {state}"
         for state in ("complete", "pruned", "failed", PAUSED_STATE, "running")
@@ -71,6 +76,15 @@ def _headline(content: ReportContent) -> Iterator[tuple[str, str]]:
         "best baseline",
         f"{shown_score(baseline.macro_f1)} (validation, {code(baseline.name)})",
     )
+    found = content.confirmation.found if content.confirmation else None
+    if found and found.winner and found.confirmed_score is not None:
+        trial = f"mean of {len(found.winner_scores)} fresh seeds, trial {found.winner.number}"
+        yield "confirmed", f"**{shown_score(found.confirmed_score)}** ({trial})"
+    elif best and not found and content.confirm_command:
+        yield (
+            "confirmed",
+            f"not yet, `{content.confirm_command}` tests the winner with fresh seeds",
+        )
     tested = [final for final in content.finals if final.metrics]
     for number, final in enumerate(tested, start=1):
         which = f" {number} of {len(tested)}" if len(tested) > 1 else ""
@@ -91,6 +105,26 @@ def _tested(final: FinalRun) -> str:
         accuracy += f" ± {100 * classes.accuracy_error:.2f} % (standard errors)"
     trial = f", trial {final.test.searched_trial} of the search" if final.test else ""
     return f"{macro_f1}, {accuracy}{trial}"
+
+
+def _confirmation(section: ConfirmationSection) -> str:
+    judged = "confirmation images" if section.found.is_on_own_images else "judged"
+    lines = [
+        *(f"- {as_sentence(line)}" for line in section.details),
+        *([""] if section.details else []),
+        f"| setting | search | fresh seeds | {judged} |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for one in section.settings:
+        cells = [
+            f"**{one.label}**, recommended" if one.is_recommended else one.label,
+            shown_score(one.search_score),
+            shown_spread(one.selection),
+            shown_spread(one.judged),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    note = "Means of macro-F1 ± their standard deviation over seeds."
+    return "\n".join([*lines, "", note])
 
 
 def _best_trials(rows: Sequence[TrialRow], n_validation: int) -> str:

@@ -17,7 +17,7 @@ from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
 from storage.run_paths import names_of_all
 from storage.study_storage import StudyStorage
-from storage.trial_rows import ALL_STATES
+from storage.trial_rows import ALL_STATES, STATE_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,18 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "study_lost_attempts": ("How often a worker was lost with its trial.", ()),
     "study_best_macro_f1": ("Validation macro-F1 of the best complete trial, 0 to 1.", ()),
+    "study_confirmed_macro_f1": (
+        "Mean macro-F1 of the winner's confirmation, with fresh seeds, 0 to 1.",
+        (),
+    ),
+    "study_winner_is_better": (
+        "Whether the confirmation calls the winner better than the configured values: 1 or 0.",
+        (),
+    ),
+    "study_confirmation_runs": (
+        "Runs of the confirmation by state; they are no trials of the study.",
+        ("state",),
+    ),
     "study_recorded_epochs": (
         "Epochs of all trials so far; a study that adds none has stalled.",
         (),
@@ -194,6 +206,7 @@ def _samples(status: StudyStatus) -> Iterator[tuple[str, tuple[str, ...], float 
     yield "study_taken_over_trials", (), status.taken_over
     yield "study_lost_attempts", (), status.lost_attempts
     yield "study_best_macro_f1", (), status.best.value if status.best else None
+    yield from _confirmation_samples(status)
     yield "study_recorded_epochs", (), status.recorded_epochs
     yield "study_last_epoch_timestamp_seconds", (), status.newest_epoch_at
     yield "study_images_per_second", (), status.images_per_second
@@ -206,3 +219,15 @@ def _samples(status: StudyStatus) -> Iterator[tuple[str, tuple[str, ...], float 
         yield "study_running_remaining_seconds", (number,), trial.seconds_left
         worker = f"{trial.host}:{trial.pid}"
         yield "study_heartbeat_age_seconds", (number, worker), trial.beat_age_seconds
+
+
+def _confirmation_samples(
+    status: StudyStatus,
+) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
+    found = status.confirmation
+    if found is None:
+        return
+    yield "study_confirmed_macro_f1", (), found.confirmed_score
+    yield "study_winner_is_better", (), found.is_better
+    for state in STATE_NAMES.values():
+        yield "study_confirmation_runs", (state,), sum(run.state == state for run in found.runs)

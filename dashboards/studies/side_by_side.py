@@ -31,6 +31,10 @@ class StudyResult:
         best_value: Highest validation macro-F1 of a complete trial, None without one.
         best_trial: Its number.
         best_is_imported: Whether another study ran it.
+        confirmed_score: Mean macro-F1 of the winner's confirmation, None before its end.
+        confirmed_trial: Number of that winner, likewise.
+        is_better: Whether it may be called better than the configured values; None without a
+            verdict.
         final_validation_macro_f1: Best of the last final run, None without one.
         test_macro_f1: Of the last final run that was tested, None without one.
         test_accuracy: Likewise.
@@ -50,6 +54,9 @@ class StudyResult:
     best_value: float | None
     best_trial: int | None
     best_is_imported: bool
+    confirmed_score: float | None
+    confirmed_trial: int | None
+    is_better: bool | None
     final_validation_macro_f1: float | None
     test_macro_f1: float | None
     test_accuracy: float | None
@@ -99,6 +106,8 @@ def compare_studies(
 
 def _read_result(handle: StudyStorage, protocol: Protocol) -> StudyResult:
     status = read_status(handle, protocol.study_name)
+    confirmation = status.confirmation
+    is_confirmed = confirmation is not None and confirmation.confirmed_score is not None
     shipped = [run for run in status.final_runs if run.is_first]
     final = shipped[-1] if shipped else None
     tested = [run for run in shipped if run.test_macro_f1 is not None]
@@ -112,6 +121,9 @@ def _read_result(handle: StudyStorage, protocol: Protocol) -> StudyResult:
         best_value=status.best.value if status.best else None,
         best_trial=status.best.number if status.best else None,
         best_is_imported=status.best is not None and status.best.is_imported,
+        confirmed_score=confirmation.confirmed_score if confirmation else None,
+        confirmed_trial=confirmation.winner if confirmation and is_confirmed else None,
+        is_better=confirmation.is_better if confirmation else None,
         final_validation_macro_f1=final.validation_macro_f1 if final else None,
         test_macro_f1=tested[-1].test_macro_f1 if tested else None,
         test_accuracy=tested[-1].test_accuracy if tested else None,
@@ -179,11 +191,20 @@ def _score(value: float | None) -> str | None:
     return None if value is None else f"{value:.4f}"
 
 
+def _told(is_better: bool | None) -> str | None:
+    return None if is_better is None else "yes" if is_better else "not told"
+
+
 MEASURES: dict[str, Callable[[StudyResult], str | None]] = {
     "budget spent": lambda one: str(one.spending),
     "by state": lambda one: ", ".join(f"{n} {state}" for state, n in one.trials.items() if n),
     "best validation macro-F1": lambda one: _score(one.best_value),
     "of trial": lambda one: None if one.best_trial is None else str(one.best_trial),
+    "confirmed macro-F1": lambda one: _score(one.confirmed_score),
+    "of winner, trial": lambda one: (
+        None if one.confirmed_trial is None else str(one.confirmed_trial)
+    ),
+    "better than its default": lambda one: _told(one.is_better),
     "final validation macro-F1": lambda one: _score(one.final_validation_macro_f1),
     "test macro-F1": lambda one: _score(one.test_macro_f1),
     "test accuracy": lambda one: _score(one.test_accuracy),

@@ -13,7 +13,16 @@ from storage.run_folder_deletion import measure_folders
 from storage.run_paths import RunPaths, follows_a_search
 from storage.study_storage import StudyStorage
 
-STATES = ("running", "final run", "stopped", "not begun", "done", "tested", "deleted")
+STATES = (
+    "running",
+    "confirming",
+    "final run",
+    "stopped",
+    "not begun",
+    "done",
+    "tested",
+    "deleted",
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,9 @@ class StudySummary:
         limit: The budget in its own unit.
         best_value: Highest validation macro-F1 of a complete trial, None without one.
         best_trial: Its number.
+        confirmed_score: Mean macro-F1 of the winner's confirmation, None before its end.
+        is_better: Whether it may be called better than the configured values; None without a
+            verdict.
         test_macro_f1: Of the last final run that was tested, None without one.
         run_folder: Its run folder; None where this one is not there, or of another study.
         size_bytes: Of that folder.
@@ -43,6 +55,8 @@ class StudySummary:
     limit: Budget
     best_value: float | None
     best_trial: int | None
+    confirmed_score: float | None
+    is_better: bool | None
     test_macro_f1: float | None
     run_folder: str | None
     size_bytes: int | None
@@ -83,6 +97,7 @@ def _summarise(handle: StudyStorage, runs: Path, name: str) -> StudySummary:
         status = None
     is_own = paths.key() == protocol.study_key
     best = status.best if status else None
+    confirmation = status.confirmation if status else None
     final_runs = status.final_runs if status else ()
     tested = [run.test_macro_f1 for run in final_runs if run.is_first]
     return StudySummary(
@@ -93,6 +108,8 @@ def _summarise(handle: StudyStorage, runs: Path, name: str) -> StudySummary:
         limit=protocol.limit,
         best_value=best.value if best else None,
         best_trial=best.number if best else None,
+        confirmed_score=confirmation.confirmed_score if confirmation else None,
+        is_better=confirmation.is_better if confirmation else None,
         test_macro_f1=next((value for value in tested[::-1] if value is not None), None),
         run_folder=str(paths.folder) if is_own else None,
         size_bytes=measure_folders([paths.folder]).n_bytes if is_own else None,
@@ -105,6 +122,8 @@ def _state(status: StudyStatus | None) -> str:
         return "deleted"
     if status.has_live_worker:
         return "running"
+    if status.has_live_confirmation:
+        return "confirming"
     if status.has_live_final_run:
         return "final run"
     if not status.is_over:

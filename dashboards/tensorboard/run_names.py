@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from dashboards.analysis.confirmation.reading import CONFIRMS
 from dashboards.formatting import shown_params
 from storage.errors import StudyNotFoundError
 from storage.own_study import open_study
@@ -37,12 +38,17 @@ def name_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> dict[P
 
 
 def name_run(row: TrialRow) -> str:
-    """Return `007 lr=0.12 wd=0.0001 blocks=2-2-2`; TensorBoard sorts names as texts."""
+    """Return `007 lr=0.12 wd=0.0001 blocks=2-2-2`; TensorBoard sorts names as texts.
+
+    The label of a given point, or the role of a confirmation run, follows the number.
+    """
     params = [
         f"{SHORT.get(name, name).replace(' ', '_')}={text}"
         for name, text in shown_params(row).items()
     ]
     label = [str(row.attributes["label"])] if "label" in row.attributes else []
+    if CONFIRMS in row.attributes:
+        label.append(row.attributes[CONFIRMS]["role"])
     return " ".join([f"{row.number:03}", *label, *params])
 
 

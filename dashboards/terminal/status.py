@@ -18,7 +18,8 @@ from dashboards.analysis.eta import RunningTrial
 from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.spending import shown_amount
 from dashboards.analysis.status import ReasonCount, StudyStatus
-from dashboards.formatting import shown_duration, shown_params
+from dashboards.formatting import shown_duration, shown_params, shown_time
+from dashboards.terminal.confirmation import confirmation_lines
 from dashboards.terminal.trials import STATE_STYLES
 from storage.budget import counted
 from storage.trial_rows import PAUSED_STATE, TrialRow
@@ -57,6 +58,8 @@ def status_table(
         parts += [Text(), _early_ends(status)]
     if status.diagnosis:
         parts += [Text(), Text("diagnosis:", "bold"), _diagnosis(status.diagnosis)]
+    if status.confirmation is not None:
+        parts += [Text(), *confirmation_lines(status.confirmation, now)]
     if status.final_runs:
         parts += [Text(), *(_final_run(run, now) for run in status.final_runs)]
     return Group(*parts)
@@ -101,18 +104,6 @@ def clean_line(text: str) -> str:
     """Return the first line of a text from elsewhere, without control characters."""
     first = text.strip().partition("\n")[0]
     return "".join(each if each.isprintable() else "?" for each in first)
-
-
-def shown_time(moment: datetime, now: datetime) -> str:
-    """Return when something is expected: `22:56`, `Tue 03:10` or `2026-12-01 03:10`.
-
-    Seconds are shown where it is less than ten minutes away.
-    """
-    if moment.date() != now.date():
-        is_soon = moment - now < timedelta(days=6)
-        return f"{moment:%a %H:%M}" if is_soon else f"{moment:%Y-%m-%d %H:%M}"
-    is_near = moment - now < timedelta(minutes=10)
-    return f"{moment:%H:%M:%S}" if is_near else f"{moment:%H:%M}"
 
 
 def _bar(status: StudyStatus) -> Table:

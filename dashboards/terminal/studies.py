@@ -14,6 +14,7 @@ from dashboards.terminal.status import clean_line
 
 STATES = {
     "running": "cyan",
+    "confirming": "cyan",
     "final run": "cyan",
     "stopped": "yellow",
     "not begun": "dim",
@@ -30,19 +31,27 @@ def studies_table(summaries: Sequence[StudySummary]) -> Table:
     # Names differ at their ends, as those of sweeps do, so they wrap rather than be cut.
     table.add_column("study", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for heading in ("trials", "macro-F1", "best", "test", "size"):
+    # Few databases have one, and the columns are many already.
+    has_confirmed = any(one.confirmed_score is not None for one in summaries)
+    confirmed = ("con-\nfirmed",) if has_confirmed else ()
+    for heading in ("trials", "macro-F1", "best", *confirmed, "test", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in summaries:
         table.add_row(
             Text(clean_line(one.study_name)),
             Text(one.state, STATES[one.state]),
             _trials(one),
-            "" if one.best_value is None else f"{one.best_value:.4f}",
+            _score(one.best_value),
             "" if one.best_trial is None else f"trial {one.best_trial}",
-            "" if one.test_macro_f1 is None else f"{one.test_macro_f1:.4f}",
+            *([_score(one.confirmed_score)] if has_confirmed else []),
+            _score(one.test_macro_f1),
             "no folder" if one.size_bytes is None else shown_bytes(one.size_bytes),
         )
     return table
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _trials(one: StudySummary) -> str:

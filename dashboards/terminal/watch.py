@@ -109,7 +109,7 @@ def _readings(
         else:
             away_since = None
             yield status, _clock(every_seconds)
-            if status.is_over and not status.has_live_final_run:
+            if status.is_over and not (status.has_live_confirmation or status.has_live_final_run):
                 return
         time.sleep(max(0.0, begin + every_seconds - time.monotonic()))
 

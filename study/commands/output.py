@@ -13,7 +13,9 @@ from dashboards.analysis.comparison import (
     read_variants,
     remarks,
 )
+from dashboards.analysis.confirmation.reading import read_confirmation
 from dashboards.formatting import shown_classes, shows_top5
+from dashboards.terminal.confirmation import confirmation_note, confirmation_table
 from dashboards.terminal.data import data_lines
 from dashboards.terminal.trials import TrialsTable
 from data.split_writer import Track
@@ -76,11 +78,18 @@ def epoch_progress(session: StudySession) -> EpochProgress:
 def print_trials(session: StudySession) -> None:
     """Print the table of the best trials, and the baseline that they have to beat."""
     name, handle = session.protocol.study_name, session.storage_handle
+    if session.is_confirmation and (own := read_confirmation(handle, session.searched_name)):
+        print_rich(confirmation_table(own))
+        say(confirmation_note(own))
+        return
     print_rich(TrialsTable(read_some(handle, best_ids(handle.database, name, MOST_LISTED))))
     n_trials = sum(count_states(handle.database, name).values())
     if n_trials > MOST_LISTED:
         say(f"the best {MOST_LISTED} of {n_trials} trials: `study trials --json` lists all")
     say(str(best_baseline(session)))
+    confirmation = read_confirmation(handle, name)
+    if confirmation is not None:
+        say(confirmation_note(confirmation))
 
 
 def best_baseline(session: StudySession) -> BestBaseline:

@@ -4,7 +4,7 @@ Runs that one command queues are a group: `seeds` runs of the winner, then as ma
 if there is one. A run that fails has not seen the test split, so another seed takes its role.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 

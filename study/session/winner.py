@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dashboards.analysis.confirmation.reading import read_confirmation
+from dashboards.analysis.confirmation.reading import Confirmation, read_confirmation
 from dashboards.analysis.confirmation.sentences import headline
 from dashboards.analysis.status import StudyStatus, read_status
 from storage.records import IMPORTED_FROM
@@ -112,12 +112,23 @@ def choose_winner(session: StudySession) -> TrialRow:
     return best[0]
 
 
+def _found_later(session: StudySession, confirmation: Confirmation) -> str:
+    """Return a caution where the search has gone on since, and found a better score."""
+    best, first = read_best(session), confirmation.candidates[0]
+    if best.number == first.number or (best.value or 0.0) <= first.search_score:
+        return ""
+    return (
+        f"; caution: trial {best.number}, {best.value:.4f} in the search, came after the "
+        "confirmation, which knows nothing of it: a fork is confirmed anew"
+    )
+
+
 def why_chosen(session: StudySession, winner: TrialRow) -> str:
     """Return, in a sentence, what speaks for the trial that `choose_winner` returned."""
     name = session.protocol.study_name
     confirmation = read_confirmation(session.storage_handle, name)
     if confirmation is not None and confirmation.recommended is not None:
-        return headline(confirmation)
+        return headline(confirmation) + _found_later(session, confirmation)
     score = f"trial {winner.number} has the best validation macro-F1, {winner.value:.4f}"
     if confirmation is not None or not session.config.search.searched:
         return score

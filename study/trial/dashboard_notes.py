@@ -15,6 +15,7 @@ from typing import Any
 from optuna.artifacts import ArtifactMeta
 from optuna.trial import FrozenTrial
 
+from dashboards.analysis.confirmation.reading import read_confirmation
 from dashboards.errors import DashboardError
 from dashboards.formatting import setting_name, shown_range
 from dashboards.optuna_dashboard.artifacts import links_to
@@ -117,9 +118,15 @@ def note_study(session: StudySession) -> None:
         search = session.config.search
         rows = read_trials(handle, name) if search.points else []
         space = describe_space(search)
-        body = render_study_note(read_protocol(handle.database, name), paths, rows, space=space)
+        body = render_study_note(
+            read_protocol(handle.database, name),
+            paths,
+            rows,
+            space=space,
+            confirmation=read_confirmation(handle, name),
+        )
         figures = [paths.range_test.picture, paths.heat_map, paths.comparison]
-        links = _links(session, [] if session.is_final else figures)
+        links = _links(session, figures if session.is_search else [])
         study_id = session.optuna_study()._study_id
         handle.database.write(lambda connection: write_note(connection, study_id, body, links))
 

@@ -39,6 +39,7 @@ def example() -> StudyStatus:
         reasons=(ReasonCount("failed", "exception", 1),),
         newest_early_ends=(EarlyEnd(3, "failed", 2, "exception", "no memory"),),
         diagnosis=(),
+        confirmation=None,
         final_runs=(),
         recorded_epochs=3,
         newest_epoch_at=1_000.0,

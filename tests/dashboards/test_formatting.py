@@ -1,8 +1,16 @@
 """How settings are called in every view."""
 
+from datetime import datetime
+
 import pytest
 
-from dashboards.formatting import setting_name, shown_params, shown_range
+from dashboards.formatting import (
+    setting_name,
+    shown_p_value,
+    shown_params,
+    shown_range,
+    shown_time,
+)
 from tests.dashboards.statuses import build_row
 
 
@@ -52,3 +60,23 @@ def test_hyperparameters_show_blocks_as_one_and_no_condition_of_a_range() -> Non
 )
 def test_range_of_a_stored_space_is_told_in_words(given: object, said: str) -> None:
     assert shown_range(given) == said
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 3, 4, 12, 0, 30), "12:00:30"),
+        (datetime(2026, 3, 4, 22, 56), "22:56"),
+        (datetime(2026, 3, 5, 3, 10), "Thu 03:10"),
+        (datetime(2026, 12, 1, 3, 10), "2026-12-01 03:10"),
+    ],
+)
+def test_shown_time_says_as_much_as_is_needed(moment: datetime, text: str) -> None:
+    assert shown_time(moment, datetime(2026, 3, 4, 12, 0)) == text
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"), [(0.0, "< 0.001"), (0.0004, "< 0.001"), (0.0496, "0.050"), (1.0, "1.000")]
+)
+def test_shown_p_value_has_three_decimals(p_value: float, text: str) -> None:
+    assert shown_p_value(p_value) == text

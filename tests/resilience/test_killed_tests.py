@@ -22,10 +22,10 @@ def run_final(study: SmallStudy, point: str | None = None) -> StartedProcess:
     """Train and test two final runs, or die at a point."""
     place = ["--storage", study.url, "--runs", str(study.runs), "--seeds", "2"]
     if point is None:
-        return study.processes.run("final", *place, folder=study.folder)
+        return study.processes.run("final", *place, folder=study.folder, seconds=240)
     prelude = f"tests.resilience.kill_points:{point}"
     killed = study.processes.start("final", *place, folder=study.folder, prelude=prelude)
-    assert killed.wait() == -9
+    assert killed.wait(240) == -9
     return killed
 
 

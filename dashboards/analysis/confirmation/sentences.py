@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dashboards.analysis.confirmation.reading import Confirmation
 from dashboards.analysis.confirmation.verdict import Verdict
+from dashboards.formatting import shown_p_value
 
 BETTER = "better than the default"
 NOT_TOLD = "not told from the default"
@@ -84,7 +85,7 @@ def _about(verdict: Verdict) -> list[str]:
     return [
         f"difference {verdict.difference:+.4f}, 90 % interval {verdict.low:+.4f} to "
         f"{verdict.high:+.4f} (from seeds ±{part * verdict.seeds_error:.4f}, from images "
-        f"±{part * verdict.images_error:.4f}), p = {verdict.p_value:.3f}",
+        f"±{part * verdict.images_error:.4f}), p {shown_p_value(verdict.p_value)}",
         f"least detectable: such a test finds a difference of {verdict.least_detectable:.4f} in "
         "80 of 100 cases",
     ]

@@ -1,9 +1,11 @@
 """Commands that only read."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from dashboards.analysis.status import read_status
 from dashboards.terminal.trials import TrialsTable
 from storage.trial_rows import read_trials
 from study.commands.options import LOCATION, GivenFile, command, json_option
@@ -12,7 +14,7 @@ from study.configuration.config import Request
 from study.errors import StudyError
 from study.progress import explain_wait, say
 from study.session.session import open_session
-from study.session.winner import find_weights, read_best, why_no_weights
+from study.session.winner import find_weights, read_best, why_chosen, why_no_weights
 
 
 @command("trials", LOCATION)
@@ -32,11 +34,18 @@ def _best(request: Request, as_json: bool) -> None:
     session = open_session(request, reading=True)
     best = read_best(session)
     weights = find_weights(session, best)
+    found = read_status(session.storage_handle, session.protocol.study_name).confirmation
     if as_json:
-        print_json(best.as_json() | {"weights": None if weights is None else str(weights)})
+        more = {
+            "weights": None if weights is None else str(weights),
+            "confirmation": None if found is None else asdict(found),
+        }
+        print_json(best.as_json() | more)
         return
     print_rich(TrialsTable([best]))
     say(str(best_baseline(session)))
+    for line in found.sentences if found else [why_chosen(session, best)]:
+        say(line)
     say(f"weights: {why_no_weights(session, best) if weights is None else weights}")
 
 

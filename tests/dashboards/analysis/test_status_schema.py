@@ -12,6 +12,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from dashboards.analysis.confirmation.verdict import Verdict
+from dashboards.analysis.confirmation_status import ConfirmationRunStatus, ConfirmationStatus
 from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.status import (
     BEST_KEYS,
@@ -21,6 +23,8 @@ from dashboards.analysis.status import (
     StudyStatus,
     read_status,
 )
+from storage.leases import acquire
+from storage.process_identity import Owner
 from storage.records import (
     add_protocol,
     read_protocol,
@@ -31,6 +35,7 @@ from storage.test_evaluations import (
     claim_tests,
     finish_tests,
 )
+from tests.dashboards.confirmations import BETTER, NOT_TOLD, add_confirmation
 from tests.dashboards.conftest import STUDY_NAME
 
 SCHEMA = json.loads(
@@ -78,6 +83,9 @@ def objects(described: dict[str, Any], name: str = "") -> Iterator[tuple[str, di
 def test_schema_names_what_the_code_has() -> None:
     kinds = {"running_trials[]": RunningTrial, "reasons[]": ReasonCount}
     kinds |= {"newest_early_ends[]": EarlyEnd, "": StudyStatus, "final_runs[]": FinalRunStatus}
+    kinds |= {"confirmation": ConfirmationStatus, "verdict": Verdict}
+    kinds |= {"runs[]": ConfirmationRunStatus}
+    assert kinds.keys() <= {name for name, _ in objects(SCHEMA)}
     for name, described in objects(SCHEMA):
         if name in kinds:
             assert set(described["properties"]) == {field.name for field in fields(kinds[name])}
@@ -136,6 +144,56 @@ def test_status_shows_the_final_run_before_and_after_its_test(
     (after,) = validated(status)["final_runs"]
     assert (after["test_macro_f1"], after["test_accuracy"]) == (0.65, 0.66)
     assert read_status(searched_study, f"{STUDY_NAME}-final").final_runs == ()
+
+
+def test_status_shows_the_confirmation_before_and_after_its_first_stage(
+    searched_study: StudyStorage,
+) -> None:
+    assert validated(read_status(searched_study, STUDY_NAME))["confirmation"] is None
+    add_confirmation(searched_study, n_done=3)
+    status = read_status(searched_study, STUDY_NAME)
+    found = validated(status)["confirmation"]
+    assert found["sentences"] == ["not confirmed: 3 of 4 runs of the first stage are done"]
+    assert (found["is_over"], found["winner"], found["confirmed_score"]) == (False, None, None)
+    assert [run["state"] for run in found["runs"]] == ["complete"] * 3 + ["running"]
+    assert [run["searched_trial"] for run in found["runs"]] == [1, 1, 0, 0]
+    assert found["runs"][0] | {"number": 0} == {
+        "number": 0,
+        "role": "candidate",
+        "searched_trial": 1,
+        "state": "complete",
+        "host": None,
+        "pid": None,
+        "beat_age_seconds": None,
+        "epoch": 4,
+        "n_epochs": 4,
+        "macro_f1": 0.55,
+        "seconds_left": None,
+    }
+    assert not status.has_live_confirmation
+    running = optuna.load_study(study_name=f"{STUDY_NAME}-confirm", storage=searched_study)
+    acquire(searched_study.database, running.get_trials()[3]._trial_id, Owner.current())
+    assert read_status(searched_study, STUDY_NAME).has_live_confirmation
+
+
+@pytest.mark.parametrize(
+    ("judged", "is_better", "recommended"), [(BETTER, True, 1), (NOT_TOLD, False, 0)]
+)
+def test_status_shows_the_verdict_of_a_confirmation(
+    searched_study: StudyStorage,
+    judged: dict[str, tuple[float, ...]],
+    is_better: bool,
+    recommended: int,
+) -> None:
+    add_confirmation(searched_study, judged)
+    found = validated(read_status(searched_study, STUDY_NAME))["confirmation"]
+    assert found["is_over"] and found["is_better"] is is_better
+    assert (found["winner"], found["control"], found["recommended"]) == (1, 0, recommended)
+    assert found["confirmed_score"] == pytest.approx(sum(judged["winner"]) / 3)
+    assert found["control_score"] == pytest.approx(sum(judged["control"]) / 3)
+    assert found["shrinkage"] == pytest.approx(0.61 - found["confirmed_score"])
+    assert (found["verdict"]["p_value"] <= 0.05) is is_better
+    assert found["is_on_own_images"] and found["n_images"] == 200
 
 
 def test_schema_rejects_what_it_does_not_name(searched_study: StudyStorage) -> None:

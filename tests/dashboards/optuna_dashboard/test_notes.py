@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from dashboards.analysis.confirmation.reading import read_confirmation
 from dashboards.formatting import LONGEST_CODE, bullets, code
 from dashboards.optuna_dashboard.notes import render_study_note, render_trial_note
 from model.rate_curve import RateCurve
@@ -15,6 +16,7 @@ from storage.records import Protocol, read_protocol
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
 from storage.trial_rows import TrialRow, read_trials
+from tests.dashboards.confirmations import BETTER, add_confirmation
 from tests.dashboards.statuses import build_row
 
 EVIL = "<script>alert(1)</script>"
@@ -149,6 +151,39 @@ def test_study_note_shows_the_differences_of_a_comparison(
     note = render_study_note(given, RunPaths(tmp_path, "pets"), rows, space=[])
     assert f"- ` {EVIL} `: macro-F1 0.7050 ± 0.0071, +0.1950: clear" in note
     assert "nothing varies" in note
+
+
+def test_study_note_begins_with_the_verdict_of_its_confirmation(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    paths, protocol = RunPaths(tmp_path, "pets"), protocol_of(searched_study)
+    assert "Confirmation" not in render_study_note(protocol, paths, [], space=[])
+    add_confirmation(searched_study, BETTER)
+    found = read_confirmation(searched_study, "pets")
+    note = render_study_note(protocol, paths, [], space=[], confirmation=found)
+    head = "### Confirmation\n\n- **trial 1 is better than the default**\n- mean macro-F1 on 200 "
+    assert note.startswith(head)
+    assert "- the search said 0.6100" in note.split("### Protocol")[0]
+
+
+def test_notes_of_confirmation_runs_say_that_they_are_no_trials(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    add_confirmation(searched_study, BETTER)
+    paths = RunPaths(tmp_path, "pets")
+    rows = read_trials(searched_study, "pets-confirm")
+    notes = [render_trial_note(row, paths.confirmation(0), n_epochs=4) for row in rows]
+    said = "Confirmation run, no trial of the search: it trains"
+    assert f"{said} trial 1 of the search (candidate) with a fresh seed" in notes[0]
+    assert "on the images of the search after the last epoch" in notes[0]
+    assert f"{said} trial 1 of the search (winner)" in notes[4]
+    assert f"{said} the default (control)" in notes[9]
+    assert "on the confirmation images after the last epoch" in notes[9]
+    trial = read_trials(searched_study, "pets")[0]
+    assert said not in render_trial_note(trial, paths.trial(0), n_epochs=4)
+    protocol = read_protocol(searched_study.database, "pets-confirm")
+    note = render_study_note(protocol, paths, [], space=[])
+    assert note.startswith("Runs with fresh seeds that confirm the winner of study ` pets `: no ")
 
 
 def protocol_of(storage: StudyStorage) -> Protocol:

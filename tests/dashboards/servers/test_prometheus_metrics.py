@@ -29,6 +29,7 @@ from dashboards.servers.prometheus_metrics import (
 )
 from storage.errors import StudyNotFoundError
 from storage.study_storage import StudyStorage
+from tests.dashboards.confirmations import BETTER, add_confirmation
 from tests.dashboards.conftest import STUDY_NAME
 from tests.dashboards.statuses import example
 
@@ -252,3 +253,25 @@ def test_promtool_finds_nothing_to_complain_about(searched_study: StudyStorage) 
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_confirmation_runs_are_no_trials_of_the_study(searched_study: StudyStorage) -> None:
+    before = samples(text_of(StudiesReader(lambda: searched_study).read))
+    assert not any(name.startswith("study_confirm") for name, _ in before)
+    add_confirmation(searched_study, BETTER)
+    found = samples(text_of(StudiesReader(lambda: searched_study, name="pets").read))
+    assert value(found, "study_confirmed_macro_f1", study="pets") == pytest.approx(0.55)
+    assert value(found, "study_winner_is_better", study="pets") == 1
+    assert value(found, "study_confirmation_runs", study="pets", state="complete") == 10
+    assert value(found, "study_confirmation_runs", study="pets", state="waiting") == 0
+    assert value(found, "study_trials", study="pets", state="complete") == 2
+    assert value(found, "study_best_macro_f1", study="pets") == 0.61
+    assert value(found, "study_trials", study="pets-confirm", state="complete") == 10
+
+
+def test_confirmation_under_way_has_no_score_yet(searched_study: StudyStorage) -> None:
+    add_confirmation(searched_study, n_done=3)
+    found = samples(text_of(StudiesReader(lambda: searched_study).read))
+    assert value(found, "study_confirmation_runs", study="pets", state="running") == 1
+    names = {name for name, _ in found}
+    assert not names & {"study_confirmed_macro_f1", "study_winner_is_better"}

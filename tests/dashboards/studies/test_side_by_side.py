@@ -16,6 +16,7 @@ from dashboards.terminal.studies import side_by_side_tables
 from storage.errors import StudyNotFoundError
 from storage.records import IMPORTED_FROM, read_protocol
 from storage.study_storage import StudyStorage, create_study_storage
+from tests.dashboards.confirmations import BETTER, NOT_TOLD, add_confirmation
 from tests.tools.searches import add_trial, create_search
 
 
@@ -133,3 +134,18 @@ def test_page_holds_tables_cautions_and_curves_alone(handle: StudyStorage, tmp_p
 def test_unknown_study_is_rejected(handle: StudyStorage) -> None:
     with pytest.raises(StudyNotFoundError, match="got 'cats'"):
         compare_studies(handle, {"cats": {}})
+
+
+def test_confirmed_scores_stand_beside_those_of_the_search(handle: StudyStorage) -> None:
+    before = shown(compared(handle), 100)
+    assert "confirmed macro-F1" in before
+    add_confirmation(handle, BETTER, study_name="narrow")
+    add_confirmation(handle, NOT_TOLD, study_name="wide")
+    found = compared(handle)
+    narrow, wide = found.results
+    assert (narrow.confirmed_trial, narrow.is_better) == (1, True)
+    assert (wide.confirmed_trial, wide.is_better) == (1, False)
+    rows = [line.split() for line in shown(found, 100).splitlines()]
+    assert ["confirmed", "macro-F1", "0.5500", "0.4500"] in rows
+    assert ["of", "winner,", "trial", "1", "1"] in rows
+    assert ["better", "than", "its", "default", "yes", "not", "told"] in rows

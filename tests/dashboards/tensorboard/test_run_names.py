@@ -5,6 +5,7 @@ from pathlib import Path
 from dashboards.tensorboard.run_names import name_run, name_runs
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
+from tests.dashboards.confirmations import BETTER, add_confirmation
 from tests.dashboards.statuses import build_row
 
 
@@ -21,4 +22,16 @@ def test_every_run_of_a_study_has_a_name_of_its_own(
     assert paths.trial(0).tensorboard in names and paths.final(0).tensorboard in names
     assert names[paths.final(0).tensorboard].startswith("final 000")
     assert " lr=" in names[paths.trial(0).tensorboard]
+    assert len(set(names.values())) == len(names)
+
+
+def test_confirmation_runs_are_named_by_their_role(
+    searched_study: StudyStorage, tmp_path: Path
+) -> None:
+    add_confirmation(searched_study, BETTER)
+    paths = RunPaths(tmp_path, "pets")
+    names = name_runs(searched_study, "pets", paths)
+    assert names[paths.confirmation(0).tensorboard] == "confirm 000 candidate dropout=0.1"
+    assert names[paths.confirmation(4).tensorboard] == "confirm 004 winner dropout=0.1"
+    assert names[paths.confirmation(9).tensorboard] == "confirm 009 control dropout=0"
     assert len(set(names.values())) == len(names)

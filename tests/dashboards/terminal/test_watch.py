@@ -4,7 +4,7 @@ import io
 import re
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 
 import pytest
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import OperationalError
 
+from dashboards.analysis.confirmation_status import ConfirmationRunStatus, ConfirmationStatus
 from dashboards.analysis.final_run_status import FinalRunStatus
 from dashboards.analysis.status import (
     EarlyEnd,
@@ -23,7 +24,7 @@ from dashboards.analysis.status import (
     read_status,
 )
 from dashboards.analysis.timed_read import TimedReader
-from dashboards.terminal.status import clean_line, shown_time, status_line, status_table
+from dashboards.terminal.status import clean_line, status_line, status_table
 from dashboards.terminal.watch import Screen, StatusView, watch_status
 from storage.errors import DatabaseAwayError, StudyNotFoundError
 from storage.leases import LOST, acquire, end, held_leases
@@ -65,6 +66,31 @@ def watched(*looks: StudyStatus | Exception, every: float = 0.01) -> str:
 
 def over(status: StudyStatus) -> StudyStatus:
     return replace(status, waiting=0, running=0, complete=6, running_trials=())
+
+
+def test_watch_goes_on_while_a_worker_confirms_the_winner(running: StudyStatus) -> None:
+    run = ConfirmationRunStatus(
+        number=1,
+        role="candidate",
+        searched_trial=1,
+        state="running",
+        host="node1",
+        pid=7,
+        beat_age_seconds=1.0,
+        epoch=1,
+        n_epochs=4,
+        macro_f1=None,
+        seconds_left=30.0,
+    )
+    nothing = dict.fromkeys(field.name for field in fields(ConfirmationStatus))
+    known = {"sentences": ("not confirmed: so far",), "is_over": False, "runs": (run,)}
+    confirming = replace(over(running), confirmation=ConfirmationStatus(**{**nothing, **known}))
+    left = watched(confirming, over(running)).split("\x1b[?1049l")[1]
+    assert "confirmation" not in left
+    stale = replace(run, beat_age_seconds=1e6)
+    known["runs"] = (stale,)
+    stopped = replace(over(running), confirmation=ConfirmationStatus(**{**nothing, **known}))
+    assert "no worker is active" in watched(stopped).split("\x1b[?1049l")[1]
 
 
 def test_watch_ends_with_the_study_and_leaves_its_last_view(running: StudyStatus) -> None:
@@ -301,19 +327,6 @@ def test_rows_beyond_the_terminal_are_counted(running: StudyStatus) -> None:
     many = replace(running, running=9, running_trials=(trial,) * 9)
     assert "and 6 more" in drawn(many, most_running=3)
     assert "more" not in drawn(many, most_running=9)
-
-
-@pytest.mark.parametrize(
-    ("moment", "text"),
-    [
-        (datetime(2026, 3, 4, 12, 0, 30), "12:00:30"),
-        (datetime(2026, 3, 4, 22, 56), "22:56"),
-        (datetime(2026, 3, 5, 3, 10), "Thu 03:10"),
-        (datetime(2026, 12, 1, 3, 10), "2026-12-01 03:10"),
-    ],
-)
-def test_shown_time_says_as_much_as_is_needed(moment: datetime, text: str) -> None:
-    assert shown_time(moment, datetime(2026, 3, 4, 12, 0)) == text
 
 
 @given(st.text())

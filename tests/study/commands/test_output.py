@@ -9,6 +9,7 @@ from dashboards.analysis.baselines import baselines_table
 from study.commands.output import print_metrics, print_rich
 from study.configuration.config import validated
 from study.creation.create import initialise
+from tests.dashboards.confirmations import NOT_TOLD, add_confirmation
 from tests.study.conftest import Call
 from tests.study.searches import pretend_to_search
 
@@ -71,6 +72,30 @@ def test_best_trial_is_shown_with_its_weights_or_why_there_are_none(
     assert json.loads(call("best", "--json", *where, *runs).out)["weights"] == str(weights)
     elsewhere = call("best", *where, "--runs", str(tmp_path / "none")).out
     assert f"the study's runs folder is {session.config.storage.runs}" in elsewhere
+
+
+def test_best_and_trials_say_whether_the_winner_is_confirmed(
+    tiny_settings: dict[str, object], call: Call
+) -> None:
+    session = initialise(validated(tiny_settings))
+    pretend_to_search(session)
+    place = ["--storage", session.config.storage.url, "--runs", str(session.config.storage.runs)]
+    assert "it is not confirmed, `study confirm --name tiny" in call("best", *place).out
+    assert "confirmation" not in call("trials", *place).out
+    assert json.loads(call("best", "--json", *place).out)["confirmation"] is None
+    add_confirmation(session.storage_handle, NOT_TOLD, study_name="tiny")
+    shown = call("best", *place).out
+    assert "trial 1 is not told from the default: keep the default\n" in shown
+    assert "\nleast detectable: such a test finds a difference of " in shown
+    found = json.loads(call("best", "--json", *place).out)["confirmation"]
+    assert (found["winner"], found["recommended"], found["is_better"]) == (1, 0, False)
+    assert call("trials", *place).out.splitlines()[-1] == (
+        "confirmation: trial 1 is not told from the default: keep the default; "
+        "trial 1: 0.4500 confirmed, 0.6100 in the search"
+    )
+    runs = call("trials", *place, "--name", "tiny-confirm").out
+    assert "candidate trial 1" in runs and "control trial 0" in runs
+    assert runs.splitlines()[-1].startswith("confirmation: trial 1 is not told")
 
 
 def test_texts_are_printed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,8 @@ from storage.trial_rows import read_trials
 from study.configuration.config import validated
 from study.confirmation.confirmation import advance, conclude, open_confirmation, read
 from study.creation.create import initialise
+from study.creation.extend import extend
+from study.creation.queue import SAMPLED
 from study.errors import ProtocolError, StudyError
 from study.session.session import StudySession
 from study.session.winner import choose_winner, why_chosen
@@ -174,6 +176,16 @@ def test_winner_without_confirmation_is_said_to_be_unconfirmed(searched: StudySe
     assert winner.number == 1
     assert "it is not confirmed" in why_chosen(searched, winner)
     assert read_confirmation(searched.storage_handle, "tiny") is None
+
+
+def test_trial_that_was_found_after_the_confirmation_is_named(searched: StudySession) -> None:
+    found = confirm(searched)
+    assert "caution" not in why_chosen(searched, choose_winner(searched))
+    longer = extend(searched, [SAMPLED])
+    pretend_to_search(longer, [[0.3, 0.6, 0.95]])
+    winner = choose_winner(longer)
+    assert winner.number == found.recommended
+    assert "caution: trial 3, 0.9500 in the search" in why_chosen(longer, winner)
 
 
 def test_final_run_waits_for_the_end_of_a_confirmation(searched: StudySession) -> None:

@@ -23,6 +23,7 @@ from study.configuration.config import validated
 from study.creation.create import initialise
 from study.session import deletion
 from study.session.session import StudySession
+from tests.dashboards.confirmations import BETTER, add_confirmation
 from tests.study.conftest import Call
 from tests.study.searches import configured, pretend_to_search
 from tests.tools.unprivileged import unprivileged
@@ -92,6 +93,21 @@ def test_state_of_a_listed_study_follows_its_trials(
     assert state("other") == "deleted"
 
 
+def test_confirmed_score_is_listed_beside_that_of_the_search(
+    session: StudySession, other: StudySession, place: list[str], call: Call
+) -> None:
+    assert "firmed" not in call("list", *place).out
+    add_confirmation(session.storage_handle, BETTER, study_name="tiny")
+    listed = json.loads(call("list", "--json", *place).out)
+    assert [one["study_name"] for one in listed] == ["tiny", "other"]
+    assert [one["is_better"] for one in listed] == [True, None]
+    assert listed[0]["confirmed_score"] == pytest.approx(0.55)
+    shown = call("list", *place).out
+    (line,) = [line for line in shown.splitlines() if line.startswith("tiny")]
+    assert "0.9000 trial 1 0.5500" in " ".join(line.split())
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_empty_database_lists_nothing(session: StudySession, place: list[str], call: Call) -> None:
     assert call("delete", *place, "--name", "tiny", "--yes").code == 0
     assert json.loads(call("list", "--json", *place).out) == []
@@ -146,7 +162,7 @@ def test_rows_or_folder_are_deleted_alone(
     [
         ([], "--name must say which study is deleted"),
         (["--name", "tiny"], "--yes must be given where nobody can be asked"),
-        (["--name", "tiny-final", "--yes"], "are the final runs of 'tiny'"),
+        (["--name", "tiny-final", "--yes"], "are runs of 'tiny' that follow"),
         (["--name", "cats", "--yes"], "got 'cats' (there: tiny)"),
         (["--name", "tiny", "--only", "all"], "'all' is not one of"),
     ],
