@@ -33,7 +33,13 @@ from study.progress import explain_wait, fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner, why_chosen
-from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag, parse_duration
+from study.stop_signal import (
+    INTERRUPTED,
+    WORKER_GRACE_SECONDS,
+    StopFlag,
+    StopRequested,
+    parse_duration,
+)
 from study.workers.gpus import reject_missing_gpu
 
 if TYPE_CHECKING:
@@ -84,21 +90,26 @@ def _final(
 
     stop.install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
     explain_wait("preparing the images")
-    queued = open_final(
-        session,
-        winner,
-        reopen=reopen,
-        seeds=seeds or (session.config.final.seeds if request.gives("final.seeds") else None),
-        with_control=with_control,
-        track=stoppable(stop),
-    )
+    by_plan = stop_after is not None
+    try:
+        queued = open_final(
+            session,
+            winner,
+            reopen=reopen,
+            seeds=seeds or (session.config.final.seeds if request.gives("final.seeds") else None),
+            with_control=with_control,
+            track=stoppable(stop),
+        )
+    except StopRequested:
+        _end_early(by_plan=by_plan and not stop.is_signalled)
+        return
     queued.compare_code()
     _say_runs(session, winner, queued, with_control=with_control)
     prepared = queued.prepare_data()
     with epoch_progress(queued) as announce:
         result = run_final(queued, prepared, stop=stop, announce=announce, tell=say)
     if result is None:
-        _end_early(by_plan=bool(stop_after) and not stop.is_signalled)
+        _end_early(by_plan=by_plan and not stop.is_signalled)
     else:
         _show(session, queued, result)
 

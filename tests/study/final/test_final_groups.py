@@ -23,6 +23,7 @@ from study.final.test_evaluation import FinalResult
 from study.session.session import StudySession
 from study.stop_signal import StopFlag
 from study.workers.worker import Worker
+from tests.study.conftest import Call
 
 Settings = dict[str, object]
 SHORT = {"final": {"n_epochs": 1, "image_size": 8, "threads": 1}, "seed": 7}
@@ -208,6 +209,28 @@ def test_stopped_group_goes_on_with_the_run_that_is_left(
     states = [run.state for run in read_queue(searched)]
     assert states == [TrialState.COMPLETE, TrialState.WAITING] and not openings
     assert finish(open_final(searched, winner, reopen=None)) is not None and len(openings) == 1
+
+
+def test_command_queues_what_its_options_say_and_leaves_in_order_when_its_time_is_over(
+    searched: StudySession, call: Call
+) -> None:
+    place = searched.config.storage
+    where = ["--storage", place.url, "--runs", str(place.runs)]
+    stopped = call("final", *where, "--seeds", "2", "--stop-after", "1s")
+    assert stopped.code == 0, stopped.err
+    assert stopped.out.splitlines()[-1] == (
+        "stopped before the end of the final run: the same command continues"
+    )
+    for other, rule in (
+        (
+            ("--seeds", "3"),
+            "study: --seeds must be 2, as the final runs were queued, got 3: leave",
+        ),
+        (("--set", "final.seeds=3"), "study: --seeds must be 2, as the final runs were queued"),
+    ):
+        rejected = call("final", *where, *other)
+        assert rejected.code == 2 and rejected.err.splitlines()[-1].startswith(rule)
+    assert len(read_queue(searched)) == 2
 
 
 def test_old_final_run_without_a_group_goes_on_is_tested_and_reopened(
