@@ -70,7 +70,6 @@ def _final(
 ) -> None:
     survive_lost_output()
     stop = StopFlag(after_seconds=parse_duration(stop_after))
-    explain_wait("opening the study")
 
     session = adopt_enqueued(open_session(request))
     requeue_finished_elsewhere(session)

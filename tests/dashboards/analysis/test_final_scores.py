@@ -17,7 +17,7 @@ N_IMAGES = 400
 N_CLASSES = 4
 
 
-def tested(slot: int, role: str, part_right: float) -> tuple[TestedRun, Predicted]:
+def build_run(slot: int, role: str, part_right: float) -> tuple[TestedRun, Predicted]:
     """Return a run that knows a part of the images, others than every other run does."""
     random = np.random.default_rng(slot)
     labels_N = np.arange(N_IMAGES) % N_CLASSES
@@ -35,7 +35,7 @@ def confusion_of(found: Predicted) -> NDArray[np.int64]:
 
 
 def grouped(*roles: tuple[str, float]) -> dict[str, Any]:
-    both = [tested(slot, *each) for slot, each in enumerate(roles)]
+    both = [build_run(slot, *each) for slot, each in enumerate(roles)]
     runs, predictions = zip(*both, strict=True)
     return score_group(runs, predictions, confusion_of(predictions[0]))
 
@@ -72,7 +72,7 @@ def test_one_seed_of_each_has_the_interval_of_the_images_alone_and_says_so() -> 
 
 
 def test_group_of_one_run_has_its_interval_and_no_gain() -> None:
-    run, found = tested(0, "winner", 0.7)
+    run, found = build_run(0, "winner", 0.7)
     group = score_group([run], [found], confusion_of(found))
     assert group["control"] is None and group["gain"] is None
     low, high = group["macro_f1_interval_95"]
