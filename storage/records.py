@@ -18,9 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.budget import Budget
 from storage.database import Database
-from storage.errors import StorageError, StudyNotFoundError
+from storage.errors import StudyNotFoundError
 from storage.optuna_rows import put_value
-from storage.tables import epochs, protocols, test_evaluations
+from storage.tables import epochs, protocols
 
 MOST_STREAMED = 500
 IMPORTED_FROM = "taken_over_from"
@@ -158,29 +158,6 @@ class EpochRecord:
     gradient_norm: float
     seconds: float
     images_per_second: float
-
-
-@dataclass(frozen=True)
-class TestEvaluation:
-    """The one test evaluation of a final run.
-
-    Attributes:
-        trial_id: Optuna's row number of the final run; negative once that was deleted.
-        study_name: Name of the searched study.
-        searched_trial: Number of the trial that won the search.
-        reason: Why the test split was opened.
-        checkpoint_sha256: Hash of the weights that were tested.
-        metrics: loss, accuracy, top5_accuracy and macro_f1; None until the evaluation is through.
-    """
-
-    __test__ = False  # pytest, this is no test
-
-    trial_id: int
-    study_name: str
-    searched_trial: int
-    reason: str
-    checkpoint_sha256: str
-    metrics: dict[str, float] | None = None
 
 
 def fingerprint(values: Any) -> str:
@@ -352,59 +329,3 @@ def copy_epochs(database: Database, copies: Mapping[int, int]) -> None:
             connection.execute(epochs.insert(), rows)
 
     database.write(copy)
-
-
-def claim_test(database: Database, claim: TestEvaluation) -> TestEvaluation:
-    """Claim the one test evaluation of a final run.
-
-    Returns:
-        The claim; or, where it was made before by the same weights, that one with its metrics.
-
-    Raises:
-        StorageError: If other weights were tested for this final run already.
-    """
-
-    def insert(connection: Connection) -> TestEvaluation:
-        mine = test_evaluations.c.trial_id == claim.trial_id
-        row = connection.execute(select(test_evaluations).where(mine)).mappings().first()
-        if row is None:
-            values = asdict(claim) | {"claimed_at": database.now(connection)}
-            connection.execute(test_evaluations.insert().values(**values))
-            return claim
-        return _test_evaluation(row)
-
-    found = database.write(insert)
-    if found.checkpoint_sha256 != claim.checkpoint_sha256:
-        raise StorageError(
-            f"the test split was opened for this final run with weights "
-            f"{found.checkpoint_sha256[:12]}, not {claim.checkpoint_sha256[:12]}: "
-            "start another final run with `study final --reopen REASON`"
-        )
-    return found
-
-
-def finish_test(database: Database, trial_id: int, metrics: dict[str, float]) -> None:
-    """Store the metrics of a claimed test evaluation."""
-    change = (
-        test_evaluations.update()
-        .where(test_evaluations.c.trial_id == trial_id)
-        .values(metrics=metrics)
-    )
-    database.write(lambda connection: connection.execute(change))
-
-
-def read_tests(database: Database, study_name: str) -> list[TestEvaluation]:
-    """Return every test evaluation of a study, oldest first."""
-    wanted = (
-        select(test_evaluations)
-        .where(test_evaluations.c.study_name == study_name)
-        .order_by(test_evaluations.c.claimed_at)
-    )
-    rows = database.read(lambda connection: connection.execute(wanted).mappings().all())
-    return [_test_evaluation(row) for row in rows]
-
-
-def _test_evaluation(row: Any) -> TestEvaluation:
-    values = dict(row)
-    del values["claimed_at"]
-    return TestEvaluation(**values)

@@ -20,8 +20,11 @@ from study.error_log import log_traceback
 from study.errors import ForeignPackageError
 from study.foreign_packages import reject_foreign_packages
 from study.interrupts import answering_interrupts
-from study.progress import fail, finish_output, open_missing_streams
+from study.progress import explain_wait, fail, finish_output, open_missing_streams
 from study.stop_signal import INTERRUPTED, StopRequested, follow_launcher
+
+WAITS = {"final": "opening the study"}
+"""What long commands say at a terminal in their first second."""
 
 
 class CommandModules(UserDict[str, Any]):
@@ -49,6 +52,16 @@ class Commands(click.Group):
             return super().invoke(context)
         except BrokenPipeError:  # else click would end with 1
             raise click.exceptions.Exit(0) from None
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; say first what is done, for its import alone takes a second."""
+        waits = WAITS.get(arguments[0]) if arguments else None
+        asks_for_help = not {"-h", "--help"}.isdisjoint(arguments)
+        if waits and not asks_for_help and not context.resilient_parsing:
+            explain_wait(waits)
+        return super().resolve_command(context, arguments)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line or two for each command, by what people do."""

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 from dashboards.analysis.eta import is_alive, running_trial, seconds_per_epoch
 from storage.attempts import attempts_by_trial
-from storage.records import find_protocol, read_tests
+from storage.final_groups import first_runs, role_of
+from storage.records import (
+    find_protocol,
+)
 from storage.run_paths import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.study_totals import own_ids, read_totals
+from storage.test_evaluations import (
+    read_tests,
+)
 from storage.trial_rows import read_some
 
 
@@ -20,7 +26,10 @@ class FinalRunStatus:
 
     Attributes:
         number: 1 for the first.
-        searched_trial: Number of the trial that won the search; None where it is not known.
+        is_first: Whether the model of those that were queued together is its.
+        role: winner or control: whose configuration it trains.
+        seed: Of its weights, order and augmentation; None of an early version's that waits.
+        searched_trial: Number of the trial that it repeats; None where it is not known.
         state: waiting, running, complete, pruned or failed; final runs do not pause.
         host: Machine of the worker that has it, None while none has.
         pid: Its process, likewise.
@@ -33,6 +42,9 @@ class FinalRunStatus:
     """
 
     number: int
+    is_first: bool
+    role: str
+    seed: int | None
     searched_trial: int | None
     state: str
     host: str | None
@@ -66,13 +78,16 @@ def read_final_run_statuses(
         int(protocol.configuration["search"]["n_epochs"]),
         seconds_per_epoch(read_totals(database, name)),
     )
-    found = []
+    found, first = [], {row.trial_id for row in first_runs(rows)}
     for number, row in enumerate(rows, start=1):
         mine, metrics = attempts.get(row.trial_id, []), tests.get(row.trial_id, {})
         now_running = running_trial(row, mine, n_epochs=n_epochs, now=now, usual_pace=pace)
         found.append(
             FinalRunStatus(
                 number=number,
+                is_first=row.trial_id in first,
+                role=role_of(row.attributes),
+                seed=row.attributes.get("seed"),
                 searched_trial=row.attributes.get("searched_trial"),
                 state=row.state,
                 host=now_running.host,

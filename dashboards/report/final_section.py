@@ -20,13 +20,22 @@ from dashboards.figures.confusion_matrix import confusion_matrix_figure
 from dashboards.figures.mistakes import PicturedMistake, load_mistakes
 from dashboards.figures.split_curves import clear_top, split_curves_figure
 from dashboards.report.captioned import CaptionedFigure
+from dashboards.report.final_runs_together import ListedRun, list_runs, read_group_lines
 from dashboards.report.html import thumbnail
 from model.evaluation import ClassReport, per_class_report
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
 from storage.errors import StudyNotFoundError
-from storage.records import EpochRecord, TestEvaluation, read_epochs, read_tests
+from storage.final_groups import first_runs, group_of
+from storage.records import (
+    EpochRecord,
+    read_epochs,
+)
 from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    read_tests,
+)
 from storage.trial_rows import TrialRow, read_trials
 
 MOST_CLASSES = 8
@@ -77,6 +86,8 @@ class FinalRun:
         classes: What the test says of each class.
         mistakes: The surest mistakes; None also for a run older than they are kept.
         mistakes_file: Their file, below the folder of all runs.
+        together: All runs that were queued with it, itself among them.
+        together_lines: What they have shown together.
     """
 
     row: TrialRow
@@ -87,6 +98,8 @@ class FinalRun:
     classes: TestedClasses | None
     mistakes: Sequence[PicturedMistake] | None
     mistakes_file: str | None
+    together: Sequence[ListedRun]
+    together_lines: Sequence[str]
 
     @property
     def metrics(self) -> Mapping[str, float] | None:
@@ -105,10 +118,10 @@ class FinalRun:
 
 
 def read_final_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> list[FinalRun]:
-    """Return the final runs of a study, oldest first; none where there is none yet.
+    """Return the final runs of a study, oldest first, of those queued together the first.
 
     Raises:
-        DashboardError: If a confusion matrix or the mistakes are damaged.
+        DashboardError: If a confusion matrix, the metrics or the mistakes are damaged.
     """
     try:
         rows = read_trials(storage, study_name + FINAL_SUFFIX)
@@ -116,14 +129,22 @@ def read_final_runs(storage: StudyStorage, study_name: str, paths: RunPaths) -> 
         return []
     tests = {test.trial_id: test for test in read_tests(storage.database, study_name)}
     records = read_epochs(storage.database, [row.trial_id for row in rows])
-    return [
-        _final_run(row, tests.get(row.trial_id), records.get(row.trial_id, []), paths)
-        for row in rows
-    ]
+    found = []
+    for first in first_runs(rows):
+        group = [row for row in rows if group_of(row) == group_of(first)]
+        group.sort(key=lambda row: row.slot or 0)
+        listed = list_runs(group, tests, paths, first=first)
+        mine = records.get(first.trial_id, [])
+        found.append(_final_run(first, tests.get(first.trial_id), mine, paths, listed))
+    return found
 
 
 def _final_run(
-    row: TrialRow, test: TestEvaluation | None, records: Sequence[EpochRecord], paths: RunPaths
+    row: TrialRow,
+    test: TestEvaluation | None,
+    records: Sequence[EpochRecord],
+    paths: RunPaths,
+    together: Sequence[ListedRun],
 ) -> FinalRun:
     files = None if row.slot is None else paths.final(row.slot)
     return FinalRun(
@@ -135,6 +156,8 @@ def _final_run(
         classes=_tested_classes(files) if files and files.confusion_csv.is_file() else None,
         mistakes=_mistakes(files) if files and files.mistakes.is_file() else None,
         mistakes_file=files.mistakes.relative_to(paths.runs).as_posix() if files else None,
+        together=together,
+        together_lines=read_group_lines(files) if files else (),
     )
 
 

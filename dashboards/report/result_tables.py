@@ -84,6 +84,16 @@ TEST_COLUMNS = (
     Column("test_loss", "loss", ".4f"),
     Column("test_images", "images"),
 )
+TOGETHER_COLUMNS = (
+    Column("run", "run", is_text=True),
+    Column("role", "configuration", is_text=True),
+    Column("searched_trial", "trial"),
+    Column("seed", "seed"),
+    Column("state", "state", is_text=True),
+    Column("validation_macro_f1", "validation macro-F1", ".4f"),
+    Column("test_macro_f1", "test macro-F1", ".4f"),
+    Column("test_accuracy", "test accuracy", ".4f"),
+)
 CLASS_COLUMNS = (
     Column("class", "class", is_text=True),
     Column("precision", "precision", ".3f"),
@@ -103,6 +113,7 @@ def compose_tables(content: ReportContent) -> list[ResultTable]:
         _best_trials(content.rows, content.n_validation),
         ResultTable("results-over-seeds", SEED_COLUMNS, _over_seeds(content)),
         _final_tests(tested, with_top5=shows_top5(content.data.n_classes)),
+        ResultTable("final-runs-together", TOGETHER_COLUMNS, _together(content.finals)),
         *(
             ResultTable(f"final-{number}-classes", CLASS_COLUMNS, [*_classes(one.classes)])
             for number, one in tested
@@ -242,6 +253,19 @@ def _tested(number: int, final: FinalRun) -> list[Cell]:
         metrics["loss"],
         classes.n_images if classes else None,
     ]
+
+
+def _together(finals: Sequence[FinalRun]) -> list[list[Cell]]:
+    """Return a row for each run of those that were queued with others."""
+    return [
+        [getattr(run, _FIELDS.get(column.key, column.key)) for column in TOGETHER_COLUMNS]
+        for final in finals
+        if len(final.together) > 1
+        for run in final.together
+    ]
+
+
+_FIELDS = {"run": "folder"}
 
 
 def _classes(classes: TestedClasses) -> Iterator[list[Cell]]:

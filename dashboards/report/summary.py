@@ -89,6 +89,8 @@ def _headline(content: ReportContent) -> Iterator[tuple[str, str]]:
     for number, final in enumerate(tested, start=1):
         which = f" {number} of {len(tested)}" if len(tested) > 1 else ""
         yield f"final run{which}, test", _tested(final)
+        if len(final.together) > 1:
+            yield f"the {len(final.together)} final runs together", "; ".join(final.together_lines)
     if not tested:
         yield "final run, test", "test images not used yet"
 

@@ -108,8 +108,9 @@ def _read_result(handle: StudyStorage, protocol: Protocol) -> StudyResult:
     status = read_status(handle, protocol.study_name)
     confirmation = status.confirmation
     is_confirmed = confirmation is not None and confirmation.confirmed_score is not None
-    final = status.final_runs[-1] if status.final_runs else None
-    tested = [run for run in status.final_runs if run.test_macro_f1 is not None]
+    shipped = [run for run in status.final_runs if run.is_first]
+    final = shipped[-1] if shipped else None
+    tested = [run for run in shipped if run.test_macro_f1 is not None]
     return StudyResult(
         study_name=protocol.study_name,
         budget=protocol.budget,

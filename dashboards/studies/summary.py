@@ -98,7 +98,8 @@ def _summarise(handle: StudyStorage, runs: Path, name: str) -> StudySummary:
     is_own = paths.key() == protocol.study_key
     best = status.best if status else None
     confirmation = status.confirmation if status else None
-    tested = [run.test_macro_f1 for run in status.final_runs] if status else []
+    final_runs = status.final_runs if status else ()
+    tested = [run.test_macro_f1 for run in final_runs if run.is_first]
     return StudySummary(
         study_name=name,
         state=_state(status),

@@ -171,8 +171,8 @@ def _starting(n_starting: int | None) -> str:
 
 
 def _final_run(run: FinalRunStatus, now: datetime) -> Text:
-    of_trial = "" if run.searched_trial is None else f" of trial {run.searched_trial}"
-    begin = f"final run {run.number}{of_trial}: "
+    is_known = run.searched_trial is not None and run.searched_trial >= 0
+    begin = f"final run {run.number}{f' of trial {run.searched_trial}' if is_known else ''}: "
     state = Text.assemble(begin, (run.state, STATE_STYLES[run.state]))
     state.append(f", epoch {run.epoch}/{run.n_epochs}")
     if run.state == "running" and not run.is_alive:
@@ -180,14 +180,16 @@ def _final_run(run: FinalRunStatus, now: datetime) -> Text:
     elif run.seconds_left is not None:
         end = shown_time(now + timedelta(seconds=run.seconds_left), now)
         state.append(f", about {shown_duration(run.seconds_left)} to go, until {end}")
-    scores = []
+    facts = [run.role if run.seed is None else f"{run.role}, seed {run.seed}"]
     if run.validation_macro_f1 is not None:
-        scores.append(f"validation macro-F1 {run.validation_macro_f1:.4f}")
+        facts.append(f"validation macro-F1 {run.validation_macro_f1:.4f}")
+    state.append(f"\n      {'; '.join(facts)}")
     if run.test_macro_f1 is not None and run.test_accuracy is not None:
-        scores.append(f"test macro-F1 {run.test_macro_f1:.4f}, accuracy {run.test_accuracy:.4f}")
+        test = f"test macro-F1 {run.test_macro_f1:.4f}, accuracy {run.test_accuracy:.4f}"
+        state.append(f"\n      {test}")
     elif run.state == "complete":
-        scores.append("not tested yet")
-    return state.append(f"\n      {'; '.join(scores)}" if scores else "")
+        state.append("; not tested yet")
+    return state
 
 
 def _speed(status: StudyStatus) -> Text:

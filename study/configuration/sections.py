@@ -201,6 +201,12 @@ class FinalConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     n_epochs: int = Field(100, ge=1, description="Epochs of the final run")
     image_size: int = Field(64, ge=8, description="Image size of the final run, in pixels")
+    seeds: int = Field(
+        1, ge=1, le=100, description="Final runs of the winner, each with a seed of its own"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a final run; default all cores when it is queued"
+    )
 
 
 class ConfirmConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

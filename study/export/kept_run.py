@@ -6,16 +6,19 @@ from typing import Any, Literal
 from optuna.trial import TrialState
 
 from storage.checkpoints import file_sha256, load_checkpoint
+from storage.final_groups import first_runs
 from storage.records import (
     IMPORTED_FROM,
     EpochRecord,
-    TestEvaluation,
     read_epochs,
-    read_tests,
     study_names,
 )
 from storage.run_paths import TrialPaths
 from storage.study_totals import Slot
+from storage.test_evaluations import (
+    TestEvaluation,
+    read_tests,
+)
 from storage.trial_rows import STATE_NAMES, TrialRow, read_some
 from study.configuration.config import Request
 from study.configuration.fixed_trial import OutOfRangeError
@@ -125,7 +128,7 @@ def _not_trained_here(session: StudySession, number: int) -> StudyError:
 
 
 def open_tested(final: StudySession) -> KeptRun:
-    """Open the weights of the newest final run that was tested.
+    """Open the weights of the newest final run that was tested, of several the first named.
 
     Args:
         final: The queue of final runs.
@@ -136,17 +139,18 @@ def open_tested(final: StudySession) -> KeptRun:
     """
     name, database = final.searched_name, final.storage_handle.database
     tests = {test.trial_id: test for test in read_tests(database, name) if test.metrics}
-    tested = [
-        one
+    slots = {
+        one.trial_id: one
         for one in final.slots()
         if one.trial_id in tests
         and one.state == TrialState.COMPLETE
         and final.trial_paths(one.slot).metrics.is_file()
-    ]
-    if not tested:
+    }
+    shipped = first_runs(read_some(final.storage_handle, [*slots]))
+    if not shipped:
         raise no_tested_run(final)
-    slot = max(tested, key=lambda one: one.slot)
-    return _open(final, slot, test=tests[slot.trial_id])
+    trial_id = shipped[-1].trial_id
+    return _open(final, slots[trial_id], test=tests[trial_id])
 
 
 def no_tested_run(session: StudySession) -> StudyError:

@@ -276,7 +276,7 @@ def _results(described: Described) -> str:
         )
     metrics = described.metrics
     n_evaluations = metrics["n_test_evaluations"]
-    times = "once" if n_evaluations == 1 else f"by {n_evaluations} final runs"
+    times = "once" if n_evaluations == 1 else f"{n_evaluations} times"
     return "\n\n".join(
         [
             f"The test split, {metrics['n_test_images']:,} images, was opened {times}. The "

@@ -1,30 +1,40 @@
-"""The long run of the winner, which ends with its one test.
+"""The long runs of the winner, and of a control, which end with their one test.
 
-A final run is a study of its own with a queue of one given point, so it is claimed, resumed and
-recorded like any trial. Its test evaluation is claimed in the database before the split is opened.
+Final runs are a study of their own with a queue of given points, so they are claimed, resumed and
+recorded like any trials. Their test is claimed in the database, once for all that were queued
+together, before the split is opened.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from dashboards.analysis.status import read_status
 from data.image_cache import PreparedData
 from data.split_writer import Track, no_progress
-from storage.leases import Heartbeat, acquire, end
+from storage.database import Database
+from storage.leases import Heartbeat, Lease, acquire, end
 from storage.lost_workers import Watch
-from storage.optuna_rows import SLOT
-from storage.own_study import own_trials
 from storage.process_identity import Owner
-from storage.records import read_tests
 from storage.trial_rows import TrialRow
 from study.configuration.config import StudyConfig
 from study.creation.create import initialise
-from study.creation.extend import extend
+from study.creation.extend import extend, extend_from
 from study.creation.queue import Point
 from study.errors import ProtocolError, StudyError
-from study.final.test_evaluation import FinalResult, take_test
+from study.final.queued_runs import (
+    FAILED,
+    Plan,
+    is_control,
+    is_tested,
+    missing_roles,
+    newest_group,
+    next_points,
+    not_failed,
+    read_queue,
+)
+from study.final.test_evaluation import FinalResult, take_tests
 from study.final.unknown_test_results import (
     forgotten_slots,
     forgotten_tests,
@@ -37,11 +47,12 @@ from study.stop_signal import StopFlag
 from study.trial.dashboard_notes import note_test
 from study.workers.worker import Announce, Worker
 
-FIRST_REASON = "the first final run of the study"
-
 
 def final_config(config: StudyConfig) -> StudyConfig:
-    """Return the configuration of a study's final runs: longer, at full size, nothing pruned."""
+    """Return the configuration of a study's final runs: longer, at full size, nothing pruned.
+
+    Without `final.threads`, a queue counts the cores when it is created.
+    """
     return config.replacing(
         {
             "data.image_size": config.final.image_size,
@@ -49,45 +60,55 @@ def final_config(config: StudyConfig) -> StudyConfig:
             "search.budget": {"trials": 1},
             "search.pruner": "none",
             "workers.n_workers": 1,
-            "workers.threads": None,
+            "workers.threads": config.final.threads,
         }
     )
 
 
 def open_final(
-    session: StudySession, winner: TrialRow, *, reopen: str | None, track: Track = no_progress
+    session: StudySession,
+    winner: TrialRow,
+    *,
+    reopen: str | None,
+    seeds: int | None = None,
+    with_control: bool = False,
+    track: Track = no_progress,
 ) -> StudySession:
-    """Queue the final run of a winner, or find the one that is queued.
+    """Queue the final runs of a winner, or find those that are queued.
 
     A run that failed has not seen the test split, so another is queued without asking. The same
-    call after its run is over changes nothing.
+    call after the test changes nothing.
 
     Args:
         session: The searched study.
         winner: Its winner.
-        reopen: Why another run may see the test split after an earlier one has.
+        reopen: Why other runs may see the test split after earlier ones have.
+        seeds: Runs of each configuration; default as queued, or as configured.
+        with_control: Whether the configured values are trained too, where they are not the
+            winner's.
         track: Shows the progress of the decoding.
 
     Raises:
-        ProtocolError: If another trial has the final run and no reason is given, if the runs
-            folder holds a test result that the database does not know and no reason is given, if
-            its length or size is not what was queued, or if the folder of the data is not there.
+        ProtocolError: If another trial has the final runs and no reason is given, if other seeds
+            or a control were asked for when they were queued, if the runs folder holds a test
+            result that the database does not know and no reason is given, if length, size or
+            threads are not what was queued, or if the folder of the data is not there.
     """
     reject_missing_folder(session.protocol, session.config)
-    name = session.protocol.study_name
-    reason = reopen or FIRST_REASON
-    point = Point(winner.params, {"searched_trial": winner.number, "test_reason": reason})
-    runs = _queued(session)
+    has_control = with_control and not is_control(session, winner)
+    plan = Plan(session, winner, reopen, seeds, has_control)
+    runs = read_queue(session)
     forgotten = forgotten_tests(session)
-    if reopen is None and not (runs and _is_tested(session, runs[-1])):
+    if reopen is None and not (runs and is_tested(session, newest_group(runs))):
         reject_forgotten(forgotten)
     slots = forgotten_slots(forgotten)
     try:
         opened = initialise(
             final_config(session.config),
             location=session.location,
-            name=final_name(name),
-            points=[point] * len(runs) or [*slots, point],
+            name=final_name(session.protocol.study_name),
+            points=[*slots, *plan.new_group(len(slots))],
+            gives_budget=False,
             track=track,
         )
     except ProtocolError as error:
@@ -95,40 +116,11 @@ def open_final(
     if reopen is not None and forgotten:
         opened = extend(opened, slots[opened.protocol.budget :])
         remember_tests(opened, forgotten)
-    last = _queued(session)[-1]
-    has_failed = last.state in (TrialState.FAIL, TrialState.PRUNED)
-    if has_failed and not _is_tested(session, last):
-        return extend(opened, [point])
-    searched_trial = last.user_attrs["searched_trial"]
-    is_the_same = searched_trial == winner.number and reopen in (
-        None,
-        last.user_attrs["test_reason"],
-    )
-    if (is_the_same and not has_failed) or not last.state.is_finished():
-        return opened
-    if reopen is None:
-        raise ProtocolError(
-            f"the final run of study {name!r} is that of trial "
-            f"{searched_trial}, the winner is now trial {winner.number}: "
-            "add `--reopen REASON` for another final run"
-        )
-    return extend(opened, [point])
 
+    def add(budget: int) -> list[Point]:
+        return next_points(plan, read_queue(session), budget)
 
-def _is_tested(session: StudySession, run: FrozenTrial) -> bool:
-    tests = read_tests(session.storage_handle.database, session.searched_name)
-    return any(test.trial_id == run._trial_id for test in tests)
-
-
-def _queued(session: StudySession) -> list[FrozenTrial]:
-    """Return the final runs of a study in the order of their slots."""
-    handle = session.storage_handle
-    names = {study.study_name: study._study_id for study in handle.get_all_studies()}
-    study_id = names.get(final_name(session.protocol.study_name))
-    if study_id is None:
-        return []
-    runs = own_trials(handle.get_all_trials(study_id))
-    return sorted(runs, key=lambda run: int(run.user_attrs[SLOT]))
+    return extend_from(opened, add) if add(opened.protocol.budget) else opened
 
 
 def run_final(
@@ -139,7 +131,7 @@ def run_final(
     announce: Announce,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> FinalResult | None:
-    """Train the queued final runs and test the last one.
+    """Train the queued final runs, then test those of the newest group together.
 
     Args:
         final: The queue of final runs.
@@ -149,24 +141,24 @@ def run_final(
         tell: Told what is done beside training, which may take long.
 
     Returns:
-        The result; None where the run was stopped before its end.
+        The result of the first; None where it was stopped before the end of all.
 
     Raises:
-        StudyError: If the run failed.
+        StudyError: If a run failed.
     """
     _tell_who_trains(final, tell)
     Worker(final, prepared, stop=stop, announce=announce).work()
-    runs = final.optuna_study().get_trials(deepcopy=False)
-    run = max(runs, key=lambda trial: int(trial.user_attrs[SLOT]))
-    if not run.state.is_finished():
+    members = newest_group(read_queue(final))
+    if not all(run.state.is_finished() for run in members):
         return None
-    if run.state != TrialState.COMPLETE:
+    if missing_roles(members):
+        run = next(run for run in members[::-1] if run.state in FAILED)
         reason = run.user_attrs.get("reason", {}).get("message", "unknown")
         raise StudyError(
             f"the final run ended {run.state.name.lower()} ({reason}): "
             "fix the cause; the same command queues another"
         )
-    return _test(final, prepared, run, stop=stop, tell=tell)
+    return _test(final, prepared, not_failed(members), stop=stop, tell=tell)
 
 
 def _tell_who_trains(final: StudySession, tell: Callable[[str], None]) -> None:
@@ -181,41 +173,56 @@ def _tell_who_trains(final: StudySession, tell: Callable[[str], None]) -> None:
 def _test(
     final: StudySession,
     prepared: PreparedData,
-    run: FrozenTrial,
+    runs: Sequence[FrozenTrial],
     *,
     stop: StopFlag,
     tell: Callable[[str], None],
 ) -> FinalResult | None:
-    """Take the test, or wait for the process that takes it; None after a stop signal."""
+    """Take the test of a group, or wait for the process that takes it; None after a stop signal.
+
+    The lease of its first run stands for all of them.
+    """
     database = final.storage_handle.database
-    place = final.config.storage
+    seconds = final.config.storage.heartbeat_seconds
     watch = Watch(
-        database,
-        heartbeat_seconds=place.heartbeat_seconds,
-        grace_seconds=place.grace_seconds,
+        database, heartbeat_seconds=seconds, grace_seconds=final.config.storage.grace_seconds
     )
-    is_told = False
-    while not stop.is_set:
-        held = watch.poll().get(run._trial_id)
-        if held is None or watch.is_lost(held):
-            lease = acquire(database, run._trial_id, Owner.current(), lost=held)
-            if lease is not None:
-                break
-        elif not is_told:
-            is_told = True
-            tell(f"{Owner.parse(held.owner).describe()} takes the test: waiting for it")
-        time.sleep(min(1.0, place.heartbeat_seconds))
-    else:
+    lease = _await_lease(database, runs[0]._trial_id, watch, seconds, stop=stop, tell=tell)
+    if lease is None:
         return None
-    seconds = place.heartbeat_seconds
     ending = "test cut off"
     try:
         with Heartbeat(database, lease, seconds=seconds, between=watch.poll) as heartbeat:
-            if not _is_tested(final, run):
+            if not is_tested(final, runs):
                 tell("the training is over: evaluating on the validation and the test images")
-            result = take_test(final, prepared, run)
-            note_test(final, heartbeat, run, result.metrics)
+            results = take_tests(final, prepared, runs)
+            for run, result in zip(runs, results, strict=True):
+                note_test(final, heartbeat, run, result.metrics)
         ending = "tested"
     finally:
         end(database, lease, ending)
-    return result
+    return results[0]
+
+
+def _await_lease(
+    database: Database,
+    trial_id: int,
+    watch: Watch,
+    seconds: float,
+    *,
+    stop: StopFlag,
+    tell: Callable[[str], None],
+) -> Lease | None:
+    """Return the lease of a test, once no other process takes it; None after a stop signal."""
+    is_told = False
+    while not stop.is_set:
+        held = watch.poll().get(trial_id)
+        if held is None or watch.is_lost(held):
+            lease = acquire(database, trial_id, Owner.current(), lost=held)
+            if lease is not None:
+                return lease
+        elif not is_told:
+            is_told = True
+            tell(f"{Owner.parse(held.owner).describe()} takes the test: waiting for it")
+        time.sleep(min(1.0, seconds))
+    return None

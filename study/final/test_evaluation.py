@@ -1,44 +1,44 @@
-"""The one look of a final run at the test split, and what is kept of it.
+"""The one look of final runs at the test split, and what is kept of it.
 
-Everything that later views show of test images is written here, before the database says that
-the test is through: a test that is cut off is taken again, and writes the same files.
+The split is opened once for all runs that were queued together: all are claimed, evaluated and
+written before the database says of any that its test is through. A test that is cut off is taken
+again, with the same weights.
 """
 
-import csv
-import io
 import json
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 from torch import Tensor
 
-from dashboards.analysis.confusion import save_confusion_csv
-from dashboards.figures.base import drawable_names, save_png
-from dashboards.figures.confusion_matrix import confusion_matrix_figure
-from dashboards.figures.mistakes import (
-    MOST_MISTAKES,
-    PicturedMistake,
-    mistakes_figure,
-    save_mistakes,
-)
-from dashboards.tensorboard.writer import write_test
+from dashboards.analysis.final_scores import Predicted, TestedRun, score_group
 from data.image_cache import Examples, PreparedData
-from model.evaluation import ClassReport, Collector, Evaluation, per_class_report
+from model.configuration import DeviceConfig
+from model.evaluation import Collector, Evaluation
 from model.mistakes import MistakeCollector
 from model.predictions import PredictionCollector
 from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
-from storage.atomic_files import remove, write_atomically
 from storage.checkpoints import file_sha256, load_checkpoint
+from storage.final_groups import SEARCHED_TRIAL, TEST_REASON, FinalGroup, role_of
 from storage.optuna_rows import BEST_EPOCH
-from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    count_openings,
+    finish_tests,
+)
 from study.errors import StudyError
 from study.final.evaluate import evaluate_checkpoint
+from study.final.queued_runs import slot_of
+from study.final.test_files import Tested, write_metrics, write_tested
 from study.final.unknown_test_results import forgotten_tests, reject_forgotten
 from study.session.session import StudySession
 from study.trial.identity import Identity
-from study.trial.predictions import save_predictions
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ class FinalResult:
 
     Attributes:
         paths: Its files.
-        searched_trial: Number of the trial that won the search.
-        metrics: `validation` and `test`, each with loss, accuracy, top5_accuracy, macro_f1.
+        searched_trial: Number of the trial of its configuration, the winner's or the control's.
+        metrics: `validation` and `test`, each with loss, accuracy, top5_accuracy, macro_f1; of the
+            first run of a group also `group`, with the scores of all.
         was_done: Whether the test had been taken before this call.
     """
 
@@ -58,22 +59,72 @@ class FinalResult:
     was_done: bool
 
 
-def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> FinalResult:
-    """Evaluate the best weights on validation, then, if not done before, on the test split.
+@dataclass(frozen=True)
+class _Candidate:
+    """A final run whose weights are known to be its own.
+
+    Attributes:
+        run: The run.
+        paths: Its files.
+        identity: Its configuration and seed.
+        checkpoint: Its best weights.
+        sha256: Of their file.
+    """
+
+    run: FrozenTrial
+    paths: TrialPaths
+    identity: Identity
+    checkpoint: dict[str, Any]
+    sha256: str
+
+    @property
+    def searched_trial(self) -> int:
+        return int(self.run.user_attrs[SEARCHED_TRIAL])
+
+    def claim(self, study_name: str) -> TestEvaluation:
+        return TestEvaluation(
+            trial_id=self.run._trial_id,
+            study_name=study_name,
+            searched_trial=self.searched_trial,
+            reason=self.run.user_attrs[TEST_REASON],
+            checkpoint_sha256=self.sha256,
+        )
+
+
+def take_tests(
+    final: StudySession, prepared: PreparedData, runs: Sequence[FrozenTrial]
+) -> list[FinalResult]:
+    """Evaluate the best weights of runs on validation, then, if not done, on the test split.
 
     Args:
         final: The queue of final runs.
         prepared: Its data.
-        run: The final run, complete and leased by this process.
+        runs: The final runs of one group, all complete; the first leased by this process.
 
     Raises:
         StudyError: If the weights are not those of the best epoch, or of another run.
         ProtocolError: If a test of the study was taken that the database does not know.
-        StorageError: If other weights were tested for this run.
+        StorageError: If other weights were tested for one of these runs.
     """
-    paths = final.trial_paths(int(run.user_attrs["slot"]))
-    searched_trial = int(run.user_attrs["searched_trial"])
-    database = final.storage_handle.database
+    candidates = [_open_candidate(final, run) for run in runs]
+    reject_forgotten(forgotten_tests(final))
+    database, name = final.storage_handle.database, final.searched_name
+    claims = claim_tests(database, [one.claim(name) for one in candidates])
+    was_done = all(claim.metrics is not None for claim in claims)
+    if was_done and all(one.paths.metrics.is_file() for one in candidates):
+        return [
+            FinalResult(
+                one.paths, one.searched_trial, json.loads(one.paths.metrics.read_text()), True
+            )
+            for one in candidates
+        ]
+    found = _evaluate_all(final, prepared, candidates)
+    finish_tests(database, {one.run._trial_id: metrics["test"] for one, metrics in found})
+    return [FinalResult(one.paths, one.searched_trial, metrics, False) for one, metrics in found]
+
+
+def _open_candidate(final: StudySession, run: FrozenTrial) -> _Candidate:
+    paths = final.trial_paths(slot_of(run))
     checkpoint = load_checkpoint(paths.best)
     identity = Identity.of_trial(final, run)
     foreign = identity.why_foreign(checkpoint)
@@ -88,53 +139,93 @@ def take_test(final: StudySession, prepared: PreparedData, run: FrozenTrial) -> 
             f"{paths.best} must hold the best epoch {best_epoch}, it holds {checkpoint['epoch']}: "
             "the weights were overwritten; train anew with `study final --reopen REASON`"
         )
-    reject_forgotten(forgotten_tests(final))
-    sha256 = file_sha256(paths.best)
-    claim = claim_test(
-        database,
-        TestEvaluation(
-            trial_id=run._trial_id,
-            study_name=final.searched_name,
-            searched_trial=searched_trial,
-            reason=run.user_attrs["test_reason"],
-            checkpoint_sha256=sha256,
-        ),
-    )
-    if claim.metrics is not None and paths.metrics.is_file():
-        metrics = json.loads(paths.metrics.read_text())
-        return FinalResult(paths, searched_trial, metrics, was_done=True)
+    return _Candidate(run, paths, identity, checkpoint, file_sha256(paths.best))
+
+
+def _evaluate_all(
+    final: StudySession, prepared: PreparedData, candidates: Sequence[_Candidate]
+) -> list[tuple[_Candidate, dict[str, Any]]]:
+    """Open the test split, evaluate every run, then write the files of all."""
+    validation = prepared.validation()
     execution = final.config.execution
-    validation = evaluate_checkpoint(checkpoint, prepared.validation(), execution=execution)
+    validated = [
+        evaluate_checkpoint(one.checkpoint, validation, execution=execution) for one in candidates
+    ]
     examples = prepared.test()
+    tested = [_test(one, examples, execution) for one in candidates]
+    metrics = [
+        _metrics(final, prepared, *each)
+        for each in zip(candidates, validated, tested, strict=True)
+    ]
+    metrics[0]["group"] = _group(metrics, tested)
+    for one, found, written in zip(candidates, tested, metrics, strict=True):
+        after_epoch = len(one.run.intermediate_values)
+        write_tested(one.paths, found, examples, prepared, after_epoch=after_epoch)
+        write_metrics(one.paths, written)
+    return list(zip(candidates, metrics, strict=True))
+
+
+def _test(one: _Candidate, examples: Examples, execution: DeviceConfig) -> Tested:
     mistakes, predictions = MistakeCollector(), PredictionCollector()
-    collect = _collect_by(mistakes, predictions)
-    test = evaluate_checkpoint(checkpoint, examples, execution=execution, collect=collect)
-    metrics = {
-        "searched_trial": searched_trial,
-        "hyperparameters": run.params,
-        **asdict(identity.run),
-        "checkpoint_sha256": sha256,
-        "best_epoch": checkpoint["epoch"],
+    collect = _collect_by((mistakes, predictions))
+    test = evaluate_checkpoint(one.checkpoint, examples, execution=execution, collect=collect)
+    return Tested(test, mistakes, predictions)
+
+
+def _metrics(
+    final: StudySession,
+    prepared: PreparedData,
+    one: _Candidate,
+    validation: Evaluation,
+    tested: Tested,
+) -> dict[str, Any]:
+    noted, test = one.run.user_attrs, tested.test
+    return {
+        "searched_trial": one.searched_trial,
+        "role": role_of(noted),
+        "first_slot": FinalGroup.of(slot_of(one.run), noted).first_slot,
+        "hyperparameters": one.run.params,
+        **asdict(one.identity.run),
+        "checkpoint_sha256": one.sha256,
+        "best_epoch": one.checkpoint["epoch"],
         "flip_average": final.config.evaluation.flip_average,
         "validation": asdict(validation.metrics),
         "test": asdict(test.metrics),
         **_standard_errors(test),
-        "n_test_images": len(examples.labels_N),
+        "n_test_images": int(test.confusion_CC.sum()),
         "n_classes": prepared.n_classes,
         "n_validation_classes": validation.n_classes_present,
         "n_test_classes": test.n_classes_present,
-        "n_test_evaluations": len(read_tests(database, final.searched_name)),
+        "n_test_evaluations": count_openings(final.storage_handle.database, final.searched_name),
     }
-    _write_mistakes(paths, _pictured(mistakes, examples, prepared), prepared)
-    _write_classes(paths, test, list(prepared.class_names))
-    save_predictions(paths.predictions, predictions, prepared.class_names)
-    _write_events(paths, test, after_epoch=len(run.intermediate_values))
-    write_atomically(paths.metrics, json.dumps(metrics, indent=2).encode())
-    finish_test(database, run._trial_id, asdict(test.metrics))
-    return FinalResult(paths, searched_trial, metrics, was_done=False)
 
 
-def _collect_by(*collectors: Collector) -> Collector:
+def _group(metrics: Sequence[dict[str, Any]], tested: Sequence[Tested]) -> dict[str, Any]:
+    """Return what all runs have shown together."""
+    runs = [
+        TestedRun(
+            slot=one["slot"],
+            role=one["role"],
+            seed=one["seed"],
+            searched_trial=one["searched_trial"],
+            validation_macro_f1=one["validation"]["macro_f1"],
+            test_macro_f1=one["test"]["macro_f1"],
+            test_accuracy=one["test"]["accuracy"],
+        )
+        for one in metrics
+    ]
+    predicted = [Predicted(*_labels(one.predictions)) for one in tested]
+    return score_group(runs, predicted, tested[0].test.confusion_CC.numpy())
+
+
+def _labels(predictions: PredictionCollector) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the class of each image, and the class predicted for it."""
+    pairs = [(one.label, one.classes[0]) for one in predictions]
+    true_N, predicted_N = np.asarray(pairs, dtype=np.int64).T
+    return true_N, predicted_N
+
+
+def _collect_by(collectors: Iterable[Collector]) -> Collector:
     def collect(logits_BC: Tensor, labels_B: Tensor) -> None:
         for collector in collectors:
             collector(logits_BC, labels_B)
@@ -150,68 +241,3 @@ def _standard_errors(test: Evaluation) -> dict[str, float]:
         ),
         "test_macro_f1_standard_error": macro_f1_standard_error(confusion),
     }
-
-
-def _pictured(
-    mistakes: MistakeCollector, examples: Examples, prepared: PreparedData
-) -> list[PicturedMistake]:
-    class_names, names = prepared.class_names, prepared.test_names()
-    return [
-        PicturedMistake(
-            index=mistake.index,
-            true_class=class_names[mistake.label],
-            predicted_class=class_names[mistake.predicted],
-            probability=mistake.probability,
-            picture=examples.images_NHWC[mistake.index],
-            file=names[mistake.index],
-        )
-        for mistake in mistakes.surest(MOST_MISTAKES)
-    ]
-
-
-def _write_mistakes(
-    paths: TrialPaths, mistakes: list[PicturedMistake], prepared: PreparedData
-) -> None:
-    if mistakes:
-        shown = dict(zip(prepared.class_names, drawable_names(prepared.class_names), strict=True))
-        drawn = [
-            replace(
-                mistake,
-                true_class=shown[mistake.true_class],
-                predicted_class=shown[mistake.predicted_class],
-            )
-            for mistake in mistakes
-        ]
-        save_png(mistakes_figure(drawn), paths.mistakes_picture)
-    else:
-        remove(paths.mistakes_picture)
-    save_mistakes(paths.mistakes, mistakes)
-
-
-def _write_classes(paths: TrialPaths, test: Evaluation, class_names: list[str]) -> None:
-    confusion = test.confusion_CC.numpy()
-    save_confusion_csv(paths.confusion_csv, confusion, class_names)
-    figure = confusion_matrix_figure(confusion, drawable_names(class_names))
-    save_png(figure, paths.confusion_picture)
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(field.name for field in fields(ClassReport))
-    rows.writerows(astuple(entry) for entry in per_class_report(test.confusion_CC, class_names))
-    write_atomically(paths.per_class, text.getvalue().encode())
-
-
-def _write_events(paths: TrialPaths, test: Evaluation, *, after_epoch: int) -> None:
-    """Show the test in the TensorBoard run of the training."""
-    pictures = {
-        "test/confusion_matrix": paths.confusion_picture,
-        "test/mistakes": paths.mistakes_picture,
-    }
-    write_test(
-        paths.tensorboard,
-        after_epoch=after_epoch,
-        metrics={
-            "test/macro_f1": test.metrics.macro_f1,
-            "test/accuracy": test.metrics.accuracy,
-        },
-        pictures={tag: path for tag, path in pictures.items() if path.is_file()},
-    )

@@ -5,14 +5,20 @@ say that the test split was opened: whoever opens it again gives a reason, and g
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import TrialState
 
-from storage.records import TestEvaluation, claim_test, finish_test, read_tests
 from storage.run_paths import TrialPaths
 from storage.study_totals import read_slots
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+    read_tests,
+)
 from study.creation.queue import Point
 from study.errors import ProtocolError
 from study.session.session import StudySession, final_name
@@ -71,6 +77,8 @@ def remember_tests(final: StudySession, forgotten: Mapping[int, TrialPaths]) -> 
         forgotten: Files by slot.
     """
     handle = final.storage_handle
+    claims: dict[int, list[TestEvaluation]] = defaultdict(list)
+    results = {}
     for run in final.slots():
         files = forgotten.get(run.slot)
         if files is None:
@@ -86,8 +94,11 @@ def remember_tests(final: StudySession, forgotten: Mapping[int, TrialPaths]) -> 
             reason=FORGOTTEN,
             checkpoint_sha256=metrics.get("checkpoint_sha256", ""),
         )
-        claim_test(handle.database, claim)
-        finish_test(handle.database, run.trial_id, metrics.get("test", {}))
+        claims[metrics.get("first_slot", run.slot)].append(claim)
+        results[run.trial_id] = metrics.get("test", {})
+    for together in claims.values():
+        claim_tests(handle.database, together)
+    finish_tests(handle.database, results)
 
 
 def _metrics(files: TrialPaths) -> dict[str, Any]:

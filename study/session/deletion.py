@@ -11,7 +11,11 @@ from pathlib import Path
 from dashboards.formatting import shown_bytes
 from storage.configuration import shown_url
 from storage.errors import StorageError
-from storage.records import Protocol, find_protocol, no_such_study, read_tests
+from storage.records import (
+    Protocol,
+    find_protocol,
+    no_such_study,
+)
 from storage.run_folder_deletion import (
     FolderSize,
     give_up,
@@ -24,6 +28,9 @@ from storage.run_folder_deletion import (
 from storage.run_paths import RunPaths, follows_a_search, names_of_all, searched_name
 from storage.study_deletion import delete_named_study, reject_workers
 from storage.study_totals import read_totals
+from storage.test_evaluations import (
+    read_tests,
+)
 from study.errors import StudyError
 from study.session.location import Location
 

@@ -28,10 +28,11 @@ from study.session.versions import comparable_code, git_revision, source_digest,
 
 logger = logging.getLogger(__name__)
 
-# A final run is a study with these two of its settings in the place of the searched ones.
+# A final run is a study with these of its settings in the place of the searched ones.
 SETTING_OF_FINAL_RUN = {
     "search.n_epochs": "final.n_epochs",
     "data.image_size": "final.image_size",
+    "workers.threads": "final.threads",
 }
 STRICT = "protocol.strict"
 POINTS = "search.points"

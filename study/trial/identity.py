@@ -117,12 +117,22 @@ def _only(values: Mapping[str, Any], *, like: Mapping[str, Any]) -> dict[str, An
     }
 
 
+def final_seed(seed: int, slot: int) -> int:
+    """Return the seed of a final run.
+
+    Args:
+        seed: Of its study.
+        slot: Its position in the queue of final runs.
+    """
+    return derive_seed(seed, "final", slot)
+
+
 def _run_seed(session: StudySession, seed: int, slot: int) -> int:
     """Return the seed of a run; given points share it, so that nothing else sets them apart."""
     if session.is_confirmation:
         return derive_seed(seed, "confirm", slot)
     if session.is_final:
-        return derive_seed(seed, "final", slot)
+        return final_seed(seed, slot)
     if session.config.search.space == "given":
         return derive_seed(seed, "given")
     return derive_seed(seed, "trial", slot)

@@ -4,7 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from model.standard_errors import accuracy_standard_error, macro_f1_standard_error
+from model.standard_errors import (
+    accuracy_standard_error,
+    macro_f1_interval,
+    macro_f1_standard_error,
+)
 
 
 @given(accuracy=st.floats(0, 1), n_images=st.integers(1, 100_000))
@@ -41,3 +45,13 @@ def test_error_of_a_perfect_matrix_is_zero_and_of_any_other_the_same_each_time()
     assert macro_f1_standard_error(np.diag([3, 0, 5])) == pytest.approx(0)
     confusion = np.random.default_rng(0).integers(0, 4, (20, 20))
     assert macro_f1_standard_error(confusion) == macro_f1_standard_error(confusion) > 0
+
+
+def test_interval_of_macro_f1_holds_as_many_draws_as_it_says() -> None:
+    confusion = np.array([[30, 5, 5], [4, 12, 4], [0, 0, 8]])
+    error = macro_f1_standard_error(confusion)
+    low, high = macro_f1_interval(confusion)
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    narrow = macro_f1_interval(confusion, confidence=0.5)
+    assert low < narrow[0] < narrow[1] < high
+    assert macro_f1_interval(np.array([[4, 0], [0, 6]])) == (1.0, 1.0)

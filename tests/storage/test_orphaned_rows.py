@@ -5,14 +5,16 @@ from storage.orphaned_rows import remove_orphans
 from storage.process_identity import Owner
 from storage.records import (
     EpochRecord,
-    TestEvaluation,
-    claim_test,
-    finish_test,
     put_epoch,
     read_epochs,
-    read_tests,
 )
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+    read_tests,
+)
 
 
 def test_orphans_are_the_rows_of_deleted_trials_only(handle: StudyStorage) -> None:
@@ -41,8 +43,8 @@ def test_test_of_a_deleted_run_is_remembered_but_stands_in_no_later_ones_way(
         run = optuna.create_study(study_name="pets-final", storage=handle).ask()._trial_id
         assert run == 1  # SQLite's again
         claim = TestEvaluation(run, "pets", 2, "the first", weights)
-        assert claim_test(handle.database, claim) == claim
-        finish_test(handle.database, run, {"macro_f1": 0.5})
+        assert claim_tests(handle.database, [claim]) == [claim]
+        finish_tests(handle.database, {run: {"macro_f1": 0.5}})
         optuna.delete_study(study_name="pets-final", storage=handle)
     tests = read_tests(handle.database, "pets")
     assert [test.checkpoint_sha256 for test in tests] == ["aaa", "bbb", "ccc"]

@@ -4,21 +4,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.errors import StorageError, StudyNotFoundError
+from storage.errors import StudyNotFoundError
 from storage.records import (
     EpochRecord,
     Protocol,
-    TestEvaluation,
     add_protocol,
-    claim_test,
     find_protocol,
     fingerprint,
-    finish_test,
     put_epoch,
     raise_budget,
     read_epochs,
     read_protocol,
-    read_tests,
     study_names,
 )
 from storage.study_storage import StudyStorage
@@ -70,14 +66,3 @@ def test_put_epoch_keeps_the_latest_row_of_each_epoch(
             put_epoch(connection, 7, EpochRecord(epoch, *(score,) * 12))
     expected = [asdict(EpochRecord(e, *(s,) * 12)) for e, s in sorted(dict(writes).items())]
     assert [asdict(row) for row in read_epochs(handle.database, [7, 8]).get(7, [])] == expected
-
-
-def test_claim_test_is_granted_once_for_each_final_run(handle: StudyStorage) -> None:
-    claim = TestEvaluation(5, "pets", 2, "the first", "aaa")
-    assert claim_test(handle.database, claim) == claim
-    assert claim_test(handle.database, claim).metrics is None  # died before the evaluation
-    finish_test(handle.database, 5, {"macro_f1": 0.5})
-    assert claim_test(handle.database, claim).metrics == {"macro_f1": 0.5}
-    with pytest.raises(StorageError, match="--reopen REASON"):
-        claim_test(handle.database, TestEvaluation(5, "pets", 2, "again", "bbb"))
-    assert [row.reason for row in read_tests(handle.database, "pets")] == ["the first"]

@@ -45,7 +45,7 @@ def tiny_settings(tmp_path: Path, pictures: Path) -> dict[str, object]:
                 "optimization.weight_decay": "default",
             },
         },
-        "final": {"n_epochs": 4, "image_size": 12},
+        "final": {"n_epochs": 4, "image_size": 12, "threads": 1},
         "workers": {"threads": 1},
         "storage": {
             "url": f"sqlite:///{tmp_path}/study.db",

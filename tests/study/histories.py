@@ -24,12 +24,18 @@ from storage.budget import Budget
 from storage.checkpoints import file_sha256, load_checkpoint
 from storage.errors import StorageError
 from storage.leases import LOST, Lease, end, held_leases
-from storage.records import read_epochs, read_tests
+from storage.records import (
+    read_epochs,
+)
+from storage.test_evaluations import (
+    read_tests,
+)
 from study.configuration.config import Request, validated
 from study.creation.create import initialise
 from study.creation.extend import extend_budget
 from study.errors import StudyError
-from study.final.final_run import FIRST_REASON, open_final, run_final
+from study.final.final_run import open_final, run_final
+from study.final.queued_runs import FIRST_REASON
 from study.final.unknown_test_results import FORGOTTEN
 from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner
@@ -44,8 +50,8 @@ Settings = dict[str, Any]
 SEED = 42
 NAME = "tiny"
 SLOW_VIEWS = (
-    "final.test_evaluation.save_png",
-    "final.test_evaluation.write_test",
+    "final.test_files.save_png",
+    "final.test_files.write_test",
     "creation.create.note_study",
     "creation.extend.note_study",
     "workers.worker.note_trial",

@@ -526,3 +526,14 @@ def test_image_folder_of_every_kind_trains_and_a_broken_file_is_named_or_dropped
     assert ended.returncode == 0, ended.stderr
     assert "1 broken image was dropped" in ended.stdout
     assert "1/1 done (1 complete)" in ended.stdout
+
+
+def test_final_says_at_a_terminal_what_it_does_before_it_imports_anything(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = ["--storage", f"sqlite:///{tmp_path}/none.db"]
+    assert "opening" not in call("final", *place).err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert call("final", *place).err.startswith("opening the study ...\nstudy: ")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert call("final", "--help").err == ""

@@ -2,14 +2,24 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from dashboards.analysis.final_scores import describe_group
 from data.image_cache import prepare
 from storage.checkpoints import load_checkpoint
 from storage.run_folders import lies_in_runs
-from study.commands.options import DATA, DEVICE, LOCATION, GivenFile, command, json_option
+from storage.trial_rows import TrialRow
+from study.commands.options import (
+    DATA,
+    DEVICE,
+    LOCATION,
+    GivenFile,
+    command,
+    json_option,
+    stop_after_option,
+)
 from study.commands.output import (
     best_baseline,
     epoch_progress,
@@ -21,18 +31,45 @@ from study.configuration.config import Request
 from study.errors import StudyError
 from study.progress import explain_wait, fail, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
-from study.session.session import open_session
+from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner, why_chosen
-from study.stop_signal import INTERRUPTED, WORKER_GRACE_SECONDS, StopFlag
+from study.stop_signal import (
+    INTERRUPTED,
+    WORKER_GRACE_SECONDS,
+    StopFlag,
+    StopRequested,
+    parse_duration,
+)
 from study.workers.gpus import reject_missing_gpu
 
+if TYPE_CHECKING:
+    from study.final.test_evaluation import FinalResult
+
 FINAL: Final = "final"
+MOST_SEEDS = 100
 
 
 @command("final", LOCATION, DATA, DEVICE)
 @click.option("--reopen", metavar="REASON", help="Why another winner may see the test split too.")
-def _final(request: Request, reopen: str | None) -> None:
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1, max=MOST_SEEDS),
+    metavar="N",
+    help="Train the winner so often, each time with another seed; default final.seeds.",
+)
+@click.option(
+    "--with-control", is_flag=True, help="Train the configured values as often beside it."
+)
+@stop_after_option
+def _final(
+    request: Request,
+    reopen: str | None,
+    seeds: int | None,
+    with_control: bool,
+    stop_after: str | None,
+) -> None:
     survive_lost_output()
+    stop = StopFlag(after_seconds=parse_duration(stop_after))
 
     session = adopt_enqueued(open_session(request))
     requeue_finished_elsewhere(session)
@@ -48,22 +85,63 @@ def _final(request: Request, reopen: str | None) -> None:
     )
     explain_wait("loading PyTorch")
 
-    from study.export.kept_run import open_tested
-    from study.export.model_folder import has_model_folder, write_model_folder
     from study.final.final_run import open_final, run_final
 
-    stop = StopFlag().install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
+    stop.install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
     explain_wait("preparing the images")
-    queued = open_final(session, winner, reopen=reopen, track=stoppable(stop))
+    by_plan = stop_after is not None
+    try:
+        queued = open_final(
+            session,
+            winner,
+            reopen=reopen,
+            seeds=seeds or (session.config.final.seeds if request.gives("final.seeds") else None),
+            with_control=with_control,
+            track=stoppable(stop),
+        )
+    except StopRequested:
+        _end_early(by_plan=by_plan and not stop.is_signalled)
+        return
     queued.compare_code()
+    _say_runs(session, winner, queued, with_control=with_control)
     prepared = queued.prepare_data()
     with epoch_progress(queued) as announce:
         result = run_final(queued, prepared, stop=stop, announce=announce, tell=say)
     if result is None:
-        fail("stopped before the end of the final run: the same command continues", INTERRUPTED)
+        _end_early(by_plan=by_plan and not stop.is_signalled)
+    else:
+        _show(session, queued, result)
+
+
+def _say_runs(
+    session: StudySession, winner: TrialRow, queued: StudySession, *, with_control: bool
+) -> None:
+    """Name the seeds before any of them is trained, where there are several runs."""
+    from study.final.queued_runs import describe_runs, is_control
+
+    if with_control and is_control(session, winner):
+        say(f"trial {winner.number} has the configured values: it is its own control")
+    for line in describe_runs(queued):
+        say(line)
+
+
+def _end_early(*, by_plan: bool) -> None:
+    message = "stopped before the end of the final run: the same command continues"
+    if not by_plan:
+        fail(message, INTERRUPTED)
+    say(message)
+
+
+def _show(session: StudySession, queued: StudySession, result: "FinalResult") -> None:
+    """Print what the test has shown, and write the model folder where it is missing."""
+    from study.export.kept_run import open_tested
+    from study.export.model_folder import has_model_folder, write_model_folder
+
     if result.was_done:
         say(f"the final run of trial {result.searched_trial} was tested before; its result stands")
     print_metrics(result.metrics)
+    for line in describe_group(result.metrics):
+        say(line)
     say(str(best_baseline(session)))
     tested = open_tested(queued)
     if not has_model_folder(tested):

@@ -4,7 +4,9 @@ import sys
 
 import click
 
+from storage.final_groups import first_runs
 from storage.records import find_protocol
+from storage.trial_rows import read_some
 from study.commands.options import DATA, DEVICE, LOCATION, command
 from study.commands.output import stoppable
 from study.configuration.config import Request
@@ -76,4 +78,5 @@ def _find(request: Request, trial: str) -> tuple[StudySession, int]:
             f"TRIAL may be {FINAL!r} where study {searched.searched_name!r} has a final run, it "
             f"has none yet: train it with `{command}`"
         )
-    return final, max(final.slots(), key=lambda slot: slot.slot).number
+    rows = read_some(final.storage_handle, [one.trial_id for one in final.slots()])
+    return final, first_runs(rows)[-1].number

@@ -26,13 +26,15 @@ from dashboards.analysis.status import (
 from storage.leases import acquire
 from storage.process_identity import Owner
 from storage.records import (
-    TestEvaluation,
     add_protocol,
-    claim_test,
-    finish_test,
     read_protocol,
 )
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+)
 from tests.dashboards.confirmations import BETTER, NOT_TOLD, add_confirmation
 from tests.dashboards.conftest import STUDY_NAME
 
@@ -135,9 +137,9 @@ def test_status_shows_the_final_run_before_and_after_its_test(
     assert (before["validation_macro_f1"], before["n_epochs"]) == (0.7, 5)
     assert before["test_macro_f1"] is None and before["host"] is None
     claim = TestEvaluation(final_trial_id, STUDY_NAME, 1, "the first", "0" * 64)
-    claim_test(searched_study.database, claim)
+    claim_tests(searched_study.database, [claim])
     metrics = {"macro_f1": 0.65, "accuracy": 0.66, "top5_accuracy": 1.0, "loss": 1.0}
-    finish_test(searched_study.database, final_trial_id, metrics)
+    finish_tests(searched_study.database, {final_trial_id: metrics})
     status = read_status(searched_study, STUDY_NAME)
     (after,) = validated(status)["final_runs"]
     assert (after["test_macro_f1"], after["test_accuracy"]) == (0.65, 0.66)

@@ -16,9 +16,16 @@ from dashboards.report.publication import name_figures, write_figures, write_tab
 from dashboards.report.report import PublishedFiles, write_report
 from dashboards.report.result_tables import compose_tables
 from dashboards.report.table_formats import render_csv
-from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
+from storage.records import (
+    read_protocol,
+)
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+)
 from tests.dashboards.report.test_report import Page
 from tests.tools.searches import add_trial
 
@@ -37,8 +44,8 @@ def runs(tmp_path: Path, empty_study: StudyStorage) -> Path:
 @pytest.fixture
 def tested(searched_study: StudyStorage, final_trial_id: int, runs: Path) -> StudyStorage:
     evaluation = TestEvaluation(final_trial_id, "pets", 1, "the search is over", "abc")
-    claim_test(searched_study.database, evaluation)
-    finish_test(searched_study.database, final_trial_id, METRICS)
+    claim_tests(searched_study.database, [evaluation])
+    finish_tests(searched_study.database, {final_trial_id: METRICS})
     save_confusion_csv(RunPaths(runs, "pets").final(0).confusion_csv, CONFUSION, CLASS_NAMES)
     return searched_study
 

@@ -1,5 +1,6 @@
 """The report, parsed as a browser would."""
 
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -15,9 +16,15 @@ from dashboards.errors import DashboardError
 from dashboards.figures.mistakes import PicturedMistake, save_mistakes
 from dashboards.report.report import write_report
 from storage.errors import StorageError, StudyNotFoundError
-from storage.records import TestEvaluation, claim_test, finish_test, read_protocol
+from storage.final_groups import FinalGroup
+from storage.records import read_protocol
 from storage.run_paths import RunPaths, TrialPaths
 from storage.study_storage import StudyStorage
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    finish_tests,
+)
 from tests.tools import diagnosed_searches
 
 VOID_TAGS = {"meta", "br", "img", "link", "input", "hr"}
@@ -135,8 +142,8 @@ def tested(searched_study: StudyStorage, final_trial_id: int, runs: Path) -> Tri
     evaluation = TestEvaluation(
         final_trial_id, "pets", 1, "the search is over <i>", "abc" * 21 + "d"
     )
-    claim_test(searched_study.database, evaluation)
-    finish_test(searched_study.database, final_trial_id, METRICS)
+    claim_tests(searched_study.database, [evaluation])
+    finish_tests(searched_study.database, {final_trial_id: METRICS})
     files = RunPaths(runs, "pets").final(0)
     save_confusion_csv(files.confusion_csv, CONFUSION, CLASS_NAMES)
     return files
@@ -192,8 +199,8 @@ def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
     final = optuna.load_study(study_name="pets-final", storage=searched_study)
     final.add_trial(create_trial(value=0.8, user_attrs={"slot": 1, "best_epoch": 1}))
     again = final.get_trials()[1]._trial_id
-    claim_test(searched_study.database, TestEvaluation(again, "pets", 0, "a mistake", "f" * 64))
-    finish_test(searched_study.database, again, {**METRICS, "macro_f1": 0.9, "accuracy": 0.91})
+    claim_tests(searched_study.database, [TestEvaluation(again, "pets", 0, "a mistake", "f" * 64)])
+    finish_tests(searched_study.database, {again: {**METRICS, "macro_f1": 0.9, "accuracy": 0.91}})
     text = report(searched_study, runs).text
     assert "Final run, test0.6321accuracy 65.43 %; first of 2, trial 1\n" in text
     assert "This is the first of 2 tests." in text
@@ -202,6 +209,49 @@ def test_report_of_several_tests_shows_the_first_and_says_of_how_many(
     assert "final run 1 of 2, test: **0.6321** ± 0.1" in markdown
     assert "accuracy 65.43 % ± 10.83 % (standard errors), trial 1 of the search" in markdown
     assert "final run 2 of 2, test: **0.9000**, accuracy 91.00 %" in markdown
+
+
+def test_report_lists_the_final_runs_that_were_queued_together(
+    searched_study: StudyStorage, runs: Path
+) -> None:
+    group = FinalGroup(0, seeds=2, with_control=True)
+    final = optuna.create_study(
+        study_name="pets-final", storage=searched_study, direction="maximize"
+    )
+    scores = (0.6, 0.9, 0.5, 0.5)
+    for slot, (role, score) in enumerate(zip(group.roles, scores, strict=True)):
+        noted = {"slot": slot, "best_epoch": 1, "searched_trial": 1 if role == "winner" else -1}
+        noted |= group.attributes(role, seed=1000 + slot)
+        final.add_trial(create_trial(value=score, user_attrs=noted))
+    ids = [trial._trial_id for trial in final.get_trials()]
+    claims = [TestEvaluation(one, "pets", 1, "the first", "f" * 64) for one in ids]
+    claim_tests(searched_study.database, claims)
+    tested = {one: {**METRICS, "macro_f1": n} for one, n in zip(ids, scores, strict=True)}
+    finish_tests(searched_study.database, tested)
+    gain = {"macro_f1": 0.25, "interval_90": [0.1, 0.4], "seeds_error": 0.05, "images_error": 0.06}
+    arm = {"n_runs": 2, "macro_f1": 0.75, "accuracy": 0.7, "accuracy_standard_error": 0.1}
+    arm |= {"macro_f1_deviation": 0.2, "accuracy_deviation": 0.1}
+    together = {"runs": [{}, {}, {}, {}], "winner": arm, "control": arm, "gain": gain}
+    metrics = {"group": {**together, "macro_f1_interval_95": [0.5, 0.7]}}
+    files = RunPaths(runs, "pets").final(0)
+    files.folder.mkdir(parents=True)
+    files.metrics.write_text(json.dumps(metrics))
+
+    page = report(searched_study, runs)
+    section = " ".join(final_section(runs).text.split())
+    assert "4 runs were queued together" in section and "that of final, the first" in section
+    assert "final-2winner11001complete0.90000.900065.43 %" in section
+    assert "final-4control–1003complete0.50000.500065.43 %" in section
+    assert "The search gained +25.00 points of macro-F1 on the test set, 90 % interval" in section
+    assert (
+        "final-2" not in page.text.split("Best trials")[0].split("Verdict")[1].split("4 runs")[0]
+    )
+    assert "0.6000" in page.text.split("Verdict")[1].split("macro-F1 of the final run")[0]
+    markdown = (runs / "pets" / "report.md").read_text(encoding="utf-8")
+    assert "the 4 final runs together" in markdown and "winner, mean of 2 seeds" in markdown
+    files.metrics.write_text("[]")
+    with pytest.raises(DashboardError, match="must be a file that `study final` wrote"):
+        report(searched_study, runs)
 
 
 def test_report_of_tested_final_run_shows_its_surest_mistakes(

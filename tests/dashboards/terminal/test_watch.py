@@ -224,6 +224,9 @@ def test_workers_that_start_are_no_missing_workers(
 
 FINAL = FinalRunStatus(
     number=1,
+    is_first=True,
+    role="winner",
+    seed=77,
     searched_trial=4,
     state="running",
     host="node1",
@@ -258,12 +261,16 @@ def test_final_runs_are_shown_with_epoch_end_and_test() -> None:
 
     assert said(FINAL) == [
         "final run 1 of trial 4: running, epoch 7/30, about 90 s to go, until 12:01:30",
-        "      validation macro-F1 0.7712",
+        "      winner, seed 77; validation macro-F1 0.7712",
     ]
     assert said(tested) == [
         "final run 1 of trial 4: complete, epoch 30/30",
-        "      validation macro-F1 0.7712; test macro-F1 0.7500, accuracy 0.7600",
+        "      winner, seed 77; validation macro-F1 0.7712",
+        "      test macro-F1 0.7500, accuracy 0.7600",
     ]
+    control = said(replace(FINAL, role="control", seed=None, searched_trial=-1))
+    assert control[0].startswith("final run 1: running")
+    assert control[1] == "      control; validation macro-F1 0.7712"
     assert said(replace(tested, test_macro_f1=None))[1].endswith("; not tested yet")
     stale = replace(FINAL, beat_age_seconds=999.0, seconds_left=None)
     assert said(stale)[0].endswith("epoch 7/30, no worker is active")

@@ -19,7 +19,12 @@ from model.configuration import EvaluationConfig
 from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.leases import acquire, end
 from storage.process_identity import Owner
-from storage.records import read_tests, study_names
+from storage.records import (
+    study_names,
+)
+from storage.test_evaluations import (
+    read_tests,
+)
 from storage.trial_rows import TrialRow, read_trials
 from study.configuration.config import Request, validated
 from study.creation.create import initialise

@@ -7,8 +7,10 @@ import pytest
 
 from dashboards.report.final_section import read_final_runs
 from storage.checkpoints import load_checkpoint, save_checkpoint
-from storage.records import read_tests
 from storage.run_paths import RunPaths
+from storage.test_evaluations import (
+    read_tests,
+)
 from study.configuration.config import Request
 from study.doctor.doctor import examine
 from study.errors import ProtocolError, StudyError

@@ -11,7 +11,14 @@ import pytest
 from storage.errors import AccessDeniedError
 from storage.leases import acquire_waiting
 from storage.process_identity import Owner
-from storage.records import TestEvaluation, claim_test, read_tests, study_names
+from storage.records import (
+    study_names,
+)
+from storage.test_evaluations import (
+    TestEvaluation,
+    claim_tests,
+    read_tests,
+)
 from study.configuration.config import validated
 from study.creation.create import initialise
 from study.session import deletion
@@ -112,7 +119,7 @@ def test_deletion_says_what_goes_and_leaves_every_other_study(
 ) -> None:
     initialise(session.config, location=session.location, name="tiny-final", points=[])
     claim = TestEvaluation(1, "tiny", 1, "the first", "0" * 64)
-    claim_test(session.storage_handle.database, claim)
+    claim_tests(session.storage_handle.database, [claim])
     before = below(other.paths.folder)
     ended = call("delete", *place, "--name", "tiny", "--yes")
     assert (ended.code, ended.err) == (0, "")
