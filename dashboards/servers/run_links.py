@@ -56,8 +56,12 @@ class RunLinks:
 
 
 def _as_file_name(name: str) -> str:
-    """Return a name that a folder may have, and that is one line."""
-    return re.sub(r"[^\w.,=+() -]", "-", name)[:LONGEST_NAME].strip()
+    """Return a name that a folder may have, and that is one line; a long one ends with a word."""
+    safe = re.sub(r"[^\w.,=+() -]", "-", name)
+    begin = safe[:LONGEST_NAME]
+    if len(safe) > LONGEST_NAME and safe[LONGEST_NAME] != " ":
+        begin = begin.rpartition(" ")[0] or begin
+    return begin.strip()
 
 
 @contextmanager

@@ -46,3 +46,17 @@ def test_very_long_name_is_cut(folder: Path) -> None:
     path = folder / "trials" / "00000" / "tensorboard"
     with linked_runs(folder, lambda: {path: "é" * 500}) as links:
         assert max(len(link.name) for link in links.iterdir()) == 120
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("007 " + "wd=0.001 " * 20, "007" + " wd=0.001" * 13),  # 120 characters
+        ("0007 " + "wd=0.001 " * 20, "0007" + " wd=0.001" * 12),
+        ("007 lr=0.1", "007 lr=0.1"),
+    ],
+)
+def test_long_name_ends_with_a_whole_word(folder: Path, name: str, shown: str) -> None:
+    path = folder / "trials" / "00000" / "tensorboard"
+    with linked_runs(folder, lambda: {path: name}) as links:
+        assert {link.name for link in links.iterdir()} == {shown, "final", "lr-range"}
