@@ -60,7 +60,7 @@ def sentences(confirmation: Confirmation) -> list[str]:
         part = cheaper.cost / best.cost
         found.append(
             f"trial {cheaper.number} lies within one standard error of trial "
-            f"{best.number}, at {part:.0%} of its multiply-accumulates"
+            f"{best.number}, at {100 * part:.0f} % of its multiply-accumulates"
         )
     if not confirmation.is_on_own_images:
         found.append(
