@@ -174,6 +174,8 @@ def read_confirmation(storage: StudyStorage, study_name: str) -> Confirmation | 
     rows = sorted(
         read_some(storage, own_ids(storage.database, name)), key=lambda row: row.slot or 0
     )
+    if not rows:  # Optuna's own tools have deleted it, save for its protocol
+        return None
     noted = storage.get_study_user_attrs(storage.get_study_id_from_name(name)).get(VERDICT)
     return build_confirmation(study_name, rows, protocol, noted)
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from dashboards.analysis.confirmation.reading import Confirmation
+from dashboards.analysis.confirmation.reading import CANDIDATE, Confirmation
 from dashboards.analysis.confirmation.verdict import Verdict
 from dashboards.formatting import shown_p_value
 
@@ -18,15 +18,15 @@ def headline(confirmation: Confirmation) -> str:
         return f"{NOT_CONFIRMED}: each candidate has a run that failed"
     winner = confirmation.winner
     if not confirmation.is_over or winner is None:
-        return (
-            f"{NOT_CONFIRMED}: {confirmation.n_done} of {len(confirmation.runs)} runs of the "
-            f"{'second' if confirmation.is_selected else 'first'} stage are done"
-        )
+        judging = [run for run in confirmation.runs if run.role != CANDIDATE]
+        runs, stage = (judging, "second") if judging else (confirmation.runs, "first")
+        n_done = sum(run.is_over for run in runs)
+        return f"{NOT_CONFIRMED}: {n_done} of {len(runs)} runs of the {stage} stage are done"
     if confirmation.is_control_the_winner:
         return f"trial {winner.number}, the default itself, won among the candidates"
     verdict = confirmation.verdict
     if verdict is None:
-        n_runs = sum(run.role != "candidate" for run in confirmation.runs)
+        n_runs = sum(run.role != CANDIDATE for run in confirmation.runs)
         return f"{NOT_CONFIRMED}: {confirmation.n_failed} of {n_runs} runs that judge failed"
     if verdict.is_better:
         more = f" by more than {verdict.margin:.4f}" if verdict.margin else ""
@@ -60,7 +60,7 @@ def sentences(confirmation: Confirmation) -> list[str]:
         part = cheaper.cost / best.cost
         found.append(
             f"trial {cheaper.number} lies within one standard error of trial "
-            f"{best.number}, at {part:.0%} of its multiply-accumulates"
+            f"{best.number}, at {100 * part:.0f} % of its multiply-accumulates"
         )
     if not confirmation.is_on_own_images:
         found.append(

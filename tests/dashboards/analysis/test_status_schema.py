@@ -176,6 +176,14 @@ def test_status_shows_the_confirmation_before_and_after_its_first_stage(
     assert read_status(searched_study, STUDY_NAME).has_live_confirmation
 
 
+def test_status_without_a_confirmation_that_was_deleted_is_valid(
+    searched_study: StudyStorage,
+) -> None:
+    add_confirmation(searched_study, BETTER)
+    optuna.delete_study(study_name=f"{STUDY_NAME}-confirm", storage=searched_study)
+    assert validated(read_status(searched_study, STUDY_NAME))["confirmation"] is None
+
+
 @pytest.mark.parametrize(
     ("judged", "is_better", "recommended"), [(BETTER, True, 1), (NOT_TOLD, False, 0)]
 )

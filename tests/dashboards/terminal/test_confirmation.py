@@ -43,7 +43,7 @@ def test_status_before_the_end_shows_counts_and_who_is_under_way(
 ) -> None:
     add_confirmation(searched_study, BETTER, n_done=6)
     head = (
-        "confirmation: not confirmed: 6 of 10 runs of the second stage are done\n"
+        "confirmation: not confirmed: 2 of 6 runs of the second stage are done\n"
         "      runs: 3 waiting  1 running  6 complete\n"
         "      run 7, winner trial 1: epoch 2/4, "
     )

@@ -109,7 +109,7 @@ def test_before_the_end_nothing_is_recommended() -> None:
     assert found.winner is found.recommended is found.confirmed_score is found.shrinkage is None
     second = (*runs[:7], run(CONTROL, 0, None, state="running"))
     found = confirmation(None, runs=second)
-    assert headline(found) == "not confirmed: 7 of 8 runs of the second stage are done"
+    assert headline(found) == "not confirmed: 3 of 4 runs of the second stage are done"
     assert found.winner is not None and found.recommended is None
 
 
