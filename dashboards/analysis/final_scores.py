@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from model.macro_f1_influence import macro_f1_influence
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from dashboards.analysis.confirmation.verdict import CONFIDENCE, JudgedRun, images_part, judge
+from model.macro_f1_influence import macro_f1_influence
 from model.standard_errors import accuracy_standard_error, macro_f1_interval
 from storage.final_groups import CONTROL, WINNER
 
