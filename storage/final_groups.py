@@ -7,7 +7,7 @@ none of it: each of them is a group of its own.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from storage.trial_rows import TrialRow
 
@@ -19,7 +19,8 @@ SEARCHED_TRIAL = "searched_trial"
 """User attribute of a final run: number of the trial it repeats; -1 where there is none."""
 TEST_REASON = "test_reason"
 """User attribute of a final run: why it may see the test split."""
-WINNER, CONTROL = "winner", "control"
+WINNER: Final = "winner"
+CONTROL: Final = "control"
 
 
 @dataclass(frozen=True)

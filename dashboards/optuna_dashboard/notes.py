@@ -15,11 +15,12 @@ from dashboards.analysis.comparison import (
     read_variants,
     shown_number,
 )
-from dashboards.analysis.confirmation.reading import CANDIDATE, CONFIRMS, CONTROL, Confirmation
+from dashboards.analysis.confirmation.reading import CANDIDATE, CONFIRMS, Confirmation
 from dashboards.analysis.confirmation.sentences import sentences
 from dashboards.analysis.lr_range import load_range_record
 from dashboards.analysis.spending import describe_budget
 from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
+from storage.final_groups import CONTROL
 from storage.records import Protocol
 from storage.run_paths import CONFIRM_SUFFIX, RunPaths, TrialPaths, follows_a_search, searched_name
 from storage.trial_rows import TrialRow

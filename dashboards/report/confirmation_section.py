@@ -8,15 +8,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dashboards.analysis.confirmation.reading import (
-    CONTROL,
-    WINNER,
-    Confirmation,
-    read_confirmation,
-)
+from dashboards.analysis.confirmation.reading import Confirmation, read_confirmation
 from dashboards.analysis.confirmation.sentences import sentences
 from dashboards.figures.confirmation import Strip, strip_figure
 from dashboards.report.captioned import CaptionedFigure
+from storage.final_groups import CONTROL, WINNER
 from storage.records import Protocol
 from storage.run_paths import follows_a_search
 from storage.study_storage import StudyStorage

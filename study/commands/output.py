@@ -27,7 +27,7 @@ from study.configuration.network_cost import find_costly_stem
 from study.configuration.spaces.nearest import moved_settings
 from study.progress import EpochProgress, fail, say, track
 from study.session.session import StudySession
-from study.stop_signal import StopFlag
+from study.stop_signal import INTERRUPTED, StopFlag
 from study.trial.rung_pruner import find_missing_rungs
 
 MOST_LISTED = 100
@@ -64,6 +64,20 @@ def say_location(session: StudySession) -> None:
 def stoppable(stop: StopFlag) -> Track:
     """Return a way to show progress that a signal ends between two steps."""
     return lambda *loop: stop.interrupting(track(*loop))
+
+
+def end_early(what: str, stop: StopFlag, stop_after: str | None) -> None:
+    """Say that a command has stopped before its end; after a signal, end with its exit code.
+
+    Args:
+        what: What has not come to its end.
+        stop: What stopped it.
+        stop_after: The option of the command, None without.
+    """
+    message = f"stopped before the end of the {what}: the same command continues"
+    if stop.is_signalled or stop_after is None:
+        fail(message, INTERRUPTED)
+    say(message)
 
 
 def epoch_progress(session: StudySession) -> EpochProgress:

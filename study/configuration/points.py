@@ -103,9 +103,9 @@ def _reject_repetitions(config: "StudyConfig") -> None:
         label = config.search.points[index].get(LABEL)
         if label is None:
             continue
-        unseeded = {key: value for key, value in params.items() if key != SEED}
-        earlier, named = settings_of_label.setdefault(label, (index, unseeded))
-        if named != unseeded:
+        setting = unseeded(params)
+        earlier, named = settings_of_label.setdefault(label, (index, setting))
+        if named != setting:
             raise ConfigurationError(
                 f"search.points[{index}] and search.points[{earlier}] have the label {label!r} "
                 "and must differ in their seed only: give another label"
@@ -115,6 +115,11 @@ def _reject_repetitions(config: "StudyConfig") -> None:
 def settings_of(point: Settings) -> Settings:
     """Return what a point sets, without its label."""
     return {key: value for key, value in point.items() if key != LABEL}
+
+
+def unseeded(params: Settings) -> dict[str, Any]:
+    """Return the parameters of a run without its seed: what it shares with its repetitions."""
+    return {key: value for key, value in params.items() if key != SEED}
 
 
 def given_keys(config: "StudyConfig") -> list[str]:

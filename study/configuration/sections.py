@@ -123,6 +123,11 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         """Ranges and choices by dotted setting; none where the points of trials are given."""
         return self.space if isinstance(self.space, dict) else {}
 
+    @property
+    def offers_choice(self) -> bool:
+        """Whether trials differ in their settings, so that one of them is chosen."""
+        return bool(self.searched or self.points)
+
     @field_validator("space", mode="before")
     @classmethod
     def _name_becomes_a_space(cls, space: Any) -> Any:

@@ -9,7 +9,7 @@ from model.cost import count_multiply_accumulates
 from storage.trial_rows import TrialRow, by_value, read_trials
 from study.configuration.config import StudyConfig
 from study.configuration.fixed_trial import FixedTrial
-from study.configuration.points import SEED, configured_by
+from study.configuration.points import configured_by, unseeded
 from study.configuration.search_space import Range, read_searched
 from study.configuration.spaces.nearest import nearest_params
 from study.session.session import StudySession
@@ -75,7 +75,7 @@ def distance(one: Mapping[str, Any], other: Mapping[str, Any], config: StudyConf
         A part of the parameter's range, as the sampler sees it; 1 where a choice differs, or one
         of them has another parameter. Seeds do not count.
     """
-    keys = (one.keys() | other.keys()) - {SEED}
+    keys = unseeded(one).keys() | unseeded(other).keys()
     if any(key not in one or key not in other for key in keys):
         return 1.0
     ranges = {
@@ -91,6 +91,11 @@ def distance(one: Mapping[str, Any], other: Mapping[str, Any], config: StudyConf
         for key in keys
     ]
     return max(parts, default=0.0)
+
+
+def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two points of a space are one setting; seeds do not count."""
+    return unseeded(one) == unseeded(other)
 
 
 def find_control(session: StudySession) -> Setting:

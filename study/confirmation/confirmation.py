@@ -1,18 +1,26 @@
 """The confirmation of a study: queued like a study of given points, judged when it is over."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dashboards.analysis.confirmation.reading import (
-    CONTROL,
+    CANDIDATE,
     VERDICT,
-    WINNER,
     Confirmation,
     read_confirmation,
 )
 from dashboards.analysis.confirmation.verdict import JudgedRun, Verdict, judge
 from data.split_writer import Track, no_progress
-from model.macro_f1_influence import macro_f1_influence
+from model.macro_f1_influence import macro_f1, macro_f1_influence
+from storage.addresses import parse_url
+from storage.adoption import requeue
+from storage.final_groups import CONTROL, WINNER
+from storage.init_lock import initialising
 from storage.records import Protocol
 from storage.run_paths import searched_name
 from study.configuration.config import StudyConfig
@@ -25,6 +33,11 @@ from study.errors import ProtocolError, StudyError
 from study.session.protocol import reject_missing_folder
 from study.session.session import StudySession, confirm_name
 from study.trial.predictions import load_predictions
+
+logger = logging.getLogger(__name__)
+
+ROUNDING = 1e-6
+"""By how much a stored score may differ from that of the stored predictions."""
 
 
 def confirmation_config(config: StudyConfig) -> StudyConfig:
@@ -92,10 +105,14 @@ def _with_race_of(found: Protocol, config: StudyConfig, *, asked: bool) -> Study
 def advance(session: StudySession, confirmation: StudySession) -> StudySession | None:
     """Queue what follows when all queued runs are over; return None where nothing follows.
 
+    Runs whose predictions are gone are queued again.
+
     Args:
         session: The searched study.
         confirmation: Its confirmation.
     """
+    if requeue_lost(session, confirmation):
+        return confirmation
     control = find_control(session)
 
     def from_slot(_first: int) -> Sequence[Point]:
@@ -104,6 +121,32 @@ def advance(session: StudySession, confirmation: StudySession) -> StudySession |
 
     larger = extend_from(confirmation, from_slot)
     return larger if larger.protocol.budget > confirmation.protocol.budget else None
+
+
+def requeue_lost(session: StudySession, confirmation: StudySession) -> bool:
+    """Queue again the runs whose predictions are gone before they were judged.
+
+    Args:
+        session: The searched study.
+        confirmation: Its confirmation.
+
+    Returns:
+        Whether there was any.
+    """
+    handle = session.storage_handle
+    with initialising(parse_url(session.config.storage.url)):
+        found = read(session)
+        lost = [
+            run.row
+            for run in (found.runs if found.awaits_verdict else ())
+            if not confirmation.trial_paths(run.row.slot or 0).predictions.exists()
+            and run.role != CANDIDATE
+        ]
+        study_id = handle.get_study_id_from_name(confirmation.protocol.study_name)
+        for row in lost:
+            requeue(handle, handle.database, study_id, handle.get_trial(row.trial_id))
+            logger.warning("run %d has lost its predictions: queued again", row.number + 1)
+    return bool(lost)
 
 
 def read(session: StudySession) -> Confirmation:
@@ -136,8 +179,7 @@ def conclude(session: StudySession, confirmation: StudySession) -> Confirmation:
             f"each of {len(found.candidates)} has one: see `study trials --name "
             f"{confirmation.protocol.study_name}`, and widen or move the space in a fork"
         )
-    is_comparable = found.is_over and not found.n_failed and not found.is_control_the_winner
-    if found.verdict is None and is_comparable:
+    if found.awaits_verdict:
         handle = session.storage_handle
         study_id = handle.get_study_id_from_name(confirmation.protocol.study_name)
         handle.set_study_user_attr(study_id, VERDICT, asdict(_judge(found, confirmation)))
@@ -151,7 +193,20 @@ def _judge(found: Confirmation, confirmation: StudySession) -> Verdict:
     for run in found.runs:
         if run.role in arms and run.score is not None and run.row.slot is not None:
             path = confirmation.trial_paths(run.row.slot).predictions
-            labels_N, predicted_N = load_predictions(path, names)
-            influence_N = macro_f1_influence(labels_N, predicted_N)
+            influence_N = _load_influence(path, names, score=run.score, n_images=found.n_images)
             arms[run.role].append(JudgedRun(run.score, influence_N))
     return judge(arms[WINNER], arms[CONTROL], alpha=plan.alpha, margin=plan.margin)
+
+
+def _load_influence(
+    path: Path, class_names: Sequence[str], *, score: float, n_images: int
+) -> NDArray[np.float64]:
+    labels_N, predicted_N = load_predictions(path, class_names)
+    is_whole = len(labels_N) == n_images
+    if not is_whole or abs(macro_f1(labels_N, predicted_N) - score) > ROUNDING:
+        raise StudyError(
+            f"{path} must hold what its run has predicted for {n_images:,} images, with a "
+            f"macro-F1 of {score:.4f}, it does not: remove it, then `study confirm` repeats the "
+            "run"
+        )
+    return macro_f1_influence(labels_N, predicted_N)

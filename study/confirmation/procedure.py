@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dashboards.analysis.confirmation.reading import (
     CANDIDATE,
     CONFIRMS,
-    CONTROL,
-    WINNER,
     ConfirmationRun,
     Role,
     read_candidates,
 )
 from dashboards.analysis.confirmation.selection import choose, still_racing
+from storage.final_groups import CONTROL, WINNER
 from study.configuration.sections import ConfirmConfig
-from study.confirmation.candidates import Setting
+from study.confirmation.candidates import Setting, is_same
 from study.creation.queue import Point
 
 
@@ -52,6 +51,10 @@ def next_points(
     winner = choose(candidates)
     if winner is None:
         return []
+    # Another trial may have drawn the configured values too, or have them with another seed.
+    control = next(
+        (one for one in _settings(runs) if is_same(one.params, control.params)), control
+    )
     arms: list[tuple[Setting, Role]] = [(control, CONTROL)]
     if winner.number != control.trial:
         won = next(one for one in _settings(runs) if one.trial == winner.number)

@@ -22,7 +22,8 @@ from storage.optuna_rows import FIXED_PARAMS, SLOT
 from storage.own_study import own_trials
 from storage.test_evaluations import read_tests
 from storage.trial_rows import TrialRow
-from study.confirmation.candidates import find_control
+from study.configuration.points import SEED
+from study.confirmation.candidates import find_control, is_same
 from study.creation.queue import Point
 from study.errors import ProtocolError
 from study.session.session import StudySession, final_name
@@ -93,9 +94,9 @@ class Plan:
     ) -> list[Point]:
         points = []
         for slot, role in enumerate(roles, start=first_slot):
-            seed = final_seed(self.session.config.seed, slot)
             same = next((run for run in like if role_of(run.user_attrs) == role), None)
             begins = self._begin(role) if same is None else _begin_again(same)
+            seed = final_seed(begins.params.get(SEED, self.session.config.seed), slot)
             attributes = {**begins.attributes, **group.attributes(role, seed=seed)}
             points.append(Point(begins.params, attributes))
         return points
@@ -214,6 +215,17 @@ def describe_runs(final: StudySession) -> list[str]:
     ]
 
 
+def queued_trial(final: StudySession) -> int:
+    """Return the number of the searched trial that the newest group repeats.
+
+    Args:
+        final: The queue of final runs.
+    """
+    members = newest_group(read_queue(final))
+    winner = next(run for run in members if role_of(run.user_attrs) == WINNER)
+    return int(winner.user_attrs[SEARCHED_TRIAL])
+
+
 def newest_group(runs: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the runs of the group that was queued last, in the order of their slots."""
     groups = [FinalGroup.of(slot_of(run), run.user_attrs) for run in runs]
@@ -245,7 +257,7 @@ def slot_of(run: FrozenTrial) -> int:
 
 def is_control(session: StudySession, winner: TrialRow) -> bool:
     """Return whether the winner has the configured values, so that nothing is beside it."""
-    return winner.params == find_control(session).params
+    return is_same(winner.params, find_control(session).params)
 
 
 def _begin_again(run: FrozenTrial) -> Point:

@@ -92,12 +92,11 @@ def choose_winner(session: StudySession) -> TrialRow:
     place = session.config.storage
     reject_unfinished(session, "final run")
     confirmation = read_confirmation(handle, name)
-    if confirmation is not None and not (confirmation.is_over or confirmation.is_undecided):
+    if confirmation is not None and _is_unfinished(confirmation):
         command = suggest_command("confirm", "--name", name, storage=place)
         raise StudyError(
             f"the confirmation of study {name!r} must be over before its final run, "
-            f"{confirmation.n_done} of {len(confirmation.runs)} runs are: finish it with "
-            f"`{command}`"
+            f"{_confirmation_progress(confirmation)}: finish it with `{command}`"
         )
     recommended = None if confirmation is None else confirmation.recommended
     if recommended is not None:
@@ -110,6 +109,18 @@ def choose_winner(session: StudySession) -> TrialRow:
             f"{len(session.slots())}: see the reasons with `{command}`"
         )
     return best[0]
+
+
+def _is_unfinished(confirmation: Confirmation) -> bool:
+    if confirmation.is_undecided:
+        return False
+    return not confirmation.is_over or confirmation.awaits_verdict
+
+
+def _confirmation_progress(confirmation: Confirmation) -> str:
+    if confirmation.awaits_verdict:
+        return "all runs are, but not judged"
+    return f"{confirmation.n_done} of {len(confirmation.runs)} runs are"
 
 
 def _found_later(session: StudySession, confirmation: Confirmation) -> str:
@@ -130,7 +141,7 @@ def why_chosen(session: StudySession, winner: TrialRow) -> str:
     if confirmation is not None and confirmation.recommended is not None:
         return headline(confirmation) + _found_later(session, confirmation)
     score = f"trial {winner.number} has the best validation macro-F1, {winner.value:.4f}"
-    if confirmation is not None or not session.config.search.searched:
+    if confirmation is not None or not session.config.search.offers_choice:
         return score
     command = suggest_command("confirm", "--name", name, storage=session.config.storage)
     return f"{score}; it is not confirmed, `{command}` tests it with fresh seeds"

@@ -80,7 +80,7 @@ class TrialRun:
         """Train to the end.
 
         Returns:
-            The best validation macro-F1 of all epochs.
+            The best validation macro-F1 of all epochs; of a run that confirms, see `judge_run`.
 
         Raises:
             TrialPruned: If the pruner gives the trial up.

@@ -66,7 +66,8 @@ def load_predictions(
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(
             f"{path} must hold the predictions of a run of this study, it cannot be read "
-            f"({type(error).__name__}): restore it from a backup"
+            f"({type(error).__name__}): restore it from a backup; `study confirm` repeats a run "
+            "whose file is gone"
         ) from error
     labels_N, predicted_N = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return labels_N, predicted_N

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from dashboards.analysis.confirmation.selection import Candidate, cheaper_rival, choose
 from dashboards.analysis.confirmation.verdict import Verdict
+from storage.final_groups import CONTROL, WINNER
 from storage.records import Protocol, find_protocol
 from storage.run_paths import CONFIRM_SUFFIX
 from storage.study_storage import StudyStorage
@@ -17,8 +18,6 @@ from storage.study_totals import own_ids
 from storage.trial_rows import FINISHED, TrialRow, read_some
 
 CANDIDATE: Final = "candidate"
-WINNER: Final = "winner"
-CONTROL: Final = "control"
 Role = Literal["candidate", "winner", "control"]
 CONFIRMS = "confirms"
 """User attribute of a confirmation run: its role, the searched trial, that trial's score, cost."""
@@ -131,6 +130,12 @@ class Confirmation:
         return sum(run.has_failed for run in self.runs if run.role != CANDIDATE)
 
     @property
+    def awaits_verdict(self) -> bool:
+        """Whether all is trained that can be compared, and `study confirm` has yet to judge it."""
+        is_comparable = self.is_over and not self.n_failed and not self.is_control_the_winner
+        return is_comparable and self.verdict is None
+
+    @property
     def confirmed_score(self) -> float | None:
         """Mean score of the winner in the second stage; None before its end."""
         if not self.is_over or not self.winner_scores:
@@ -146,12 +151,12 @@ class Confirmation:
 
     @property
     def recommended(self) -> int | None:
-        """Number of the searched trial whose setting is recommended; None before the end.
+        """Number of the searched trial whose setting is recommended; None before the verdict.
 
         It is the winner where it is better than the control, else the control, unless no trial
         has the configured values or a run of them failed.
         """
-        if not self.is_over:
+        if not self.is_over or self.awaits_verdict:
             return None
         is_better = self.verdict is not None and self.verdict.is_better
         fails = any(run.has_failed for run in self.runs if run.role == CONTROL)
@@ -187,11 +192,12 @@ def build_confirmation(
 
     Args:
         study_name: Of the searched study.
-        rows: In the order of the queue.
+        rows: In the order of the queue. What is beyond the budget does not count yet: a command
+            that was cut off has queued it, and the next one completes it.
         protocol: Of the confirmation study.
         noted: The verdict as it was stored; None before that.
     """
-    runs = tuple(_run(row) for row in rows)
+    runs = tuple(_run(row) for row in rows if (row.slot or 0) < protocol.budget)
     counts = protocol.facts["n_examples"]
     n_own = int(counts.get("confirmation", 0))
     return Confirmation(

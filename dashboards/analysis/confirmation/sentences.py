@@ -24,6 +24,8 @@ def headline(confirmation: Confirmation) -> str:
         return f"{NOT_CONFIRMED}: {n_done} of {len(runs)} runs of the {stage} stage are done"
     if confirmation.is_control_the_winner:
         return f"trial {winner.number}, the default itself, won among the candidates"
+    if confirmation.awaits_verdict:
+        return f"{NOT_CONFIRMED}: all runs are done, `study confirm` judges them"
     verdict = confirmation.verdict
     if verdict is None:
         n_runs = sum(run.role != CANDIDATE for run in confirmation.runs)
@@ -38,7 +40,7 @@ def sentences(confirmation: Confirmation) -> list[str]:
     """Return the headline, then what it rests on, a sentence each."""
     found = [headline(confirmation)]
     best = confirmation.winner
-    if not confirmation.is_over or best is None:
+    if not confirmation.is_over or confirmation.awaits_verdict or best is None:
         return found
     on = "confirmation images" if confirmation.is_on_own_images else "images of the search"
     scores = f"mean macro-F1 on {confirmation.n_images:,} {on}"

@@ -65,7 +65,7 @@ def _end(session: StudySession, *, by_plan: bool) -> None:
         fail("no trial is complete: see the reasons with `study trials --json`", 1)
     else:
         name, search = session.protocol.study_name, session.config.search
-        following = "confirm" if search.searched or search.points else "final"
+        following = "confirm" if search.offers_choice else "final"
         say(f"next: {suggest_command(following, '--name', name, storage=session.config.storage)}")
 
 

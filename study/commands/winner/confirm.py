@@ -6,16 +6,22 @@ from dashboards.analysis.confirmation.reading import Confirmation
 from dashboards.analysis.confirmation.sentences import sentences
 from dashboards.analysis.status import read_status
 from study.commands.options import DATA, DEVICE, LOCATION, command, stop_after_option
-from study.commands.output import stoppable
+from study.commands.output import end_early, stoppable
 from study.configuration.config import Request
 from study.confirmation.confirmation import advance, conclude, open_confirmation
 from study.program import is_called_by_make
-from study.progress import explain_wait, fail, say, survive_lost_output
+from study.progress import explain_wait, say, survive_lost_output
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession, open_session
 from study.session.suggested_commands import suggest_command
 from study.session.winner import reject_unfinished
-from study.stop_signal import INTERRUPTED, LAUNCHER_GRACE_SECONDS, StopFlag, parse_duration
+from study.stop_signal import (
+    INTERRUPTED,
+    LAUNCHER_GRACE_SECONDS,
+    StopFlag,
+    StopRequested,
+    parse_duration,
+)
 from study.trial.dashboard_notes import note_study
 from study.workers.gpus import reject_missing_gpu, worker_environments
 from study.workers.launcher import run_workers
@@ -34,19 +40,20 @@ def _confirm(request: Request, race: bool, stop_after: str | None) -> None:
     requeue_finished_elsewhere(session)
     session.compare_code()
     reject_unfinished(session, "confirmation")
-    if not (session.config.search.searched or session.config.search.points):
+    if not session.config.search.offers_choice:
         say("nothing was searched, so there is no choice to confirm")
         return
     reject_missing_gpu(session.config)  # before anything is queued
     explain_wait("preparing the images")
-    queued = open_confirmation(session, race=race, track=stoppable(stop))
+    try:
+        queued = open_confirmation(session, race=race, track=stoppable(stop))
+    except StopRequested:
+        end_early("confirmation", stop, stop_after)
+        return
     queued.compare_code()
     _say_plan(queued)
     if not _train(session, queued, stop):
-        message = "stopped before the end of the confirmation: the same command continues"
-        if stop.is_signalled or not stop_after:
-            fail(message, INTERRUPTED)
-        say(message)
+        end_early("confirmation", stop, stop_after)
         return
     _say_verdict(session, conclude(session, queued))
 

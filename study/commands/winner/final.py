@@ -22,6 +22,7 @@ from study.commands.options import (
 )
 from study.commands.output import (
     best_baseline,
+    end_early,
     epoch_progress,
     print_json,
     print_metrics,
@@ -29,7 +30,7 @@ from study.commands.output import (
 )
 from study.configuration.config import Request
 from study.errors import StudyError
-from study.progress import explain_wait, fail, say, survive_lost_output, track
+from study.progress import explain_wait, say, survive_lost_output, track
 from study.session.enqueue import adopt_enqueued, requeue_finished_elsewhere
 from study.session.session import StudySession, open_session
 from study.session.winner import choose_winner, why_chosen
@@ -89,7 +90,6 @@ def _final(
 
     stop.install(grace_seconds=WORKER_GRACE_SECONDS, exit_code=INTERRUPTED)
     explain_wait("preparing the images")
-    by_plan = stop_after is not None
     try:
         queued = open_final(
             session,
@@ -100,7 +100,7 @@ def _final(
             track=stoppable(stop),
         )
     except StopRequested:
-        _end_early(by_plan=by_plan and not stop.is_signalled)
+        end_early("final run", stop, stop_after)
         return
     queued.compare_code()
     _say_runs(session, winner, queued, with_control=with_control)
@@ -108,7 +108,7 @@ def _final(
     with epoch_progress(queued) as announce:
         result = run_final(queued, prepared, stop=stop, announce=announce, tell=say)
     if result is None:
-        _end_early(by_plan=by_plan and not stop.is_signalled)
+        end_early("final run", stop, stop_after)
     else:
         _show(session, queued, result)
 
@@ -117,19 +117,18 @@ def _say_runs(
     session: StudySession, winner: TrialRow, queued: StudySession, *, with_control: bool
 ) -> None:
     """Name the seeds before any of them is trained, where there are several runs."""
-    from study.final.queued_runs import describe_runs, is_control
+    from study.final.queued_runs import describe_runs, is_control, queued_trial
 
+    other = queued_trial(queued)
+    if other != winner.number:
+        say(
+            f"caution: the final runs of trial {other} were queued before, and go on; "
+            f"trial {winner.number} may have its own after their test, with `--reopen REASON`"
+        )
     if with_control and is_control(session, winner):
         say(f"trial {winner.number} has the configured values: it is its own control")
     for line in describe_runs(queued):
         say(line)
-
-
-def _end_early(*, by_plan: bool) -> None:
-    message = "stopped before the end of the final run: the same command continues"
-    if not by_plan:
-        fail(message, INTERRUPTED)
-    say(message)
 
 
 def _show(session: StudySession, queued: StudySession, result: "FinalResult") -> None:

@@ -6,16 +6,11 @@ from typing import Any
 
 import pytest
 
-from dashboards.analysis.confirmation.reading import (
-    CANDIDATE,
-    CONTROL,
-    WINNER,
-    Confirmation,
-    read_confirmation,
-)
+from dashboards.analysis.confirmation.reading import CANDIDATE, Confirmation, read_confirmation
 from dashboards.analysis.confirmation.sentences import headline, sentences
 from data.image_cache import PreparedData
 from model.macro_f1_influence import macro_f1
+from storage.final_groups import CONTROL, WINNER
 from storage.optuna_rows import SLOT
 from storage.trial_rows import read_trials
 from study.configuration.config import validated
@@ -26,35 +21,10 @@ from study.creation.queue import SAMPLED
 from study.errors import ProtocolError, StudyError
 from study.session.session import StudySession
 from study.session.winner import choose_winner, why_chosen
-from study.stop_signal import StopFlag
 from study.trial.predictions import load_predictions
-from study.workers.worker import Worker
+from tests.study.confirmation.conftest import CURVES, PLAN, Settings, work
 from tests.study.searches import configured, pretend_to_search
 from tests.study.trial.test_faults import fail_in_training
-
-Settings = dict[str, Any]
-PLAN = {"confirm.candidates": 2, "confirm.verdict_seeds": 2, "confirm.alpha": 0.4}
-CURVES = [[0.2, 0.5, 0.4], [0.3, 0.6, 0.9], [0.1, 0.2, 0.3]]
-
-
-@pytest.fixture
-def searched(tiny_settings: Settings) -> StudySession:
-    session = initialise(configured(tiny_settings, PLAN))
-    pretend_to_search(session, CURVES)
-    return session
-
-
-@pytest.fixture
-def cut_default(tiny_settings: Settings) -> StudySession:
-    """A search that pruned the configured values, which are no candidate then."""
-    session = initialise(configured(tiny_settings, PLAN))
-    pretend_to_search(session, [[0.2, 0.1], *CURVES[:2]])
-    return session
-
-
-def work(queued: StudySession) -> None:
-    prepared = queued.prepare_data()
-    Worker(queued, prepared, stop=StopFlag(), announce=lambda *_: None).work()
 
 
 def confirm(session: StudySession) -> Confirmation:
@@ -224,19 +194,6 @@ def test_search_without_a_complete_trial_has_nothing_to_confirm(tiny_settings: S
     pretend_to_search(session, [[], [], []])
     with pytest.raises(StudyError, match="must have a complete trial before its confirmation"):
         open_confirmation(session)
-
-
-def test_lost_predictions_are_named(cut_default: StudySession) -> None:
-    queued = open_confirmation(cut_default)
-    work(queued)
-    further = advance(cut_default, queued)
-    assert further is not None
-    work(further)
-    judged = next(run for run in read(cut_default).runs if run.role == WINNER)
-    assert judged.row.slot is not None
-    further.trial_paths(judged.row.slot).predictions.unlink()
-    with pytest.raises(StudyError, match="must hold the predictions of a run of this study"):
-        conclude(cut_default, further)
 
 
 def test_confirmation_repeats_bit_for_bit(tiny_settings: Settings, tmp_path: Any) -> None:

@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.analysis.confirmation.reading import (
-    CANDIDATE,
-    CONFIRMS,
-    CONTROL,
-    WINNER,
-    ConfirmationRun,
-)
+from dashboards.analysis.confirmation.reading import CANDIDATE, CONFIRMS, ConfirmationRun
 from model.seeds import derive_seed
+from storage.final_groups import CONTROL, WINNER
 from study.configuration.sections import ConfirmConfig
 from study.confirmation.candidates import Setting
 from study.confirmation.procedure import first_points, next_points
@@ -134,3 +129,21 @@ def test_seeds_of_search_confirmation_and_final_runs_are_disjoint(seed: int) -> 
         for slot in range(100)
     ]
     assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_trial_of_the_configured_values_is_the_control_whatever_its_number_and_seed(
+    won: bool,
+) -> None:
+    same = Setting({"x": 0.0, "seed": 5}, 3, 0.8, 10)
+    other = Setting({"x": 1.0}, 4, 0.7, 10)
+    plan = ConfirmConfig(candidates=2, selection_seeds=2, verdict_seeds=2)
+    first = first_points([same, other], plan)
+    scores = [0.6, 0.5] * 2 if won else [0.5, 0.6] * 2
+    runs = [
+        run_of(slot, point, score)
+        for slot, (point, score) in enumerate(zip(first, scores, strict=True))
+    ]
+    queued = [point.attributes[CONFIRMS] for point in next_points(runs, DEFAULT, plan)]
+    arms = [(CONTROL, 3)] if won else [(WINNER, 4), (CONTROL, 3)]
+    assert [(one["role"], one["trial"]) for one in queued] == arms * 2

@@ -1,17 +1,11 @@
 from dataclasses import replace
 from typing import Any
 
-from dashboards.analysis.confirmation.reading import (
-    CANDIDATE,
-    CONTROL,
-    WINNER,
-    Confirmation,
-    ConfirmationRun,
-    Role,
-)
+from dashboards.analysis.confirmation.reading import CANDIDATE, Confirmation, ConfirmationRun, Role
 from dashboards.analysis.confirmation.selection import Candidate
 from dashboards.analysis.confirmation.sentences import headline, sentences
 from dashboards.analysis.confirmation.verdict import Verdict
+from storage.final_groups import CONTROL, WINNER
 from tests.study.confirmation.rows import search_row
 
 BETTER = Verdict(
