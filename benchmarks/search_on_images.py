@@ -1,9 +1,10 @@
-"""Compare two ways to prune at the same budget in epochs, on ten real classes in a CPU's size.
+"""Compare two ways to prune at the same budget in epochs, on images and in a CPU's size.
 
 Every arm searches with each seed in a study of its own, so the same command goes on after a stop.
 Seeds are paired: the first trials of both arms draw the same points.
 
     python -m benchmarks.search_on_images --data FOLDER --out search-on-images.json
+    python -m benchmarks.search_on_images --preset quickstart --epochs 60 --out quickstart.json
 """
 
 import argparse
@@ -22,9 +23,15 @@ import optuna
 import torch
 
 ARMS: dict[str, dict[str, Any]] = {
-    "percentile 75 from 50 %": {"search.pruner": "percentile", "search.pruner_warmup_epochs": 5},
+    "percentile 75 from 50 %": {"search.pruner": "percentile"},
     "promotion at 10, 20, 40 %": {"search.pruner": "promotion"},
 }
+
+
+SMALLER: dict[str, dict[str, Any]] = {
+    "tiny-imagenet-10": {"data.train_limit": 1500, "network.widths": [8, 16, 32]}
+}
+"""Settings by which a preset fits the time that six searches may take."""
 
 
 class Arms:
@@ -45,14 +52,15 @@ class Arms:
         name = f"{''.join(filter(str.isalnum, arm))}-{seed}"
         settings = {
             "search.budget": {"epochs": self._arguments.epochs},
-            "data.train_limit": self._arguments.train_limit,
             "data.confirm_fraction": 0,
-            "network.widths": [8, 16, 32],
             "seed": seed,
+            **SMALLER.get(self._arguments.preset, {}),
             **ARMS[arm],
         }
         sets = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
-        self._study("run", "--preset", "tiny-imagenet-10", "--name", name, "--skip-checks", *sets)
+        self._study(
+            "run", "--preset", self._arguments.preset, "--name", name, "--skip-checks", *sets
+        )
         rows = json.loads(self._study("trials", "--name", name, "--json"))
         states = [row["state"] for row in rows]
         best = max(row["value"] for row in rows if row["state"] == "complete")
@@ -68,7 +76,8 @@ class Arms:
     def _study(self, *words: str) -> str:
         self.called.append(shlex.join(["study", *words]))
         command = [sys.executable, "-P", "-m", "study", *words, *self._place]
-        environment = os.environ | {"STUDY_DATA": str(self._arguments.data)}
+        data = self._arguments.data
+        environment = os.environ | ({} if data is None else {"STUDY_DATA": str(data)})
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
             sys.exit(done.returncode)
@@ -110,9 +119,9 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="folder of Tiny ImageNet")
+    parser.add_argument("--preset", default="tiny-imagenet-10")
+    parser.add_argument("--data", type=Path, help="folder of Tiny ImageNet, where it is meant")
     parser.add_argument("--epochs", type=int, default=120, help="budget of each search")
-    parser.add_argument("--train-limit", type=int, default=1500, help="training images")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keeps the studies, to go on after a stop")
     parser.add_argument("--out", type=Path, default=None)

@@ -18,11 +18,12 @@ N_CLASSES = 4
 
 
 def build_run(slot: int, role: str, part_right: float) -> tuple[TestedRun, Predicted]:
-    """Return a run that knows a part of the images, others than every other run does."""
-    random = np.random.default_rng(slot)
+    """Return a run that knows a part of the images, mostly those of the runs of its role."""
+    random, of_role = np.random.default_rng(slot), np.random.default_rng(len(role))
     labels_N = np.arange(N_IMAGES) % N_CLASSES
     wrong_N = (labels_N + random.integers(1, N_CLASSES, N_IMAGES)) % N_CLASSES
-    predicted_N = np.where(random.random(N_IMAGES) < part_right, labels_N, wrong_N)
+    is_right_N = (of_role.random(N_IMAGES) < part_right) ^ (random.random(N_IMAGES) < 0.05)
+    predicted_N = np.where(is_right_N, labels_N, wrong_N)
     score, accuracy = macro_f1(labels_N, predicted_N), float(np.mean(labels_N == predicted_N))
     run = TestedRun(slot, role, 100 + slot, 3 if role == "winner" else 0, 0.5, score, accuracy)
     return run, Predicted(labels_N, predicted_N)
