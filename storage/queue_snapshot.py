@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Row, ScalarSelect, Select, case, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    Select,
+    case,
+    exists,
+    func,
+    select,
+)
 
 from storage.budget import SECONDS_PER_HOUR, Budget
 from storage.optuna_rows import PAUSED, SLOT, has_attribute, trials, user_attributes
@@ -258,7 +268,7 @@ def _reading_progress(study_name: str, rungs: tuple[int, ...]) -> Select[Any]:
         .subquery()
     )
     has_attempt = exists().where(attempts.c.trial_id == trials.c.trial_id)
-    columns = (
+    columns: tuple[ColumnElement[Any], ...] = (
         trials.c.trial_id,
         trials.c.state,
         has_attribute(IMPORTED_FROM),

@@ -58,6 +58,14 @@ class Protocol:
         return str(self.facts["data_fingerprint"])
 
     @property
+    def is_search(self) -> bool:
+        """Whether it is that of a search, whose configuration has the study's own name.
+
+        Earlier versions let a search have a name such as those of confirmations.
+        """
+        return bool(self.configuration.get("name", self.study_name) == self.study_name)
+
+    @property
     def data_source(self) -> str:
         """Where the data came from."""
         return str(self.configuration["data"]["source"])

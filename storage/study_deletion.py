@@ -51,10 +51,27 @@ def reject_workers(handle: StudyStorage, study_name: str, *, grace: float) -> No
     Raises:
         StorageError: If a worker trains one of its trials.
     """
-    ids = select(StudyModel.study_id).where(StudyModel.study_name.in_(names_of_all(study_name)))
-    handle.database.read(
-        lambda connection: _reject_workers(handle, connection, study_name, ids, grace)
+
+    def reject(connection: Connection) -> None:
+        names = names_to_delete(connection, study_name)
+        ids = select(StudyModel.study_id).where(StudyModel.study_name.in_(names))
+        _reject_workers(handle, connection, study_name, ids, grace)
+
+    handle.database.read(reject)
+
+
+def names_to_delete(connection: Connection, study_name: str) -> list[str]:
+    """Return the names of a study and of what follows its search.
+
+    A search that an earlier version has given such a name is none of it.
+    """
+    names = names_of_all(study_name)
+    wanted = protocols.c.study_name.in_(names[1:])
+    there = connection.execute(
+        select(protocols.c.study_name, protocols.c.configuration).where(wanted)
     )
+    searches = {name for name, configuration in there if configuration.get("name") == name}
+    return [name for name in names if name not in searches]
 
 
 def _reject_workers(
@@ -76,7 +93,7 @@ def _reject_workers(
 def _delete(
     handle: StudyStorage, connection: Connection, study_name: str, grace: float
 ) -> list[int]:
-    names = names_of_all(study_name)
+    names = names_to_delete(connection, study_name)
     with Session(connection) as session:
         of_names = select(StudyModel).where(StudyModel.study_name.in_(names))
         studies = session.scalars(of_names).all()

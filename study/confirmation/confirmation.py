@@ -63,6 +63,11 @@ def open_confirmation(
     name = confirm_name(session.protocol.study_name)
     config = confirmation_config(session.config)
     found = session.location.find(name)
+    if found is not None and found.is_search:
+        raise ProtocolError(
+            f"the name {name!r} must be free for the confirmation, a search of an earlier version "
+            f"has it: confirm a fork of {session.protocol.study_name!r}"
+        )
     if found is None:
         if race:
             config = config.replacing({"confirm.race": True})

@@ -25,8 +25,8 @@ from storage.run_folder_deletion import (
     remove_given_up,
     take_back,
 )
-from storage.run_paths import RunPaths, follows_a_search, names_of_all, searched_name
-from storage.study_deletion import delete_named_study, reject_workers
+from storage.run_paths import RunPaths, follows_a_search, searched_name
+from storage.study_deletion import delete_named_study, names_to_delete, reject_workers
 from storage.study_totals import read_totals
 from storage.test_evaluations import (
     read_tests,
@@ -133,7 +133,8 @@ def plan_deletion(
     is_own = is_own and not paths.folder.is_symlink()
     if folder and protocol is not None and not (is_own or left):
         _reject_folder_elsewhere(protocol, runs)
-    totals = [one for queue in names_of_all(name) for one in read_totals(handle.database, queue)]
+    queues = handle.database.read(lambda connection: names_to_delete(connection, name))
+    totals = [one for queue in queues for one in read_totals(handle.database, queue)]
     folders = [*([paths.folder] if folder and is_own else []), *left]
     reject_closed(folders)
     is_there = paths.folder.exists() or paths.folder.is_symlink()

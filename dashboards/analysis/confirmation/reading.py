@@ -174,7 +174,7 @@ def read_confirmation(storage: StudyStorage, study_name: str) -> Confirmation | 
     """Return the confirmation of a searched study; None where it has none."""
     name = study_name + CONFIRM_SUFFIX
     protocol = find_protocol(storage.database, name)
-    if protocol is None:
+    if protocol is None or protocol.is_search:
         return None
     rows = sorted(
         read_some(storage, own_ids(storage.database, name)), key=lambda row: row.slot or 0
