@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
+BEST_SCORE = "best validation macro-F1"
+JUDGED_SCORE = "macro-F1 after the last epoch"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -12,9 +15,10 @@ class Outcome:
     Attributes:
         state: Reported to Optuna; WAITING releases the trial.
         ending: complete, pruned, diverged, out of memory, exception, preempted or lost.
-        value: Best validation macro-F1 of a complete trial.
+        value: Of a complete trial.
         message: Why it ended early.
         traceback: Tail of the traceback of an exception.
+        measure: What the value is.
     """
 
     state: TrialState
@@ -22,6 +26,7 @@ class Outcome:
     value: float | None = None
     message: str | None = None
     traceback: str | None = None
+    measure: str = BEST_SCORE
 
     @property
     def reason(self) -> dict[str, str] | None:
@@ -35,6 +40,6 @@ class Outcome:
     def line(self) -> str:
         """The same in words, for the worker's log."""
         if self.value is not None:
-            return f"{self.ending}: best validation macro-F1 {self.value:.4f}"
+            return f"{self.ending}: {self.measure} {self.value:.4f}"
         said = f"{self.ending}: {self.message}" if self.message else self.ending
         return f"released, {said}" if self.state == TrialState.WAITING else said

@@ -46,7 +46,7 @@ from study.workers.checkpoint_retention import keep_best_checkpoints
 from study.workers.claims import Claimant, build_queue
 from study.workers.core_watch import CoreWatch
 from study.workers.exit_reasons import describe_losses
-from study.workers.outcome import Outcome
+from study.workers.outcome import BEST_SCORE, JUDGED_SCORE, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,9 @@ class Worker:
             message = self._describe_attempts(lease)
             return Outcome(TrialState.FAIL, "lost", message=message)
         try:
-            return Outcome(TrialState.COMPLETE, "complete", value=self._run(lease, heartbeat))
+            value = self._run(lease, heartbeat)
+            measure = JUDGED_SCORE if self._session.is_confirmation else BEST_SCORE
+            return Outcome(TrialState.COMPLETE, "complete", value, measure=measure)
         except StopRequested:
             return Outcome(TrialState.WAITING, "preempted")
         except DamagedFolderError as error:  # whole again when the next attempt opens the images

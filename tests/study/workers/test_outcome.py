@@ -1,10 +1,14 @@
 import pytest
 from optuna.trial import TrialState
 
-from study.workers.outcome import Outcome
+from study.workers.outcome import JUDGED_SCORE, Outcome
 
 LINES = [
     (Outcome(TrialState.COMPLETE, "complete", 0.5), "complete: best validation macro-F1 0.5000"),
+    (
+        Outcome(TrialState.COMPLETE, "complete", 0.5, measure=JUDGED_SCORE),
+        "complete: macro-F1 after the last epoch 0.5000",
+    ),
     (Outcome(TrialState.PRUNED, "pruned", message="after epoch 3"), "pruned: after epoch 3"),
     (Outcome(TrialState.WAITING, "preempted"), "released, preempted"),
     (
