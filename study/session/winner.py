@@ -17,9 +17,18 @@ def read_best(session: StudySession) -> TrialRow:
     """Return the best complete trial of a study so far, the earliest of equals.
 
     Raises:
-        StudyError: If there is none.
+        StudyError: If there is none, or the study is a confirmation, whose stages have different
+            images.
     """
     name, handle = session.protocol.study_name, session.storage_handle
+    if session.is_confirmation:
+        command = suggest_command(
+            "best", "--name", session.searched_name, storage=session.config.storage
+        )
+        raise StudyError(
+            f"--name must be that of a search, the runs of {name!r} are judged by different "
+            f"images: `{command}` shows the verdict"
+        )
     best = read_some(handle, best_ids(handle.database, name, 1, complete=True))
     if not best:
         raise StudyError(
@@ -141,7 +150,8 @@ def why_chosen(session: StudySession, winner: TrialRow) -> str:
     if confirmation is not None and confirmation.recommended is not None:
         return headline(confirmation) + _found_later(session, confirmation)
     score = f"trial {winner.number} has the best validation macro-F1, {winner.value:.4f}"
-    if confirmation is not None or not session.config.search.offers_choice:
+    is_choice = session.is_search and session.config.search.offers_choice
+    if confirmation is not None or not is_choice:
         return score
     command = suggest_command("confirm", "--name", name, storage=session.config.storage)
     return f"{score}; it is not confirmed, `{command}` tests it with fresh seeds"

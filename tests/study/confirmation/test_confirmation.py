@@ -20,7 +20,7 @@ from study.creation.extend import extend
 from study.creation.queue import SAMPLED
 from study.errors import ProtocolError, StudyError
 from study.session.session import StudySession
-from study.session.winner import choose_winner, why_chosen
+from study.session.winner import choose_winner, read_best, why_chosen
 from study.trial.predictions import load_predictions
 from tests.study.confirmation.conftest import CURVES, PLAN, Settings, work
 from tests.study.searches import configured, pretend_to_search
@@ -175,6 +175,12 @@ def test_candidates_that_all_fail_end_in_one_line_and_the_best_trial_stays_the_w
         conclude(searched, queued)
     assert choose_winner(searched).number == 1
     assert "not confirmed" in headline(read(searched))
+
+
+def test_no_run_of_a_confirmation_is_its_best(searched: StudySession) -> None:
+    queued = open_confirmation(searched)
+    with pytest.raises(StudyError, match="judged by different images: .*best --name tiny"):
+        read_best(queued)
 
 
 def test_race_is_decided_when_the_confirmation_is_queued(searched: StudySession) -> None:
