@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from storage.errors import StorageError
 from storage.optuna_rows import trials
 from storage.process_identity import Owner
-from storage.run_paths import names_of_all
+from storage.study_names import names_of_all
 from storage.study_storage import StudyStorage
 from storage.tables import attempts, epochs, protocols
 

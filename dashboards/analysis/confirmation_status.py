@@ -13,7 +13,7 @@ from dashboards.analysis.confirmation.verdict import Verdict
 from dashboards.analysis.eta import is_alive, running_trial, seconds_per_epoch
 from storage.attempts import attempts_by_trial
 from storage.records import read_protocol
-from storage.run_paths import CONFIRM_SUFFIX
+from storage.study_names import CONFIRM_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.study_totals import read_totals
 

@@ -11,7 +11,7 @@ from storage.final_groups import first_runs, role_of
 from storage.records import (
     find_protocol,
 )
-from storage.run_paths import FINAL_SUFFIX
+from storage.study_names import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.study_totals import own_ids, read_totals
 from storage.test_evaluations import (

@@ -22,7 +22,8 @@ from dashboards.analysis.spending import describe_budget
 from dashboards.formatting import bullets, code, shown_classes, shown_duration, shown_params
 from storage.final_groups import CONTROL
 from storage.records import Protocol
-from storage.run_paths import CONFIRM_SUFFIX, RunPaths, TrialPaths, follows_a_search, searched_name
+from storage.run_paths import RunPaths, TrialPaths
+from storage.study_names import CONFIRM_SUFFIX, follows_a_search, searched_name
 from storage.trial_rows import TrialRow
 
 MOST_NAMED_CLASSES = 20

@@ -14,7 +14,7 @@ from dashboards.figures.confirmation import Strip, strip_figure
 from dashboards.report.captioned import CaptionedFigure
 from storage.final_groups import CONTROL, WINNER
 from storage.records import Protocol
-from storage.run_paths import follows_a_search
+from storage.study_names import follows_a_search
 from storage.study_storage import StudyStorage
 
 

@@ -30,7 +30,8 @@ from storage.records import (
     EpochRecord,
     read_epochs,
 )
-from storage.run_paths import FINAL_SUFFIX, RunPaths, TrialPaths
+from storage.run_paths import RunPaths, TrialPaths
+from storage.study_names import FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.test_evaluations import (
     TestEvaluation,

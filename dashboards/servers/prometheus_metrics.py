@@ -15,7 +15,7 @@ from dashboards.analysis.status import StudyStatus, read_status
 from dashboards.analysis.timed_read import TimedReader
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import read_protocol, study_names
-from storage.run_paths import names_of_all
+from storage.study_names import names_of_all
 from storage.study_storage import StudyStorage
 from storage.trial_rows import ALL_STATES, STATE_NAMES
 

@@ -10,7 +10,8 @@ from storage.budget import Budget
 from storage.errors import StudyNotFoundError
 from storage.records import find_protocol, no_such_study, study_names
 from storage.run_folder_deletion import measure_folders
-from storage.run_paths import RunPaths, follows_a_search
+from storage.run_paths import RunPaths
+from storage.study_names import follows_a_search
 from storage.study_storage import StudyStorage
 
 STATES = (

@@ -7,7 +7,8 @@ from dashboards.analysis.confirmation.reading import CONFIRMS
 from dashboards.formatting import shown_params
 from storage.errors import StudyNotFoundError
 from storage.own_study import open_study
-from storage.run_paths import CONFIRM_SUFFIX, FINAL_SUFFIX, RunPaths
+from storage.run_paths import RunPaths
+from storage.study_names import CONFIRM_SUFFIX, FINAL_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.trial_rows import TrialRow, build_row
 

@@ -19,7 +19,7 @@ from model.configuration import (
     OptimizationConfig,
 )
 from storage.configuration import StorageConfig
-from storage.run_paths import SUFFIXES, follows_a_search
+from storage.study_names import SUFFIXES, follows_a_search
 from study.configuration.dotted_keys import assign, leaves, merge, nested
 from study.configuration.given_values import expand_home, read_names, shown
 from study.configuration.points import checked_points

@@ -22,7 +22,7 @@ from storage.adoption import requeue
 from storage.final_groups import CONTROL, WINNER
 from storage.init_lock import initialising
 from storage.records import Protocol
-from storage.run_paths import searched_name
+from storage.study_names import searched_name
 from study.configuration.config import StudyConfig
 from study.confirmation.candidates import Setting, find_candidates, find_control
 from study.confirmation.procedure import first_points, next_points

@@ -26,7 +26,8 @@ from storage.records import (
     find_protocol,
 )
 from storage.run_folders import free_name, mark_runs
-from storage.run_paths import RunPaths, follows_a_search, searched_name
+from storage.run_paths import RunPaths
+from storage.study_names import follows_a_search, searched_name
 from storage.study_storage import StudyStorage
 from study.configuration.config import DEFAULT_PRESET, Request, StudyConfig, as_stored
 from study.configuration.stored_settings import completed

@@ -18,7 +18,7 @@ from data.image_cache import PreparedData
 from data.split_writer import Track, no_progress
 from storage.own_study import own_trials
 from storage.records import Protocol, read_protocol
-from storage.run_paths import follows_a_search
+from storage.study_names import follows_a_search
 from storage.study_storage import StudyStorage
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.stored_settings import completed, frozen_part, missing_settings

@@ -11,7 +11,7 @@ from storage.atomic_files import writing
 from storage.init_lock import initialising
 from storage.leases import held_leases, reject_other_machines
 from storage.records import read_protocol, study_names
-from storage.run_paths import names_of_all
+from storage.study_names import names_of_all
 from storage.study_storage import reject_read_only
 from study.configuration.config import Request
 from study.configuration.stored_settings import completed

@@ -25,8 +25,9 @@ from storage.run_folder_deletion import (
     remove_given_up,
     take_back,
 )
-from storage.run_paths import RunPaths, follows_a_search, searched_name
+from storage.run_paths import RunPaths
 from storage.study_deletion import delete_named_study, names_to_delete, reject_workers
+from storage.study_names import follows_a_search, searched_name
 from storage.study_totals import read_totals
 from storage.test_evaluations import (
     read_tests,

@@ -5,7 +5,7 @@ from typing import Self
 from storage.configuration import StorageConfig
 from storage.errors import StudyDeletedError, StudyNotFoundError
 from storage.records import Protocol, find_protocol, study_names
-from storage.run_paths import follows_a_search, searched_name
+from storage.study_names import follows_a_search, searched_name
 from storage.study_storage import (
     StudyStorage,
     create_study_storage,

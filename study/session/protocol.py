@@ -18,7 +18,8 @@ from data.sources.opening import HUB_ID, SYNTHETIC
 from storage.budget import Budget
 from storage.errors import StorageError, StudyNotFoundError
 from storage.records import Protocol, fingerprint
-from storage.run_paths import FINAL_SUFFIX, RunPaths, searched_name
+from storage.run_paths import RunPaths
+from storage.study_names import FINAL_SUFFIX, searched_name
 from study.configuration.config import Request, StudyConfig, validated
 from study.configuration.dotted_keys import value_at
 from study.configuration.stored_settings import completed, frozen_part, missing_settings

@@ -14,14 +14,8 @@ from storage.configuration import StorageConfig
 from storage.errors import DatabaseAwayError, StudyDeletedError, StudyNotFoundError
 from storage.own_study import OwnStudy, SampledStudy, open_study
 from storage.records import Protocol, read_protocol
-from storage.run_paths import (
-    CONFIRM_SUFFIX,
-    FINAL_SUFFIX,
-    RunPaths,
-    TrialPaths,
-    follows_a_search,
-    searched_name,
-)
+from storage.run_paths import RunPaths, TrialPaths
+from storage.study_names import CONFIRM_SUFFIX, FINAL_SUFFIX, follows_a_search, searched_name
 from storage.study_storage import StudyStorage
 from storage.study_totals import (
     Slot,

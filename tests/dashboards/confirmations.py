@@ -13,7 +13,7 @@ from dashboards.analysis.confirmation.reading import CONFIRMS, VERDICT
 from dashboards.analysis.confirmation.verdict import JudgedRun, Verdict, judge
 from storage.optuna_rows import BEST_EPOCH, SLOT
 from storage.records import add_protocol, put_epoch, read_protocol
-from storage.run_paths import CONFIRM_SUFFIX
+from storage.study_names import CONFIRM_SUFFIX
 from storage.study_storage import StudyStorage
 from tests.dashboards.conftest import N_EPOCHS, STUDY_NAME, build_record
 

@@ -12,7 +12,7 @@ from dashboards.analysis.confirmation.selection import Candidate, cheaper_rival,
 from dashboards.analysis.confirmation.verdict import Verdict
 from storage.final_groups import CONTROL, WINNER
 from storage.records import Protocol, find_protocol
-from storage.run_paths import CONFIRM_SUFFIX
+from storage.study_names import CONFIRM_SUFFIX
 from storage.study_storage import StudyStorage
 from storage.study_totals import own_ids
 from storage.trial_rows import FINISHED, TrialRow, read_some
