@@ -33,7 +33,10 @@ def headline(confirmation: Confirmation) -> str:
     if verdict.is_better:
         more = f" by more than {verdict.margin:.4f}" if verdict.margin else ""
         return f"trial {winner.number} is {BETTER}{more}"
-    return f"trial {winner.number} is {NOT_TOLD}: keep the default"
+    advice = "keep the default"
+    if confirmation.control is None:
+        advice = "no trial of this study has its values, so it is kept for want of one that has"
+    return f"trial {winner.number} is {NOT_TOLD}: {advice}"
 
 
 def sentences(confirmation: Confirmation) -> list[str]:

@@ -71,6 +71,12 @@ def test_winner_that_is_not_told_from_the_default_gives_way_to_it() -> None:
     assert found.recommended == 0
 
 
+def test_default_that_no_trial_has_cannot_be_kept() -> None:
+    found = confirmation(UNTOLD, control=None)
+    assert headline(found).startswith("trial 7 is not told from the default: no trial of this")
+    assert found.recommended == 7
+
+
 def test_margin_is_part_of_the_claim() -> None:
     found = confirmation(replace(BETTER, margin=0.005))
     assert headline(found) == "trial 7 is better than the default by more than 0.0050"
