@@ -29,7 +29,7 @@ def run_final(study: SmallStudy, point: str | None = None) -> StartedProcess:
     return killed
 
 
-def tested_files(study: SmallStudy) -> dict[str, bytes]:
+def files_of_the_test(study: SmallStudy) -> dict[str, bytes]:
     """Return the files of both tests by name."""
     runs = study.runs / NAME
     found = [path for path in runs.glob("final*/*") if path.is_file()]
@@ -61,8 +61,8 @@ def test_tests_killed_at_every_point_are_those_that_would_have_been(
             assert [test.metrics is not None for test in tests] == [is_finished] * 2
     said = run_final(study).said()
     assert "was tested before; its result stands" in said
-    files = tested_files(study)
-    assert files == tested_files(straight)
+    files = files_of_the_test(study)
+    assert files == files_of_the_test(straight)
     names = ("metrics.json", "predictions.csv", "confusion_matrix.csv", "mistakes.json", "best.pt")
     assert {f"{run}/{name}" for run in ("final", "final-2") for name in names} <= files.keys()
     assert json.loads(files["final/metrics.json"])["n_test_evaluations"] == 1

@@ -35,7 +35,7 @@ def headline(confirmation: Confirmation) -> str:
         return f"trial {winner.number} is {BETTER}{more}"
     advice = "keep the default"
     if confirmation.control is None:
-        advice = "no trial of this study has its values, so it is kept for want of one that has"
+        advice = "no trial has its values, so the winner is taken"
     return f"trial {winner.number} is {NOT_TOLD}: {advice}"
 
 

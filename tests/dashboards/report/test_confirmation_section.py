@@ -16,7 +16,7 @@ from dashboards.report.publication import name_figures
 from dashboards.report.report import write_report
 from dashboards.report.result_tables import compose_tables
 from dashboards.report.table_formats import render_csv
-from storage.records import read_protocol
+from storage.records import raise_budget, read_protocol
 from storage.run_paths import RunPaths
 from storage.study_storage import StudyStorage
 from tests.dashboards.confirmations import BETTER, NOT_TOLD, add_confirmation, add_run
@@ -142,6 +142,7 @@ def test_default_that_is_no_candidate_and_no_trial_has_a_row_of_its_own(
     add_confirmation(searched_study, n_done=4)
     for slot, score in ((4, 0.2), (5, 0.3)):
         add_run(searched_study, slot, "control", None, score, state="complete")
+    raise_budget(searched_study.database, "pets-confirm", 6)
     section = read_confirmation_section(searched_study, "pets")
     assert section is not None
     labels = [one.label for one in list_settings(section.found)]
