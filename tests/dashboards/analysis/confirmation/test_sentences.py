@@ -73,7 +73,9 @@ def test_winner_that_is_not_told_from_the_default_gives_way_to_it() -> None:
 
 def test_default_that_no_trial_has_cannot_be_kept() -> None:
     found = confirmation(UNTOLD, control=None)
-    assert headline(found).endswith("not told from the default: no trial has its values, so the winner is taken")
+    assert headline(found) == (
+        "trial 7 is not told from the default: no trial has its values, so the winner is taken"
+    )
     assert found.recommended == 7
 
 
