@@ -215,7 +215,8 @@ def test_command_queues_what_its_options_say_and_leaves_in_order_when_its_time_i
     searched: StudySession, call: Call
 ) -> None:
     place = searched.config.storage
-    where = ["--storage", place.url, "--runs", str(place.runs)]
+    # Far more epochs than fit into a second, on any machine.
+    where = ["--storage", place.url, "--runs", str(place.runs), "--set", "final.n_epochs=2000"]
     stopped = call("final", *where, "--seeds", "2", "--stop-after", "1s")
     assert stopped.code == 0, stopped.err
     assert stopped.out.splitlines()[-1] == (
