@@ -22,6 +22,7 @@ from dashboards.formatting import shown_duration, shown_params, shown_time
 from dashboards.terminal.confirmation import confirmation_lines
 from dashboards.terminal.trials import STATE_STYLES
 from storage.budget import counted
+from storage.study_names import CONFIRM_SUFFIX
 from storage.trial_rows import PAUSED_STATE, TrialRow
 
 
@@ -46,7 +47,7 @@ def status_table(
         Text.assemble((status.study_name, "bold"), f"  {_spending(status)}"),
         _bar(status),
         _counts(status),
-        _best(status.best),
+        *([] if _is_confirmation(status) else [_best(status.best)]),
         _time(status, now, n_starting),
     ]
     if status.running_trials:
@@ -77,11 +78,17 @@ def status_line(status: StudyStatus, *, n_starting: int = 0) -> str:
     imported = f"{status.taken_over} imported, " if status.taken_over else ""
     paused = f"{status.paused} paused, " if status.paused else ""
     best = status.best
-    return (
-        f"{_spent(status)} done{f' ({parts})' if parts else ''}, {imported}{paused}"
-        f"{status.running} running, {f'{n_starting} starting, ' if n_starting else ''}"
-        + (f"best {best.value:.3f} (trial {best.number})" if best else "no result yet")
-    )
+    so_far = [f"{status.running} running", *([f"{n_starting} starting"] if n_starting else [])]
+    if not _is_confirmation(status):
+        result = f"best {best.value:.3f} (trial {best.number})" if best else "no result yet"
+        so_far.append(result)
+    done = f"{_spent(status)} done{f' ({parts})' if parts else ''}"
+    return f"{done}, {imported}{paused}{', '.join(so_far)}"
+
+
+def _is_confirmation(status: StudyStatus) -> bool:
+    """Return whether it is of a confirmation, whose stages have other images: none is the best."""
+    return status.study_name.endswith(CONFIRM_SUFFIX)
 
 
 def _spent(status: StudyStatus) -> str:

@@ -149,6 +149,14 @@ def test_status_of_new_study_has_no_best_and_no_estimate(
     assert any("none complete yet" in line for line in show(status_table(status)))
 
 
+def test_runs_of_a_confirmation_have_no_best(searched_study: StudyStorage, show: Show) -> None:
+    status = read_status(searched_study, "pets")
+    assert "best: validation" in "".join(show(status_table(status)))
+    confirmation = replace(status, study_name="pets-confirm")
+    assert status_line(confirmation).endswith(" running")
+    assert "best: validation" not in "".join(show(status_table(confirmation)))
+
+
 def test_status_table_of_running_study_fits_80_columns(
     searched_study: StudyStorage, show: Show
 ) -> None:
