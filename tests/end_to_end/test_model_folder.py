@@ -82,6 +82,7 @@ def test_onnx_runtime_and_torch_agree_on_real_images(
         n_classes=10,
         train_limit=1000,
         validation_limit=N_IMAGES,
+        confirm_fraction=0.0,
         test_limit=10,
         cache=tmp_path / "cache",
     )
