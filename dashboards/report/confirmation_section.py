@@ -121,7 +121,8 @@ def list_settings(found: Confirmation) -> list[SettingScores]:
                 search_score=None,
                 selection=(),
                 judged=found.control_scores,
-                is_recommended=found.is_over and control.searched_trial == found.recommended,
+                is_recommended=found.recommended is not None
+                and control.searched_trial == found.recommended,
             )
         )
     is_first = [winner is not None and one.trial == winner.number for one in listed]

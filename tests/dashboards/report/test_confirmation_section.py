@@ -149,3 +149,5 @@ def test_default_that_is_no_candidate_and_no_trial_has_a_row_of_its_own(
     assert labels == ["trial 1", "default", "trial 0"]
     assert [one.role for one in section.settings] == ["winner", "control", "candidate"]
     assert section.settings[1].judged == [0.2, 0.3] and section.settings[1].selection == ()
+    assert section.found.awaits_verdict
+    assert not any(one.is_recommended for one in section.settings)
