@@ -60,7 +60,7 @@ class FinalResult:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _TrainedRun:
     """A final run whose weights are known to be its own.
 
     Attributes:
@@ -106,24 +106,24 @@ def take_tests(
         ProtocolError: If a test of the study was taken that the database does not know.
         StorageError: If other weights were tested for one of these runs.
     """
-    candidates = [_open_candidate(final, run) for run in runs]
+    trained = [_open_trained(final, run) for run in runs]
     reject_forgotten(forgotten_tests(final))
     database, name = final.storage_handle.database, final.searched_name
-    claims = claim_tests(database, [one.claim(name) for one in candidates])
+    claims = claim_tests(database, [one.claim(name) for one in trained])
     was_done = all(claim.metrics is not None for claim in claims)
-    if was_done and all(one.paths.metrics.is_file() for one in candidates):
+    if was_done and all(one.paths.metrics.is_file() for one in trained):
         return [
             FinalResult(
                 one.paths, one.searched_trial, json.loads(one.paths.metrics.read_text()), True
             )
-            for one in candidates
+            for one in trained
         ]
-    found = _evaluate_all(final, prepared, candidates)
+    found = _evaluate_all(final, prepared, trained)
     finish_tests(database, {one.run._trial_id: metrics["test"] for one, metrics in found})
     return [FinalResult(one.paths, one.searched_trial, metrics, False) for one, metrics in found]
 
 
-def _open_candidate(final: StudySession, run: FrozenTrial) -> _Candidate:
+def _open_trained(final: StudySession, run: FrozenTrial) -> _TrainedRun:
     paths = final.trial_paths(slot_of(run))
     checkpoint = load_checkpoint(paths.best)
     identity = Identity.of_trial(final, run)
@@ -139,33 +139,32 @@ def _open_candidate(final: StudySession, run: FrozenTrial) -> _Candidate:
             f"{paths.best} must hold the best epoch {best_epoch}, it holds {checkpoint['epoch']}: "
             "the weights were overwritten; train anew with `study final --reopen REASON`"
         )
-    return _Candidate(run, paths, identity, checkpoint, file_sha256(paths.best))
+    return _TrainedRun(run, paths, identity, checkpoint, file_sha256(paths.best))
 
 
 def _evaluate_all(
-    final: StudySession, prepared: PreparedData, candidates: Sequence[_Candidate]
-) -> list[tuple[_Candidate, dict[str, Any]]]:
+    final: StudySession, prepared: PreparedData, trained: Sequence[_TrainedRun]
+) -> list[tuple[_TrainedRun, dict[str, Any]]]:
     """Open the test split, evaluate every run, then write the files of all."""
     validation = prepared.validation()
     execution = final.config.execution
     validated = [
-        evaluate_checkpoint(one.checkpoint, validation, execution=execution) for one in candidates
+        evaluate_checkpoint(one.checkpoint, validation, execution=execution) for one in trained
     ]
     examples = prepared.test()
-    tested = [_test(one, examples, execution) for one in candidates]
+    tested = [_test(one, examples, execution) for one in trained]
     metrics = [
-        _metrics(final, prepared, *each)
-        for each in zip(candidates, validated, tested, strict=True)
+        _metrics(final, prepared, *each) for each in zip(trained, validated, tested, strict=True)
     ]
     metrics[0]["group"] = _group(metrics, tested)
-    for one, found, written in zip(candidates, tested, metrics, strict=True):
+    for one, found, written in zip(trained, tested, metrics, strict=True):
         after_epoch = len(one.run.intermediate_values)
         write_tested(one.paths, found, examples, prepared, after_epoch=after_epoch)
         write_metrics(one.paths, written)
-    return list(zip(candidates, metrics, strict=True))
+    return list(zip(trained, metrics, strict=True))
 
 
-def _test(one: _Candidate, examples: Examples, execution: DeviceConfig) -> Tested:
+def _test(one: _TrainedRun, examples: Examples, execution: DeviceConfig) -> Tested:
     mistakes, predictions = MistakeCollector(), PredictionCollector()
     collect = _collect_by((mistakes, predictions))
     test = evaluate_checkpoint(one.checkpoint, examples, execution=execution, collect=collect)
@@ -175,7 +174,7 @@ def _test(one: _Candidate, examples: Examples, execution: DeviceConfig) -> Teste
 def _metrics(
     final: StudySession,
     prepared: PreparedData,
-    one: _Candidate,
+    one: _TrainedRun,
     validation: Evaluation,
     tested: Tested,
 ) -> dict[str, Any]:
