@@ -1,11 +1,12 @@
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.trial_rows import read_trials
-from study.configuration.config import StudyConfig, validated
+from study.configuration.config import validated
 from study.configuration.spaces.nearest import nearest_params
 from study.confirmation.candidates import NEAR, distance, distinct, find_candidates, find_control
 from study.creation.create import initialise
@@ -91,16 +92,10 @@ def test_control_of_a_search_that_never_tried_the_configured_values(
     pretend_to_search(session, [[0.1, 0.2, 0.3]] * 3)
     trial = read_trials(session.storage_handle, "tiny")[0]
     other = configured(tiny_settings, {"optimization.learning_rate": 0.0123})
-    elsewhere = _with_config(session, other)
+    elsewhere = replace(session, config=other)
     control = find_control(elsewhere)
     assert control.trial is None
     assert control.params[RATE] == 0.0123 != trial.params[RATE]
-
-
-def _with_config(session: Any, config: StudyConfig) -> Any:
-    from dataclasses import replace
-
-    return replace(session, config=config)
 
 
 def test_control_of_given_points_is_the_first_of_them(tiny_settings: dict[str, Any]) -> None:
